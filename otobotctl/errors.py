@@ -1,0 +1,72 @@
+"""The one exception tree. Every error an operator can meet carries what happened, what to do next and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class OtobotError(Exception):
+    """Something the operator must know: `message` says what happened, `hint` what to do next.
+
+    Neither may ever hold a secret value. `details` are further lines (findings, a step's own stderr).
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None, details: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.details = tuple(details)
+
+
+class StepFailedError(OtobotError):
+    """A step failed on a host; `details` are the step's own last lines of output."""
+
+
+class UsageError(OtobotError):
+    """The command cannot mean what was typed."""
+
+    exit_code = 2
+
+
+class PartialError(OtobotError):
+    """Some hosts succeeded and some failed."""
+
+    exit_code = 3
+
+
+class DriftError(OtobotError):
+    """A host is not what the plan saw, or not what the fleet says."""
+
+    exit_code = 4
+
+
+class ManifestError(OtobotError):
+    """The manifest, a secret store or a template is wrong; nothing was written."""
+
+    exit_code = 10
+
+
+class LockedError(OtobotError):
+    """Another run holds the host."""
+
+    exit_code = 11
+
+
+class HostKeyError(OtobotError):
+    """The host's key is unknown or has changed."""
+
+    exit_code = 12
+
+
+class HostUnreachableError(OtobotError):
+    """No connection, no login, or the line went silent."""
+
+    exit_code = 13
+
+
+class InterruptedRunError(OtobotError):
+    """The operator pressed Ctrl-C."""
+
+    exit_code = 130

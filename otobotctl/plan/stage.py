@@ -1,0 +1,31 @@
+"""(desired stage, facts) -> the steps that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from otobotctl.agent.protocol import Question, facts_digest
+from otobotctl.plan.model import Change, Facts, PlannedStep, Stage, StagePlan
+
+
+def questions(stage: Stage) -> list[Question]:
+    """What must be asked of a host before this stage can be planned, in the order of its steps."""
+    return [{"kind": step.spec.kind, "params": step.spec.question()} for step in stage.steps]
+
+
+def plan_stage(stage: Stage, facts: Sequence[Facts]) -> StagePlan:
+    """The steps of `stage` that differ from `facts` (one a step, in order).
+
+    A step that watches a path is planned too when an earlier planned step of the stage writes that path.
+    """
+    planned: list[PlannedStep] = []
+    touched: set[str] = set()
+    for step, seen in zip(stage.steps, facts, strict=True):
+        changes = step.spec.compare(seen)
+        woken = touched.intersection(step.spec.watches())
+        if woken and not changes:
+            changes = (Change(what="restart", after=f"because {', '.join(sorted(woken))} changes"),)
+        if changes:
+            touched.update(step.spec.touches())
+            planned.append(PlannedStep(step, changes, facts_digest(dict(seen))))
+    return StagePlan(stage, tuple(planned))
