@@ -1,0 +1,5 @@
+"""`python -m otobotctl`."""
+
+from otobotctl.cli.main import entry
+
+entry()

@@ -1,0 +1,53 @@
+"""The tree of commands. Their modules are small: each function parses, calls one workflow and shows its result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from otobotctl.cli.commands import client, host, manifest, secrets, start
+from otobotctl.cli.session import Session
+
+_EPILOG = "Example: otobotctl client create acme --company 'ACME SAS' --email it@acme.example --host vps-1 --domain acme.example --deploy"
+
+
+def build() -> typer.Typer:
+    """The whole command line."""
+    app = typer.Typer(
+        name="otobotctl",
+        help="One manifest, running servers: renders, provisions, deploys and guards client hosts.",
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    app.callback()(_globals)
+    start.register(app)
+    for name, module in (("manifest", manifest), ("host", host), ("client", client), ("secrets", secrets)):
+        app.add_typer(module.build(), name=name)
+    return app
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"otobotctl {version('otobotctl')}")
+        raise typer.Exit
+
+
+def _globals(
+    context: typer.Context,
+    fleet: Annotated[
+        Path | None,
+        typer.Option(help="The fleet's directory. Default: the nearest parent with a clients-config.json.", envvar="OTOBOTCTL_FLEET"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON envelope on stdout.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show each step's own output.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)] = False,
+) -> None:
+    context.obj = Session(fleet_option=fleet, as_json=as_json, yes=yes, verbose=verbose)

@@ -1,0 +1,126 @@
+"""`otobotctl host ...`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from otobotctl.cli import session
+from otobotctl.cli.human import hosts as human
+from otobotctl.errors import DriftError, UsageError
+
+HostName = Annotated[str, typer.Argument(help="A host of the manifest.")]
+AskSudo = Annotated[bool, typer.Option("--ask-sudo", help="Ask for the sudo password of the host's user.")]
+
+
+def build() -> typer.Typer:
+    """The commands about hosts."""
+    app = typer.Typer(help="Machines reached over SSH: register, trust, look, plan, apply.", no_args_is_help=True)
+    app.command("add", epilog="Example: otobotctl host add vps-1 --address 203.0.113.10 --user ubuntu")(add)
+    app.command("list", epilog="Example: otobotctl host list --json")(list_)
+    app.command("remove", epilog="Example: otobotctl host remove vps-1")(remove)
+    app.command("trust", epilog="Example: otobotctl host trust vps-1 --host-key SHA256:...")(trust)
+    app.command("facts", epilog="Example: otobotctl host facts vps-1")(facts)
+    app.command("plan", epilog="Example: otobotctl host plan vps-1 --explain")(plan)
+    app.command("apply", epilog="Example: otobotctl host apply vps-1")(apply)
+    return app
+
+
+def add(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="A short name, such as vps-1.")],
+    address: Annotated[str, typer.Option(help="Name, IPv4 or IPv6 address.")],
+    user: Annotated[str | None, typer.Option(help="The login; needs sudo unless it is root.")] = None,
+    port: Annotated[int | None, typer.Option(help="The SSH port.")] = None,
+    jump: Annotated[str | None, typer.Option(help="Another host of the manifest to go through.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
+    docker: Annotated[str | None, typer.Option(help="Where Docker comes from: upstream or distribution.")] = None,
+) -> None:
+    """Register a host in the manifest; nothing is contacted."""
+    from otobotctl.workflows import hosts
+
+    here = session.of(context)
+    added = hosts.add(here.fleet(), name, address=address, user=user, port=port, jump=jump, tags=tuple(tag or ()), docker=docker)
+    here.show("host add", added, lambda: f"added host {name}; next: otobotctl host trust {name}")
+
+
+def list_(context: typer.Context) -> None:
+    """List the hosts of the manifest."""
+    from otobotctl.workflows import hosts
+
+    here = session.of(context)
+    rows = hosts.listed(here.fleet())
+    here.show("host list", rows, lambda: human.listed(rows))
+
+
+def remove(context: typer.Context, name: HostName) -> None:
+    """Take a host out of the manifest and forget its key; the machine itself is left as it is."""
+    from otobotctl.workflows import hosts
+
+    here = session.of(context)
+    fleet = here.fleet()
+    here.confirm(f"Remove host {name} from the manifest?")
+    removed = hosts.remove(fleet, name)
+    here.show("host remove", removed, lambda: f"removed host {name}")
+
+
+def trust(
+    context: typer.Context,
+    name: HostName,
+    host_key: Annotated[str | None, typer.Option(help="The fingerprint you expect, SHA256:...; nothing is asked when it matches.")] = None,
+) -> None:
+    """Pin a host's key after you compared its fingerprint. A key that changed is never accepted without --host-key."""
+    from otobotctl.workflows import hosts
+
+    here = session.of(context)
+
+    def agree(offered: str, pinned: str | None) -> None:
+        if pinned == offered:
+            return
+        if pinned is not None:
+            raise UsageError(
+                f"{name} now shows {offered}, but {pinned} is pinned",
+                hint=f"make sure on another way that the machine was reinstalled, then: otobotctl host trust {name} --host-key {offered}",
+            )
+        here.say(f"{name} shows the host key {offered}")
+        here.confirm("Is this the fingerprint your provider shows?")
+
+    done = hosts.trust(here.fleet(), name, expected=host_key, agree=agree)
+    here.show("host trust", done, lambda: f"{name}: {done.fingerprint} {'was pinned already' if done.already else 'is pinned'}")
+
+
+def facts(context: typer.Context, name: HostName, ask_sudo: AskSudo = False) -> None:
+    """Read a host's answers to every question of its playbook."""
+    from otobotctl.workflows import converging
+
+    here = session.of(context)
+    found = converging.facts(here.fleet(), name, human.sudo_password(ask=ask_sudo))
+    here.show("host facts", found, lambda: human.facts(found))
+
+
+def plan(
+    context: typer.Context,
+    name: HostName,
+    explain: Annotated[bool, typer.Option(help="Also print what you would type to do each step by hand.")] = False,
+    check: Annotated[bool, typer.Option(help="Exit with 4 when the host differs.")] = False,
+    ask_sudo: AskSudo = False,
+) -> None:
+    """Show what an apply would change; nothing is changed."""
+    from otobotctl.workflows import converging
+
+    here = session.of(context)
+    found = converging.plan(here.fleet(), name, human.sudo_password(ask=ask_sudo))
+    here.show("host plan", found, lambda: human.plan(found, explain=explain))
+    if check and found.steps:
+        raise DriftError(f"{name} differs in {len(found.steps)} steps", hint=f"otobotctl host apply {name}")
+
+
+def apply(context: typer.Context, name: HostName, ask_sudo: AskSudo = False) -> None:
+    """Make a host what the manifest says. Safe to run again at any time."""
+    from otobotctl.workflows import converging
+
+    here = session.of(context)
+    with human.watching(here) as listener:
+        done = converging.apply(here.fleet(), name, listener, human.sudo_password(ask=ask_sudo))
+    here.show("host apply", done, lambda: human.applied(done))

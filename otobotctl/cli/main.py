@@ -1,0 +1,75 @@
+"""From argv to an exit code. No traceback ever reaches an operator."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from otobotctl.errors import InterruptedRunError, OtobotError
+
+_FLAGS = {"--json", "--yes", "-y", "--verbose"}
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    from otobotctl.cli import output
+
+    arguments = hoist(argv)
+    as_json = "--json" in arguments
+    previous = signal.signal(signal.SIGINT, _interrupt)
+    try:
+        return _run(arguments)
+    except OtobotError as error:
+        output.failure(error, as_json=as_json)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last net: a defect is told in one line
+        output.defect(error, as_json=as_json, verbose="--verbose" in arguments)
+        return 1
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def hoist(argv: Sequence[str]) -> list[str]:
+    """Global options may stand anywhere before a `--`: move them to the front, where the parser wants them."""
+    front: list[str] = []
+    rest: list[str] = []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if word == "--":
+            rest += [word, *words]
+            break
+        if word in _FLAGS or word.startswith("--fleet="):
+            front.append(word)
+        elif word == "--fleet" and words:
+            front += [word, words.pop(0)]
+        else:
+            rest.append(word)
+    return front + rest
+
+
+def _run(arguments: list[str]) -> int:
+    from otobotctl.cli.app import build
+
+    try:
+        build()(args=arguments, prog_name="otobotctl")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(bool(end.code))
+    return 0
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise InterruptedRunError(
+        "interrupted", hint="run the same command again: a host finishes what it had begun, and the rest is taken up from there"
+    )

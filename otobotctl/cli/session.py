@@ -1,0 +1,68 @@
+"""What the global options say, and how a command answers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from otobotctl.cli import output
+from otobotctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from otobotctl.fleet import Fleet
+
+
+@dataclass(frozen=True)
+class Session:
+    """One call of the command line."""
+
+    fleet_option: Path | None
+    as_json: bool
+    yes: bool
+    verbose: bool
+
+    def fleet(self) -> Fleet:
+        """The fleet this call is about. Raises UsageError where there is none."""
+        from otobotctl import fleet
+
+        return fleet.find(self.fleet_option)
+
+    def show(self, command: str, data: Any, human: Callable[[], str]) -> None:
+        """Print the answer, for a machine or for a person."""
+        if self.as_json:
+            import msgspec
+
+            output.answer(output.envelope(command, msgspec.to_builtins(data)))
+        else:
+            text = human()
+            if text:
+                output.answer(text)
+
+    def confirm(self, question: str) -> None:
+        """Ask before something that cannot be taken back; `--yes` answers. Raises UsageError for a no, or where nobody can answer."""
+        if self.yes:
+            return
+        if not sys.stdin.isatty():
+            raise UsageError(f"{question} Nobody is there to answer.", hint="add --yes if you mean it")
+        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            raise UsageError("not confirmed; nothing was changed")
+
+    def say(self, text: str) -> None:
+        """A line of the story, for people only."""
+        if not self.as_json:
+            output.story(text)
+
+
+def of(context: typer.Context) -> Session:
+    """The session of a running command."""
+    session = context.find_object(Session)
+    if session is None:  # only when a command function is called without the app
+        raise UsageError("no session")
+    return session
