@@ -1,0 +1,246 @@
+"""What the models cannot say: names that must exist, things that must differ. Pure, and tolerant of wrong shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from otobotctl.manifest import words
+from otobotctl.manifest.document import Object, in_words
+from otobotctl.manifest.findings import Finding, Path, show
+from otobotctl.manifest.models import ENVIRONMENTS, VERSION
+from otobotctl.manifest.shape import ServiceShape, SettingShape
+
+Services = Mapping[str, ServiceShape] | None
+
+_SETTING_TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "text": ((str,), "text"),
+    "integer": ((int,), "a whole number"),
+    "number": ((int, float), "a number"),
+    "boolean": ((bool,), "true or false"),
+    "list": ((list,), "a list"),
+}
+
+
+def version(document: Object) -> tuple[Finding, ...]:
+    """Return the one finding of a manifest from the future: nothing else in it can be judged."""
+    said = document.get("version")
+    if isinstance(said, int) and not isinstance(said, bool) and said > VERSION:
+        problem = f"this manifest needs a newer otobotctl (it is version {said}; this one knows {VERSION})"
+        return (Finding(("version",), problem, "upgrade it: pip install --upgrade otobotctl"),)
+    return ()
+
+
+def check(document: Object, services: Services) -> Iterator[Finding]:
+    """Yield what is wrong between the parts of the manifest, in no particular order."""
+    yield from _duplicate_keys(document, ())
+    if isinstance(document.get("version"), int) and document["version"] < 1:
+        yield Finding(("version",), f"there is no version {document['version']}", f"write {VERSION}")
+    yield from _text(document, (), {"company": words.line})
+    yield from _recipients(document.get("recipients"))
+    yield from _hosts(_objects(document, "hosts"))
+    yield from _clients(_objects(document, "clients"), _objects(document, "hosts"), services)
+    yield from _layers(document, services)
+
+
+def _duplicate_keys(value: Any, path: Path) -> Iterator[Finding]:
+    if isinstance(value, Object):
+        for name in value.duplicates:
+            yield Finding((*path, name), "is there twice", "keep one: the first is silently lost")
+        for name, inner in value.items():
+            yield from _duplicate_keys(inner, (*path, name))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from _duplicate_keys(inner, (*path, place))
+
+
+def _recipients(recipients: Any) -> Iterator[Finding]:
+    keys: dict[str, int] = {}
+    for place, recipient in _texts(recipients):
+        path: Path = ("recipients", place)
+        wrong = words.recipient(recipient)
+        if wrong:
+            yield Finding(path, *wrong)
+            continue
+        key = " ".join(recipient.split()[:2]) if recipient.startswith("ssh-") else recipient.strip()
+        if keys.setdefault(key, place) != place:
+            yield Finding(path, f"is the same key as {show(('recipients', keys[key]))}", "keep one")
+
+
+def _hosts(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    checked = {
+        "address": words.address,
+        "user": words.login,
+        "stack": words.slug,
+        "playbook": words.slug,
+    }
+    taken: dict[tuple[Any, ...], str] = {}
+    for name, host in hosts.items():
+        path: Path = ("hosts", name)
+        yield from _name(path, name)
+        yield from _text(host, path, checked)
+        for place, tag in _texts(host.get("tags")):
+            yield from _wrong((*path, "tags", place), words.slug(tag))
+        yield from _jump(name, hosts)
+        address, port = host.get("address"), host.get("port", 22)
+        if isinstance(address, str) and not words.address(address):
+            # Behind different jump hosts, the same private address is another machine.
+            first = taken.setdefault((words.same_address(address), port, host.get("jump")), name)
+            if first != name:
+                where = f"{address} port {port}"
+                yield Finding((*path, "address"), f"{where} is hosts.{first} already", "one machine is one host")
+
+
+def _jump(name: str, hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    path: Path = ("hosts", name, "jump")
+    jump = hosts[name].get("jump")
+    if not isinstance(jump, str):
+        return
+    if jump not in hosts:
+        yield Finding(
+            path, f'there is no host "{jump}"', words.suggest(jump, (other for other in hosts if other != name))
+        )
+        return
+    seen = [name]
+    following: Any = jump
+    while isinstance(following, str) and following in hosts and following not in seen:
+        seen.append(following)
+        following = hosts[following].get("jump")
+    if following == name:
+        yield Finding(path, f"goes in a circle: {' -> '.join((*seen, name))}", "let one of them be reached directly")
+
+
+def _clients(
+    clients: Mapping[str, Mapping[str, Any]], hosts: Mapping[str, Any], services: Services
+) -> Iterator[Finding]:
+    checked = {
+        "company": words.line,
+        "email": words.email,
+        "domain": words.domain,
+        "timezone": words.timezone,
+    }
+    domains: dict[str, str] = {}
+    slots: dict[tuple[Any, Any], str] = {}
+    for slug, client in clients.items():
+        path: Path = ("clients", slug)
+        yield from _name(path, slug)
+        yield from _text(client, path, checked)
+        yield from _users(client.get("users"), path)
+        yield from _services(client, path, services)
+        host, domain, index = client.get("host"), client.get("domain"), client.get("index", 0)
+        if isinstance(host, str) and host not in hosts:
+            yield Finding((*path, "host"), f'there is no host "{host}"', _host_remedy(host, hosts))
+        elif isinstance(host, str) and (first := slots.setdefault((host, index), slug)) != slug:
+            free = next(slot for slot in range(len(clients) + 1) if slot not in _slots(clients, host))
+            problem = f"slot {index} of {host} is clients.{first}'s"
+            yield Finding((*path, "index"), problem, f'write "index": {free} for the newer of the two')
+        if isinstance(domain, str):
+            first = domains.setdefault(domain.removesuffix(".").lower(), slug)
+            if first != slug:
+                yield Finding((*path, "domain"), f"{domain} is clients.{first}'s", "give each client its own domain")
+
+
+def _slots(clients: Mapping[str, Mapping[str, Any]], host: str) -> set[Any]:
+    indexes = (client.get("index", 0) for client in clients.values() if client.get("host") == host)
+    return {index for index in indexes if isinstance(index, int)}
+
+
+def _host_remedy(host: str, hosts: Mapping[str, Any]) -> str:
+    return words.suggest(host, hosts) if hosts else f"add it: otobotctl host add {host} --address ..."
+
+
+def _users(users: Any, path: Path) -> Iterator[Finding]:
+    taken: dict[str, int] = {}
+    for place, user in enumerate(users if isinstance(users, list) else ()):
+        email = user.get("email") if isinstance(user, dict) else None
+        if not isinstance(email, str):
+            continue
+        here: Path = (*path, "users", place, "email")
+        yield from _wrong(here, words.email(email))
+        if taken.setdefault(email.lower(), place) != place:
+            yield Finding(here, f"{email} is users[{taken[email.lower()]}] already", "keep one")
+
+
+def _layers(document: Object, services: Services) -> Iterator[Finding]:
+    """Check the defaults and the environments."""
+    defaults = document.get("defaults")
+    if isinstance(defaults, dict):
+        yield from _text(defaults, ("defaults",), {"timezone": words.timezone})
+        yield from _services(defaults, ("defaults",), services)
+    for name, environment in _objects(document, "environments").items():
+        path: Path = ("environments", name)
+        if name not in ENVIRONMENTS:
+            yield Finding(path, f'there is no environment "{name}"', words.suggest(name, ENVIRONMENTS))
+        yield from _services(environment, path, services)
+
+
+def _services(layer: Mapping[str, Any], path: Path, services: Services) -> Iterator[Finding]:
+    """Check the services and settings of a client, an environment or the defaults."""
+    seen: set[str] = set()
+    for place, name in _texts(layer.get("services")):
+        here: Path = (*path, "services", place)
+        if name in seen:
+            yield Finding(here, f'"{name}" is there twice', "keep one")
+        elif services is not None and name not in services:
+            yield Finding(here, f'there is no service "{name}"', words.suggest(name, services))
+        seen.add(name)
+    if services is None:
+        return
+    for name, settings in _objects(layer, "settings").items():
+        if name not in services:
+            problem = f'there is no service "{name}"'
+            yield Finding((*path, "settings", name), problem, words.suggest(name, services))
+            continue
+        for setting, value in settings.items():
+            yield from _setting((*path, "settings", name, setting), services[name], value)
+
+
+def _setting(path: Path, service: ServiceShape, value: Any) -> Iterator[Finding]:
+    shape = service.settings.get(str(path[-1]))
+    if shape is None:
+        problem = f'{service.name} has no setting "{path[-1]}"'
+        yield Finding(path, problem, words.suggest(str(path[-1]), service.settings))
+        return
+    kinds, wanted = _SETTING_TYPES[shape.type]
+    if not isinstance(value, kinds) or (isinstance(value, bool) and shape.type != "boolean"):
+        yield Finding(path, f"expected {wanted}, found {in_words(value)}", _retype(shape, value))
+    elif shape.choices and value not in shape.choices:
+        problem = f"{value!r} is not a choice" if not isinstance(value, str) else f'"{value}" is not a choice'
+        yield Finding(path, problem, words.suggest(str(value), shape.choices))
+
+
+def _retype(shape: SettingShape, value: Any) -> str:
+    if shape.type == "text" and isinstance(value, int | float) and not isinstance(value, bool):
+        return f'put it in quotes: "{value}"'
+    if isinstance(value, str) and shape.type in {"integer", "number", "boolean"}:
+        return "take the quotes away"
+    return shape.description or "correct it"
+
+
+def _name(path: Path, name: str) -> Iterator[Finding]:
+    yield from _wrong(path, words.slug(name))
+
+
+def _text(
+    holder: Mapping[str, Any], path: Path, checked: Mapping[str, Callable[[str], words.Wrong]]
+) -> Iterator[Finding]:
+    for name, look in checked.items():
+        if isinstance(holder.get(name), str):
+            yield from _wrong((*path, name), look(holder[name]))
+
+
+def _wrong(path: Path, wrong: words.Wrong) -> Iterator[Finding]:
+    if wrong:
+        yield Finding(path, *wrong)
+
+
+def _texts(value: Any) -> Iterable[tuple[int, str]]:
+    return (
+        [(place, item) for place, item in enumerate(value) if isinstance(item, str)] if isinstance(value, list) else []
+    )
+
+
+def _objects(holder: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """Return the entries of an object that are objects themselves; the structure's check finds the others."""
+    held = holder.get(name)
+    return {key: value for key, value in held.items() if isinstance(value, dict)} if isinstance(held, dict) else {}

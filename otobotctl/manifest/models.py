@@ -1,0 +1,121 @@
+"""The manifest as it is written in `clients-config.json`. Defaults are applied by `resolve`, not here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+VERSION = 1
+
+EnvironmentName = Literal["dev", "stage", "prod"]
+Docker = Literal["upstream", "distribution"]
+Tls = Literal["acme", "self-signed"]
+Schedule = Literal["hourly", "daily", "weekly", "never"]
+Role = Literal["admin", "user"]
+SettingValue = str | int | float | bool | list[str]
+Settings = dict[str, dict[str, SettingValue]]
+
+ENVIRONMENTS: tuple[str, ...] = get_args(EnvironmentName)
+
+_Count = Annotated[int | None, Meta(description="How many of these archives to keep; 0 keeps none.")]
+_Services = Annotated[tuple[str, ...] | None, Meta(description="Which services run, in no particular order.")]
+_Settings = Annotated[Settings, Meta(description="Per service: its version and its other settings.")]
+
+
+class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When archives are made and how many are kept. What is left out comes from the environment, then the defaults."""
+
+    schedule: Annotated[Schedule | None, Meta(description="How often an archive is made.")] = None
+    keep_daily: _Count = None
+    keep_weekly: _Count = None
+    keep_monthly: _Count = None
+    keep_yearly: _Count = None
+    before_deploy: Annotated[bool | None, Meta(description="Make an archive before every deploy.")] = None
+
+
+class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What differs for every client of one environment; a client's own words win over it."""
+
+    services: _Services = None
+    settings: _Settings = {}
+    tls: Annotated[Tls | None, Meta(description="Where certificates come from.")] = None
+    backup: Annotated[Backup | None, Meta(description="The backup policy.")] = None
+
+
+class Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What holds for every client and host that does not say otherwise."""
+
+    environment: Annotated[EnvironmentName, Meta(description="The environment of a client.")] = "prod"
+    timezone: Annotated[str, Meta(description="An IANA time zone.", examples=["Europe/Paris"])] = "Europe/Paris"
+    services: Annotated[tuple[str, ...], Meta(description="The services of a client.")] = (
+        "postgres",
+        "vault-api",
+        "token-refresher",
+        "nginx",
+    )
+    settings: _Settings = {}
+    docker: Annotated[Docker, Meta(description="Docker's own packages, or the distribution's.")] = "upstream"
+    tls: Annotated[Tls, Meta(description="Where certificates come from.")] = "acme"
+    backup: Annotated[Backup | None, Meta(description="The backup policy.")] = None
+
+
+class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A machine reached over SSH."""
+
+    address: Annotated[str, Meta(description="IPv4, IPv6 or name.", examples=["203.0.113.10"])]
+    user: Annotated[str, Meta(description="Who logs in; needs sudo when it is not root.")] = "root"
+    port: Annotated[int, Meta(ge=1, le=65535, description="The SSH port.")] = 22
+    jump: Annotated[str | None, Meta(description="Another host of this manifest to go through.")] = None
+    tags: Annotated[tuple[str, ...], Meta(description="Words to select hosts by.")] = ()
+    stack: Annotated[str, Meta(description="What the host runs.")] = "client-vps"
+    playbook: Annotated[str, Meta(description="The playbook that provisions the host.")] = "vps"
+    docker: Annotated[Docker | None, Meta(description="Docker's own packages, or the distribution's.")] = None
+
+
+class User(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A person of the client who may log in."""
+
+    email: Annotated[str, Meta(description="An e-mail address.")]
+    name: Annotated[str, Meta(description="As it is shown.")] = ""
+    role: Annotated[Role, Meta(description="What the person may do.")] = "user"
+
+
+class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A company served."""
+
+    company: Annotated[str, Meta(description="The company's name, as it is shown.")]
+    email: Annotated[str, Meta(description="Whom to write to; also given to the certificate authority.")]
+    host: Annotated[str, Meta(description="The host of this manifest that the client runs on.")]
+    domain: Annotated[str, Meta(description="The client's domain name.", examples=["acme.example"])]
+    index: Annotated[
+        int,
+        Meta(ge=0, le=99, description="The client's slot on its host; its ports derive from it, so it never changes."),
+    ] = 0
+    environment: Annotated[EnvironmentName | None, Meta(description="dev, stage or prod.")] = None
+    timezone: Annotated[str | None, Meta(description="An IANA time zone.")] = None
+    services: _Services = None
+    settings: _Settings = {}
+    tls: Annotated[Tls | None, Meta(description="Where certificates come from.")] = None
+    users: Annotated[tuple[User, ...], Meta(description="People of the client who may log in.")] = ()
+    backup: Annotated[Backup | None, Meta(description="The backup policy.")] = None
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A fleet: hosts, the clients on them and who may read their secrets."""
+
+    schema: Annotated[str | None, Meta(description="The JSON Schema of this file, for editors.")] = msgspec.field(
+        name="$schema", default=None
+    )
+    version: Annotated[int, Meta(description=f"The manifest's form: {VERSION}.")]
+    company: Annotated[str, Meta(description="Who operates the fleet.")] = "Otobot"
+    defaults: Annotated[Defaults, Meta(description="What holds where nothing else is said.")] = Defaults()
+    environments: Annotated[
+        dict[EnvironmentName, Environment], Meta(description="What differs in dev, stage or prod.")
+    ] = {}
+    recipients: Annotated[
+        tuple[str, ...], Meta(description="Who can open the secrets: ssh-ed25519, ssh-rsa or age1... public keys.")
+    ] = ()
+    hosts: Annotated[dict[str, Host], Meta(description="Machines, by name.")] = {}
+    clients: Annotated[dict[str, Client], Meta(description="Companies served, by slug.")] = {}

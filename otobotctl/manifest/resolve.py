@@ -1,0 +1,174 @@
+"""A manifest with nothing left unsaid: defaults and environments applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from otobotctl.errors import ManifestError
+from otobotctl.manifest.models import Backup, Client, Defaults, Environment, Host, Manifest, Settings, User
+
+_BACKUP = Backup(schedule="daily", keep_daily=30, keep_weekly=12, keep_monthly=12, keep_yearly=7, before_deploy=True)
+
+
+@dataclass(frozen=True)
+class ResolvedBackup:
+    """When archives are made and how many are kept."""
+
+    schedule: str
+    keep_daily: int
+    keep_weekly: int
+    keep_monthly: int
+    keep_yearly: int
+    before_deploy: bool
+
+
+@dataclass(frozen=True)
+class ResolvedHost:
+    """A host with every field concrete. `jump` names another host of the manifest."""
+
+    name: str
+    address: str
+    user: str
+    port: int
+    jump: str | None
+    tags: tuple[str, ...]
+    stack: str
+    playbook: str
+    docker: str
+
+
+@dataclass(frozen=True)
+class ResolvedClient:
+    """A client with every field concrete.
+
+    `index` is its slot on its host, unique there and unchanged when another client comes or goes. `settings` has an
+    entry, perhaps empty, for each of its services and no other.
+    """
+
+    slug: str
+    company: str
+    email: str
+    host: str
+    domain: str
+    index: int
+    environment: str
+    timezone: str
+    services: tuple[str, ...]
+    settings: Settings
+    tls: str
+    users: tuple[User, ...]
+    backup: ResolvedBackup
+
+
+@dataclass(frozen=True)
+class ResolvedManifest:
+    """The fleet, concrete; hosts and clients in the file's order."""
+
+    company: str
+    recipients: tuple[str, ...]
+    hosts: Mapping[str, ResolvedHost]
+    clients: Mapping[str, ResolvedClient]
+
+    def client(self, slug: str) -> ResolvedClient:
+        """Return the client, or raise ManifestError naming those that exist."""
+        if slug in self.clients:
+            return self.clients[slug]
+        raise ManifestError(f'no client "{slug}" in this fleet', hint=_known("clients", slug, self.clients))
+
+    def host(self, name: str) -> ResolvedHost:
+        """Return the host, or raise ManifestError naming those that exist."""
+        if name in self.hosts:
+            return self.hosts[name]
+        raise ManifestError(f'no host "{name}" in this fleet', hint=_known("hosts", name, self.hosts))
+
+    def clients_of(self, host: str) -> tuple[ResolvedClient, ...]:
+        """Return the clients of a host, in the file's order."""
+        return tuple(client for client in self.clients.values() if client.host == host)
+
+    def jumps(self, host: str) -> tuple[ResolvedHost, ...]:
+        """Return the hosts to go through to reach `host`, the first to be reached first. Raises ManifestError."""
+        path: list[ResolvedHost] = []
+        jump = self.host(host).jump
+        while jump is not None:
+            path.insert(0, self.host(jump))
+            jump = path[0].jump
+        return tuple(path)
+
+
+def resolve(manifest: Manifest) -> ResolvedManifest:
+    """Apply the defaults and each client's environment. The manifest must have been checked, as `load` does."""
+    return ResolvedManifest(
+        company=manifest.company,
+        recipients=manifest.recipients,
+        hosts={name: _host(name, host, manifest.defaults) for name, host in manifest.hosts.items()},
+        clients={slug: _client(slug, client, manifest) for slug, client in manifest.clients.items()},
+    )
+
+
+def _host(name: str, host: Host, defaults: Defaults) -> ResolvedHost:
+    return ResolvedHost(
+        name=name,
+        address=host.address,
+        user=host.user,
+        port=host.port,
+        jump=host.jump,
+        tags=host.tags,
+        stack=host.stack,
+        playbook=host.playbook,
+        docker=host.docker or defaults.docker,
+    )
+
+
+def _client(slug: str, client: Client, manifest: Manifest) -> ResolvedClient:
+    defaults = manifest.defaults
+    name = client.environment or defaults.environment
+    environment = manifest.environments.get(name, Environment())
+    services = _first(client.services, environment.services, defaults.services)
+    return ResolvedClient(
+        slug=slug,
+        company=client.company,
+        email=client.email,
+        host=client.host,
+        domain=client.domain.rstrip(".").lower(),
+        index=client.index,
+        environment=name,
+        timezone=client.timezone or defaults.timezone,
+        services=services,
+        settings=_settings(services, (defaults.settings, environment.settings, client.settings)),
+        tls=client.tls or environment.tls or defaults.tls,
+        users=client.users,
+        backup=_backup((client.backup, environment.backup, defaults.backup)),
+    )
+
+
+def _first(*choices: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the first choice that was made; an empty tuple is a choice."""
+    return next((choice for choice in choices if choice is not None), ())
+
+
+def _settings(services: tuple[str, ...], layers: tuple[Settings, ...]) -> Settings:
+    """Merge setting by setting: a later layer wins."""
+    return {
+        service: {name: value for layer in layers for name, value in layer.get(service, {}).items()}
+        for service in services
+    }
+
+
+def _backup(layers: tuple[Backup | None, ...]) -> ResolvedBackup:
+    """Take each field from the first layer that says it."""
+    said = [layer for layer in layers if layer is not None]
+    chosen = {
+        field: next(value for layer in (*said, _BACKUP) if (value := getattr(layer, field)) is not None)
+        for field in Backup.__struct_fields__
+    }
+    return ResolvedBackup(**chosen)
+
+
+def _known(what: str, name: str, known: Mapping[str, object]) -> str:
+    if not known:
+        return f"the fleet has no {what} yet"
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    return f'did you mean "{close[0]}"?' if close else f"{what}: {', '.join(known)}"

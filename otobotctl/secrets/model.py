@@ -1,0 +1,70 @@
+"""A secret, and what is known about one before it exists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NoReturn, get_args
+
+SecretKind = Literal["hex16", "hex32", "hex64", "base64url48", "password", "given"]
+KINDS: tuple[str, ...] = get_args(SecretKind)
+
+
+class Secret:
+    """A value that must not be shown. Only `reveal` gives it out; printing, pickling or serialising never does."""
+
+    __slots__ = ("__reveal", "name")
+
+    name: str
+    __reveal: Callable[[], str]
+
+    def __init__(self, name: str, value: str) -> None:
+        object.__setattr__(self, "name", name)
+        # A closure and not an attribute: tools that dump objects by their fields then find no value to dump.
+        object.__setattr__(self, "_Secret__reveal", lambda: value)
+
+    def reveal(self) -> str:
+        """Return the value. It may go to a command's stdin or a 0600 file, nowhere else."""
+        return self.__reveal()
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{self!r} cannot be changed")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"{self!r} cannot be changed")
+
+    def __repr__(self) -> str:
+        return f"Secret({self.name!r})"
+
+    def __format__(self, form: str) -> str:
+        return format(repr(self), form)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        import hmac
+
+        return self.name == other.name and hmac.compare_digest(self.reveal().encode(), other.reveal().encode())
+
+    __hash__ = None  # type: ignore[assignment]  # a hash of the value would tell something about it
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError(f"{self!r} cannot be pickled")
+
+
+@dataclass(frozen=True)
+class SecretSpec:
+    """A secret that a service needs. `rotate_days`: how old it may get, None for ever; `given`: only a person can tell it."""
+
+    name: str
+    kind: SecretKind
+    service: str
+    rotate_days: int | None = None
+    given: bool = False
+    description: str = ""
