@@ -83,8 +83,13 @@ class FollowRequest(TypedDict):
 
 
 def facts_digest(facts: Dict[str, Any]) -> str:
-    """A short, stable digest of one answer, the same on both sides of the wire."""
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    """A short, stable digest of one answer, the same on both sides of the wire.
+
+    A fact whose name starts with "_" is left out: it moves by itself (a health state, an open session), and
+    nobody changed the host when it did.
+    """
+    kept = {name: value for name, value in facts.items() if not name.startswith("_")}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -20,6 +20,11 @@ class Run:
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
+        self.reboot_asked = False
+
+    def reboot(self) -> None:
+        """Ask for a reboot once the run is over: later steps still run, and the journal closes first."""
+        self.reboot_asked = True
 
     def command(
         self,
