@@ -1,0 +1,157 @@
+"""The shape of `service.yaml`: what a service is, as data that rendering, backups and the doctor share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from otobotctl.manifest.shape import SettingType
+from otobotctl.secrets import SecretKind
+
+Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,62}$")]
+SqlName = Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,62}$")]
+SecretName = Annotated[str, Meta(pattern="^[A-Z][A-Z0-9_]{0,62}$")]
+PortNumber = Annotated[int, Meta(ge=1, le=65535)]
+Count = Annotated[int, Meta(ge=1)]
+Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
+
+
+class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Data read from YAML: nothing unknown, nothing changed afterwards."""
+
+
+class Setting(_Model, frozen=True):
+    """A word that the manifest may say about the service. `pattern` and `choices` bound a text.
+
+    `shared` settings are the host's: clients of one host may not disagree about them.
+    """
+
+    type: SettingType = "text"
+    default: str | int | float | bool | tuple[str, ...]
+    description: str
+    choices: tuple[str, ...] = ()
+    pattern: str = ""
+    shared: bool = False
+
+
+class SecretNeed(_Model, frozen=True):
+    """A secret that the service owns. `rotate_days`: how old it may get; absent, it never has to change."""
+
+    kind: SecretKind
+    description: str
+    rotate_days: Count | None = None
+
+
+class Port(_Model, frozen=True):
+    """A port of the container. With `base` it is published on 127.0.0.1, at the base plus the client's offset."""
+
+    container: PortNumber
+    base: PortNumber | None = None
+
+
+class Volume(_Model, frozen=True):
+    """A named volume of the project, mounted at `path`."""
+
+    name: SqlName
+    path: str
+    read_only: bool = False
+
+
+class Role(_Model, frozen=True):
+    """A database role that logs in with `secret`."""
+
+    name: SqlName
+    secret: SecretName
+
+
+class Database(_Model, frozen=True):
+    """A database that `owner` owns. `roles` may connect, and get no more than what the owner grants them."""
+
+    name: SqlName
+    owner: Role
+    roles: tuple[Role, ...] = ()
+    extensions: tuple[SqlName, ...] = ()
+
+
+class Route(_Model, frozen=True):
+    """What the proxy sends to the service: a path below the client's domain, or below `subdomain` of it."""
+
+    path: Annotated[str, Meta(pattern="^/[A-Za-z0-9._/-]*$")]
+    port: PortNumber
+    subdomain: Annotated[str, Meta(pattern="^([a-z0-9-]+)?$")] = ""
+    exact: bool = False
+    websocket: bool = False
+    read_timeout_s: Count = 60
+
+
+class Health(_Model, frozen=True):
+    """How Docker tells that a container works."""
+
+    test: tuple[str, ...]
+    interval_s: Count = 10
+    timeout_s: Count = 5
+    retries: Count = 6
+    start_period_s: Count = 30
+
+
+class BackupSource(_Model, frozen=True):
+    """What an archive must hold: a dump of `database`, or the files of `volume`."""
+
+    kind: Literal["postgres", "volume"]
+    database: SqlName | None = None
+    volume: SqlName | None = None
+
+
+class Limits(_Model, frozen=True):
+    """The most that a container may take. Memory is a setting, because it grows with the client."""
+
+    cpus: float = 1.0
+    pids: Count = 256
+
+
+class ServiceTemplate(_Model, frozen=True):
+    """A service. `image` is a name without a tag (the tag is the setting `version`), or `build` names what is built.
+
+    `uses` are other services' secrets that this one needs too. `scope: host` services exist once a host, for all of
+    its clients; `offered: false` ones are not for the manifest to name.
+    """
+
+    name: Name = ""
+    description: str
+    scope: Literal["client", "host"] = "client"
+    offered: bool = True
+    public: bool = False
+    image: str = ""
+    build: str = ""
+    settings: Mapping[str, Setting] = {}
+    secrets: Mapping[SecretName, SecretNeed] = {}
+    uses: tuple[SecretName, ...] = ()
+    ports: Mapping[str, Port] = {}
+    volumes: tuple[Volume, ...] = ()
+    networks: tuple[str, ...] = ()
+    databases: tuple[Database, ...] = ()
+    routes: tuple[Route, ...] = ()
+    health: Health | None = None
+    depends: Mapping[str, Condition] = {}
+    requires: tuple[str, ...] = ()
+    backup: tuple[BackupSource, ...] = ()
+    limits: Limits = Limits()
+
+
+class EnvironmentData(_Model, frozen=True):
+    """What one environment says about its services' settings."""
+
+    settings: Mapping[str, Mapping[str, str | int | float | bool | tuple[str, ...]]] = {}
+
+
+class Stack(_Model, frozen=True):
+    """What a host can run: services that clients choose from, and those that serve the whole host."""
+
+    name: str = ""
+    description: str
+    services: tuple[str, ...]
+    host_services: tuple[str, ...] = ()
+    environments: Mapping[str, EnvironmentData] = {}
