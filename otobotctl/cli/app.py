@@ -43,11 +43,16 @@ def _globals(
     context: typer.Context,
     fleet: Annotated[
         Path | None,
-        typer.Option(help="The fleet's directory. Default: the nearest parent with a clients-config.json.", envvar="OTOBOTCTL_FLEET"),
+        typer.Option(
+            help="The fleet's directory. Default: the nearest parent with a clients-config.json.",
+            envvar="OTOBOTCTL_FLEET",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON envelope on stdout.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show each step's own output.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     context.obj = Session(fleet_option=fleet, as_json=as_json, yes=yes, verbose=verbose)

@@ -71,5 +71,6 @@ def _run(arguments: list[str]) -> int:
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise InterruptedRunError(
-        "interrupted", hint="run the same command again: a host finishes what it had begun, and the rest is taken up from there"
+        "interrupted",
+        hint="run the same command again: a host finishes what it had begun, and the rest is taken up from there",
     )

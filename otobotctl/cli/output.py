@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from otobotctl.errors import OtobotError
@@ -60,7 +61,7 @@ def defect(error: Exception, *, as_json: bool, verbose: bool) -> None:
     """A bug of ours, in one line; its message is left out because it could quote what it was working on."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     told = OtobotError(
-        f"otobotctl has a defect: {type(error).__name__} at {os.path.basename(frame.filename)}:{frame.lineno}",
+        f"otobotctl has a defect: {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}",
         hint="run it again with --verbose for the whole trace, and report it; nothing you have is lost",
     )
     failure(told, as_json=as_json)

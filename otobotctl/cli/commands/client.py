@@ -39,10 +39,14 @@ def create(
     email: Annotated[str, typer.Option(help="Who is told about certificates and accounts.")],
     host: Annotated[str, typer.Option(help="A host of the manifest.")],
     domain: Annotated[str, typer.Option(help="The client's domain, which resolves to the host.")],
-    service: Annotated[list[str] | None, typer.Option(help="May be given several times. Default: the manifest's.")] = None,
+    service: Annotated[
+        list[str] | None, typer.Option(help="May be given several times. Default: the manifest's.")
+    ] = None,
     environment: Annotated[str | None, typer.Option(help="dev, stage or prod.")] = None,
     tls: Annotated[str | None, typer.Option(help="acme or self-signed.")] = None,
-    deploy_too: Annotated[bool, typer.Option("--deploy", help="Go on until the client is healthy on its host.")] = False,
+    deploy_too: Annotated[
+        bool, typer.Option("--deploy", help="Go on until the client is healthy on its host.")
+    ] = False,
     ask_sudo: AskSudo = False,
 ) -> None:
     """Add a client to the manifest and mint its secrets. Safe to run again with the same values."""
@@ -69,7 +73,8 @@ def list_(context: typer.Context) -> None:
         "client list",
         rows,
         lambda: output.table(
-            ("CLIENT", "COMPANY", "HOST", "DOMAIN", "ENVIRONMENT"), [(r.slug, r.company, r.host, r.domain, r.environment) for r in rows]
+            ("CLIENT", "COMPANY", "HOST", "DOMAIN", "ENVIRONMENT"),
+            [(r.slug, r.company, r.host, r.domain, r.environment) for r in rows],
         ),
     )
 
@@ -86,7 +91,9 @@ def show(context: typer.Context, slug: Slug) -> None:
 def render(
     context: typer.Context,
     slug: Slug,
-    out: Annotated[Path | None, typer.Option(help="Write the files here (0600 where they hold secrets). Default: list them.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the files here (0600 where they hold secrets). Default: list them.")
+    ] = None,
 ) -> None:
     """Render a client's files. Without --out only their names, sizes and digests are shown."""
     from otobotctl.workflows import rendering
@@ -150,4 +157,6 @@ def remove(context: typer.Context, slug: Slug) -> None:
     fleet = here.fleet()
     here.confirm(f"Remove client {slug} from the manifest? What runs on its host is left running.")
     removed = clients.remove(fleet, slug)
-    here.show("client remove", removed, lambda: f"removed client {slug}; its sealed secrets are still in {removed.kept}")
+    here.show(
+        "client remove", removed, lambda: f"removed client {slug}; its sealed secrets are still in {removed.kept}"
+    )

@@ -41,7 +41,9 @@ def add(
     from otobotctl.workflows import hosts
 
     here = session.of(context)
-    added = hosts.add(here.fleet(), name, address=address, user=user, port=port, jump=jump, tags=tuple(tag or ()), docker=docker)
+    added = hosts.add(
+        here.fleet(), name, address=address, user=user, port=port, jump=jump, tags=tuple(tag or ()), docker=docker
+    )
     here.show("host add", added, lambda: f"added host {name}; next: otobotctl host trust {name}")
 
 
@@ -68,7 +70,9 @@ def remove(context: typer.Context, name: HostName) -> None:
 def trust(
     context: typer.Context,
     name: HostName,
-    host_key: Annotated[str | None, typer.Option(help="The fingerprint you expect, SHA256:...; nothing is asked when it matches.")] = None,
+    host_key: Annotated[
+        str | None, typer.Option(help="The fingerprint you expect, SHA256:...; nothing is asked when it matches.")
+    ] = None,
 ) -> None:
     """Pin a host's key after you compared its fingerprint. A key that changed is never accepted without --host-key."""
     from otobotctl.workflows import hosts
@@ -87,7 +91,11 @@ def trust(
         here.confirm("Is this the fingerprint your provider shows?")
 
     done = hosts.trust(here.fleet(), name, expected=host_key, agree=agree)
-    here.show("host trust", done, lambda: f"{name}: {done.fingerprint} {'was pinned already' if done.already else 'is pinned'}")
+    here.show(
+        "host trust",
+        done,
+        lambda: f"{name}: {done.fingerprint} {'was pinned already' if done.already else 'is pinned'}",
+    )
 
 
 def facts(context: typer.Context, name: HostName, ask_sudo: AskSudo = False) -> None:

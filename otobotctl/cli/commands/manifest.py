@@ -21,7 +21,9 @@ def validate(context: typer.Context) -> None:
 
     here = session.of(context)
     result = manifest.validate(here.fleet())
-    here.show("manifest validate", result, lambda: f"{result.path}: valid; {result.hosts} hosts, {result.clients} clients")
+    here.show(
+        "manifest validate", result, lambda: f"{result.path}: valid; {result.hosts} hosts, {result.clients} clients"
+    )
 
 
 def schema(context: typer.Context) -> None:
@@ -32,5 +34,3 @@ def schema(context: typer.Context) -> None:
 
     found = manifest.schema()
     session.of(context).show("manifest schema", found, lambda: json.dumps(found, indent=2, ensure_ascii=False))
-
-

@@ -27,7 +27,9 @@ def list_(context: typer.Context, slug: Annotated[str, typer.Argument(help="The 
     here.show(
         "secrets list",
         rows,
-        lambda: output.table(("NAME", "KIND", "CREATED", "FINGERPRINT"), [(r.name, r.kind, r.created, r.fingerprint) for r in rows]),
+        lambda: output.table(
+            ("NAME", "KIND", "CREATED", "FINGERPRINT"), [(r.name, r.kind, r.created, r.fingerprint) for r in rows]
+        ),
     )
 
 

@@ -28,7 +28,9 @@ def init(
         lines = [f"fleet: {made.root}", *(f"made: {path}" for path in made.made)]
         lines += [f"recipient: {recipient}" for recipient in made.recipients]
         if made.identity:
-            lines.append(f"no SSH key of yours can open secrets, so an age identity was minted: {made.identity} (keep a copy off this machine)")
+            lines.append(
+                f"no SSH key of yours can open secrets, so an age identity was minted: {made.identity} (keep a copy off this machine)"
+            )
         return "\n".join(lines)
 
     session.of(context).show("init", made, human)

@@ -1,0 +1,101 @@
+"""What an operator sees while a host converges: a live line on a terminal, plain lines elsewhere, JSON lines for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from otobotctl.cli import output
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from otobotctl.cli.session import Session
+
+
+class Watcher(Protocol):
+    """Told of every record as it arrives."""
+
+    def event(self, record: Mapping[str, Any]) -> None:
+        """One record of a journal, or an event of the engine."""
+
+
+@contextmanager
+def watching(session: Session) -> Iterator[Watcher]:
+    """The watcher that fits where stderr goes."""
+    if session.as_json:
+        yield JsonLines()
+    elif output.coloured():
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            yield Live(progress, verbose=session.verbose)
+    else:
+        yield Lines(verbose=session.verbose)
+
+
+class JsonLines:
+    """Each record as a line of JSON on stderr."""
+
+    def event(self, record: Mapping[str, Any]) -> None:
+        """Write the record."""
+        output.story(json.dumps({"version": output.JSON_VERSION, **record}, ensure_ascii=False))
+
+
+class Lines:
+    """A line for each step that ended."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        self._verbose = verbose
+
+    def event(self, record: Mapping[str, Any]) -> None:
+        """Tell what matters."""
+        text = told(record, verbose=self._verbose)
+        if text:
+            output.story(text)
+
+
+class Live:
+    """A bar that counts the steps of the running stage."""
+
+    def __init__(self, progress: Progress, *, verbose: bool) -> None:
+        self._progress = progress
+        self._verbose = verbose
+        self._task: TaskID | None = None
+
+    def event(self, record: Mapping[str, Any]) -> None:
+        """Move the bar; tell what matters above it."""
+        kind = record.get("event")
+        if kind == "run_start":
+            self._task = self._progress.add_task(str(record.get("stage", "")), total=len(record.get("steps", ())))
+        elif kind == "step_start" and self._task is not None:
+            self._progress.update(self._task, description=str(record.get("step", "")))
+        elif kind == "step_end" and self._task is not None:
+            self._progress.advance(self._task)
+        text = told(record, verbose=self._verbose)
+        if text:
+            self._progress.console.print(text, markup=False, highlight=False)
+
+
+def told(record: Mapping[str, Any], *, verbose: bool) -> str:
+    """A record in words; empty when it is not worth a line."""
+    kind = record.get("event")
+    if kind == "output":
+        return f"    {record.get('text', '')}" if verbose else ""
+    if kind == "step_end":
+        if not record.get("ok"):
+            return f"{record.get('step')}: failed"
+        return f"{record.get('step')}: {'changed' if record.get('changed') else 'as it was'} ({float(record.get('took_s', 0)):.1f} s)"
+    if kind in {"reattached", "reconnecting", "waiting_for_boot"}:
+        return f"{str(kind).replace('_', ' ')} {record.get('detail', '')}".rstrip()
+    return ""

@@ -1,0 +1,89 @@
+"""`client create`, `list`, `show`, `remove`: the manifest's side of a client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from otobotctl import manifest
+from otobotctl.workflows.desired import load
+from otobotctl.workflows.secrets import mint
+
+if TYPE_CHECKING:
+    from otobotctl.fleet import Fleet
+    from otobotctl.manifest import ResolvedClient
+
+
+@dataclass(frozen=True)
+class NewClient:
+    """What an operator says of a new client; None or empty: the manifest's defaults."""
+
+    slug: str
+    company: str
+    email: str
+    host: str
+    domain: str
+    services: tuple[str, ...] = ()
+    environment: str | None = None
+    tls: str | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """The client's entry in the manifest."""
+        said: dict[str, Any] = {
+            "company": self.company,
+            "email": self.email,
+            "host": self.host,
+            "domain": self.domain,
+            "environment": self.environment,
+            "services": list(self.services) or None,
+            "tls": self.tls,
+        }
+        return {key: value for key, value in said.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Created:
+    """A client that is in the manifest, its secrets minted."""
+
+    slug: str
+    host: str
+    domain: str
+    new: bool
+    minted: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A client that left the manifest; `kept` still holds its sealed secrets."""
+
+    slug: str
+    kept: str
+
+
+def create(fleet: Fleet, wanted: NewClient) -> Created:
+    """Add a client and mint its secrets. The same call again finishes what a crash left undone."""
+    catalog = load(fleet).catalog
+    new = manifest.add_client(fleet.manifest, wanted.slug, wanted.entry(), catalog.service_shapes())
+    loaded = load(fleet)
+    client = loaded.manifest.client(wanted.slug)
+    return Created(client.slug, client.host, client.domain, new, mint(loaded, client.slug))
+
+
+def listed(fleet: Fleet) -> tuple[ResolvedClient, ...]:
+    """Every client, defaults applied."""
+    return tuple(load(fleet).manifest.clients.values())
+
+
+def shown(fleet: Fleet, slug: str) -> dict[str, Any]:
+    """One client with every default applied, as plain data."""
+    shown_client: dict[str, Any] = msgspec.to_builtins(load(fleet).manifest.client(slug))
+    return shown_client
+
+
+def remove(fleet: Fleet, slug: str) -> Removed:
+    """Take a client out of the manifest."""
+    load(fleet).manifest.client(slug)
+    manifest.remove_client(fleet.manifest, slug)
+    return Removed(slug, str(fleet.client(slug)))
