@@ -1,0 +1,1 @@
+"""Every door to a machine: OpenSSH, and the operator's own machine."""

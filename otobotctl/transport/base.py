@@ -9,7 +9,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Finished:
-    """How an execution ended: its exit status and the last of its stderr (at most 64 KiB, undecodable bytes replaced)."""
+    """How an execution ended: its exit status and the last of its stderr (at most 64 KiB, bad bytes replaced)."""
 
     status: int
     stderr: str

@@ -1,0 +1,114 @@
+"""A door through the system's OpenSSH client, so that the operator's own keys, agents and ssh configuration all work.
+
+One connection is shared by all executions, and for a minute by the commands that come after: ssh's own multiplexing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import subprocess
+import weakref
+
+from otobotctl.errors import HostUnreachableError, OtobotError
+from otobotctl.transport import failures
+from otobotctl.transport.channel import Line, ProcessChannel, piped
+from otobotctl.transport.options import destination, options
+from otobotctl.transport.sockets import control_path
+from otobotctl.transport.target import Settings, Target
+
+__all__ = ["Settings", "SshDoor", "Target", "open_door", "start"]
+
+_CONTROL_S = 3.0  # for a master to answer its own socket
+
+
+def open_door(target: Target, *, settings: Settings | None = None) -> SshDoor:
+    """A door to `target`. Nothing is connected before the first execution, which raises what went wrong."""
+    return SshDoor(target, settings or Settings.from_environment())
+
+
+class SshDoor:
+    """A Door. Executions may run side by side; each Channel belongs to one thread."""
+
+    def __init__(self, target: Target, settings: Settings) -> None:
+        self.name = target.name
+        self._target = target
+        self._settings = settings
+        self._control = control_path(target, settings)
+        self._channels: weakref.WeakSet[ProcessChannel] = weakref.WeakSet()
+
+    def execute(self, argv: tuple[str, ...], *, silence_s: float = 15.0) -> ProcessChannel:
+        """Start one remote execution. `silence_s`: no byte for so long means the line is dead."""
+        command = (*self._ssh(), *destination(self._target), shlex.join(argv))
+        line = Line(
+            spawn=lambda: start(command, self._target),
+            failure=self._failure,
+            silent=lambda seconds: failures.silent(self._target, seconds),
+            drop=self.drop,
+            never_opened=failures.never_opened,
+            opening_s=self._settings.connect_timeout_s,
+        )
+        channel = ProcessChannel(line, silence_s)
+        self._channels.add(channel)
+        return channel
+
+    def close(self) -> None:
+        """End what still runs, and the connection too unless it is to persist."""
+        for channel in list(self._channels):
+            channel.close()
+        if not self._settings.persist_s:
+            self.drop()
+
+    def drop(self) -> None:
+        """End the shared connection, so that the next execution makes a new one. Never hangs."""
+        if self._control is None or not self._control.exists():
+            return
+        master = self._ask_master("check")
+        if self._ask_master("exit") is None and master is not None:
+            found = re.search(r"pid=(\d+)", master)
+            if found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(found.group(1)), signal.SIGKILL)
+        self._control.unlink(missing_ok=True)
+
+    def _ask_master(self, order: str) -> str | None:
+        """What the master says to `ssh -O order`; None when it does not answer in time."""
+        argv = (*self._ssh(), "-O", order, *destination(self._target))
+        try:
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CONTROL_S, check=False)
+        except subprocess.TimeoutExpired:
+            return None
+        return done.stderr.decode("utf-8", "replace")
+
+    def _ssh(self) -> tuple[str, ...]:
+        return ("ssh", *options(self._target, self._settings, self._control))
+
+    def _failure(self, status: int, said: str, opened: bool) -> OtobotError | None:
+        if status == failures.LINE_FAILED:
+            return failures.failure(self._target, said, opened=opened)
+        if status < 0:
+            return HostUnreachableError(
+                f"{self._target}: ssh was ended by signal {-status}", hint="run the same command again"
+            )
+        return None
+
+
+def start(argv: tuple[str, ...], target: Target) -> subprocess.Popen[bytes]:
+    """Start ssh; the operator's Ctrl-C does not reach it, so that the shared connection outlives an interrupt."""
+    try:
+        return piped(argv, environment(target))
+    except FileNotFoundError:
+        raise no_ssh() from None
+
+
+def environment(target: Target) -> dict[str, str]:
+    """What ssh is started with: the operator's environment, and a known shell where we wrote the proxy command."""
+    return dict(os.environ, SHELL="/bin/sh") if target.jump is not None else dict(os.environ)
+
+
+def no_ssh() -> OtobotError:
+    """The error for a machine without an ssh client."""
+    return HostUnreachableError("there is no ssh on this machine", hint="sudo apt install openssh-client")
