@@ -10,7 +10,10 @@ import typer
 from otobotctl.cli.commands import client, host, manifest, secrets, start
 from otobotctl.cli.session import Session
 
-_EPILOG = "Example: otobotctl client create acme --company 'ACME SAS' --email it@acme.example --host vps-1 --domain acme.example --deploy"
+_EPILOG = (
+    "Example: otobotctl client create acme --company 'ACME SAS' --email it@acme.example "
+    "--host vps-1 --domain acme.example --deploy"
+)
 
 
 def build() -> typer.Typer:
@@ -51,7 +54,7 @@ def _globals(
     as_json: Annotated[bool, typer.Option("--json", help="Answer with one JSON envelope on stdout.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show each step's own output.")] = False,
-    version: Annotated[
+    _version_wanted: Annotated[
         bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:

@@ -44,7 +44,10 @@ class Session:
                 output.answer(text)
 
     def confirm(self, question: str) -> None:
-        """Ask before something that cannot be taken back; `--yes` answers. Raises UsageError for a no, or where nobody can answer."""
+        """Ask before something that cannot be taken back; `--yes` answers.
+
+        Raises UsageError for a no, or where nobody can answer.
+        """
         if self.yes:
             return
         if not sys.stdin.isatty():

@@ -20,7 +20,8 @@ def build() -> typer.Typer:
     app = typer.Typer(help="Companies served: create, look, render, deploy, destroy.", no_args_is_help=True)
     app.command(
         "create",
-        epilog="Example: otobotctl client create acme --company 'ACME SAS' --email it@acme.example --host vps-1 --domain acme.example --deploy",
+        epilog="Example: otobotctl client create acme --company 'ACME SAS' --email it@acme.example "
+        "--host vps-1 --domain acme.example --deploy",
     )(create)
     app.command("list", epilog="Example: otobotctl client list --json")(list_)
     app.command("show", epilog="Example: otobotctl client show acme")(show)
@@ -138,7 +139,7 @@ def destroy(
     volumes: Annotated[bool, typer.Option(help="Also delete the client's data volumes on the host.")] = False,
     ask_sudo: AskSudo = False,
 ) -> None:
-    """Take a client's containers and releases off its host. Its data stays unless --volumes; manifest and secrets stay."""
+    """Take a client's containers and releases off its host. Its data stays unless --volumes; its secrets stay."""
     from otobotctl.workflows import converging
 
     here = session.of(context)

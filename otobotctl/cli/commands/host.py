@@ -71,7 +71,7 @@ def trust(
     context: typer.Context,
     name: HostName,
     host_key: Annotated[
-        str | None, typer.Option(help="The fingerprint you expect, SHA256:...; nothing is asked when it matches.")
+        str | None, typer.Option(help="The fingerprint you expect, SHA256:...; then nothing is asked.")
     ] = None,
 ) -> None:
     """Pin a host's key after you compared its fingerprint. A key that changed is never accepted without --host-key."""

@@ -29,7 +29,8 @@ def init(
         lines += [f"recipient: {recipient}" for recipient in made.recipients]
         if made.identity:
             lines.append(
-                f"no SSH key of yours can open secrets, so an age identity was minted: {made.identity} (keep a copy off this machine)"
+                f"no SSH key of yours can open secrets, so an age identity was minted: {made.identity}; "
+                "keep a copy off this machine"
             )
         return "\n".join(lines)
 

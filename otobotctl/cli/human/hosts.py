@@ -33,12 +33,8 @@ def plan(found: HostPlan, *, explain: bool) -> str:
     for step in found.steps:
         lines.append(f"{step.name}: {step.title}")
         for change in step.changes:
-            arrow = (
-                f"{change.before or '(nothing)'} -> {change.after or '(nothing)'}"
-                if change.before or change.after
-                else ""
-            )
-            lines.append(f"    {change.what}{': ' + arrow if arrow else ''}")
+            moved = f": {change.before or '(nothing)'} -> {change.after or '(nothing)'}"
+            lines.append(f"    {change.what}{moved if change.before or change.after else ''}")
             lines += [f"      {line}" for line in change.diff.splitlines()]
         if explain:
             lines += [f"    $ {command}" for command in step.commands]
@@ -70,7 +66,8 @@ def facts(found: HostFacts) -> str:
 def created(made: Created) -> str:
     """A client that is in the manifest now."""
     minted = f"minted {len(made.minted)} secrets" if made.minted else "its secrets were there"
-    return f"{'added' if made.new else 'unchanged:'} client {made.slug} on {made.host}; {minted}; next: otobotctl client deploy {made.slug}"
+    what = "added" if made.new else "unchanged:"
+    return f"{what} client {made.slug} on {made.host}; {minted}; next: otobotctl client deploy {made.slug}"
 
 
 def rendered(done: Rendered) -> str:

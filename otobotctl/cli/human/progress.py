@@ -1,4 +1,4 @@
-"""What an operator sees while a host converges: a live line on a terminal, plain lines elsewhere, JSON lines for machines."""
+"""What is shown while a host converges: a bar on a terminal, plain lines elsewhere, JSON lines for machines."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ def told(record: Mapping[str, Any], *, verbose: bool) -> str:
     if kind == "step_end":
         if not record.get("ok"):
             return f"{record.get('step')}: failed"
-        return f"{record.get('step')}: {'changed' if record.get('changed') else 'as it was'} ({float(record.get('took_s', 0)):.1f} s)"
+        what = "changed" if record.get("changed") else "as it was"
+        return f"{record.get('step')}: {what} ({float(record.get('took_s', 0)):.1f} s)"
     if kind in {"reattached", "reconnecting", "waiting_for_boot"}:
         return f"{str(kind).replace('_', ' ')} {record.get('detail', '')}".rstrip()
     return ""
