@@ -1,0 +1,48 @@
+"""A program run at set times: one service unit, one timer unit."""
+
+from __future__ import annotations
+
+from typing import Any, Dict
+
+from otobotctl.agent import files, systemd
+from otobotctl.agent.run import Run, StepError
+from otobotctl.agent.shell import NOT_FOUND, ask
+
+_PROPERTIES = ("ActiveState", "UnitFileState", "NeedDaemonReload")
+
+
+def probe(params: Dict[str, Any]) -> Dict[str, Any]:
+    """Answer `units` ({path: text or None}), the timer's `_active` and `enabled`, `stale`: systemd read older texts."""
+    timer = systemd.show(params["name"] + ".timer", _PROPERTIES)
+    service = systemd.show(params["name"] + ".service", _PROPERTIES)
+    return {
+        "units": {path: _text(path) for path in params["paths"]},
+        "_active": timer.get("ActiveState", ""),
+        "enabled": timer.get("UnitFileState", ""),
+        "stale": "yes" in (timer.get("NeedDaemonReload"), service.get("NeedDaemonReload")),
+    }
+
+
+def apply(params: Dict[str, Any], run: Run) -> None:
+    """Write both units, make systemd read them and switch the timer on. A time systemd cannot read changes nothing."""
+    name = params["name"]
+    checked = ask(["systemd-analyze", "calendar", "--", params["on_calendar"]])
+    if checked.status not in (0, NOT_FOUND):
+        raise StepError(
+            "{!r} is no time that systemd understands: {}".format(params["on_calendar"], checked.stderr.strip())
+        )
+    for path, text in sorted(params["units"].items()):
+        if _text(path) != text:
+            files.write(path, text.encode(), 0o644)
+            run.say("wrote {}".format(path))
+    run.command(["systemctl", "daemon-reload"])
+    run.command(["systemctl", "enable", "--", name + ".timer"])
+    systemd.run_or_explain(run, name + ".timer", "start")
+
+
+def _text(path: str) -> Any:
+    try:
+        data = files.read(path)
+    except OSError:
+        return None
+    return None if data is None else data.decode("utf-8", "replace")
