@@ -1,8 +1,10 @@
 """`clients-config.json` to frozen models. Importing this stays cheap: explaining a wrong manifest loads more."""
 
+from otobotctl.manifest.edit import add_client, add_host, add_recipient, remove_client, remove_host, set_host
 from otobotctl.manifest.load import decode, findings, load
 from otobotctl.manifest.models import Backup, Client, Defaults, Environment, Host, Manifest, User
 from otobotctl.manifest.resolve import ResolvedBackup, ResolvedClient, ResolvedHost, ResolvedManifest, resolve
+from otobotctl.manifest.schema import json_schema
 from otobotctl.manifest.shape import ServiceShape, SettingShape
 
 __all__ = [
@@ -19,8 +21,15 @@ __all__ = [
     "ServiceShape",
     "SettingShape",
     "User",
+    "add_client",
+    "add_host",
+    "add_recipient",
     "decode",
     "findings",
+    "json_schema",
     "load",
+    "remove_client",
+    "remove_host",
     "resolve",
+    "set_host",
 ]

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from otobotctl.manifest import words
-from otobotctl.manifest.document import Object, in_words
+from otobotctl.manifest import settings, words
+from otobotctl.manifest.document import Object, objects, texts
 from otobotctl.manifest.findings import Finding, Path, show
 from otobotctl.manifest.models import ENVIRONMENTS, VERSION
-from otobotctl.manifest.shape import ServiceShape, SettingShape
+from otobotctl.manifest.shape import ServiceShape
 
 Services = Mapping[str, ServiceShape] | None
-
-_SETTING_TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
-    "text": ((str,), "text"),
-    "integer": ((int,), "a whole number"),
-    "number": ((int, float), "a number"),
-    "boolean": ((bool,), "true or false"),
-    "list": ((list,), "a list"),
-}
+Check = Callable[[str], words.Wrong]
 
 
 def version(document: Object) -> tuple[Finding, ...]:
@@ -38,8 +31,8 @@ def check(document: Object, services: Services) -> Iterator[Finding]:
         yield Finding(("version",), f"there is no version {document['version']}", f"write {VERSION}")
     yield from _text(document, (), {"company": words.line})
     yield from _recipients(document.get("recipients"))
-    yield from _hosts(_objects(document, "hosts"))
-    yield from _clients(_objects(document, "clients"), _objects(document, "hosts"), services)
+    yield from _hosts(objects(document, "hosts"))
+    yield from _clients(objects(document, "clients"), objects(document, "hosts"), services)
     yield from _layers(document, services)
 
 
@@ -56,7 +49,7 @@ def _duplicate_keys(value: Any, path: Path) -> Iterator[Finding]:
 
 def _recipients(recipients: Any) -> Iterator[Finding]:
     keys: dict[str, int] = {}
-    for place, recipient in _texts(recipients):
+    for place, recipient in texts(recipients):
         path: Path = ("recipients", place)
         wrong = words.recipient(recipient)
         if wrong:
@@ -79,7 +72,7 @@ def _hosts(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
         path: Path = ("hosts", name)
         yield from _name(path, name)
         yield from _text(host, path, checked)
-        for place, tag in _texts(host.get("tags")):
+        for place, tag in texts(host.get("tags")):
             yield from _wrong((*path, "tags", place), words.slug(tag))
         yield from _jump(name, hosts)
         address, port = host.get("address"), host.get("port", 22)
@@ -126,7 +119,7 @@ def _clients(
         yield from _name(path, slug)
         yield from _text(client, path, checked)
         yield from _users(client.get("users"), path)
-        yield from _services(client, path, services)
+        yield from settings.check(client, path, services)
         host, domain, index = client.get("host"), client.get("domain"), client.get("index", 0)
         if isinstance(host, str) and host not in hosts:
             yield Finding((*path, "host"), f'there is no host "{host}"', _host_remedy(host, hosts))
@@ -166,55 +159,12 @@ def _layers(document: Object, services: Services) -> Iterator[Finding]:
     defaults = document.get("defaults")
     if isinstance(defaults, dict):
         yield from _text(defaults, ("defaults",), {"timezone": words.timezone})
-        yield from _services(defaults, ("defaults",), services)
-    for name, environment in _objects(document, "environments").items():
+        yield from settings.check(defaults, ("defaults",), services)
+    for name, environment in objects(document, "environments").items():
         path: Path = ("environments", name)
         if name not in ENVIRONMENTS:
             yield Finding(path, f'there is no environment "{name}"', words.suggest(name, ENVIRONMENTS))
-        yield from _services(environment, path, services)
-
-
-def _services(layer: Mapping[str, Any], path: Path, services: Services) -> Iterator[Finding]:
-    """Check the services and settings of a client, an environment or the defaults."""
-    seen: set[str] = set()
-    for place, name in _texts(layer.get("services")):
-        here: Path = (*path, "services", place)
-        if name in seen:
-            yield Finding(here, f'"{name}" is there twice', "keep one")
-        elif services is not None and name not in services:
-            yield Finding(here, f'there is no service "{name}"', words.suggest(name, services))
-        seen.add(name)
-    if services is None:
-        return
-    for name, settings in _objects(layer, "settings").items():
-        if name not in services:
-            problem = f'there is no service "{name}"'
-            yield Finding((*path, "settings", name), problem, words.suggest(name, services))
-            continue
-        for setting, value in settings.items():
-            yield from _setting((*path, "settings", name, setting), services[name], value)
-
-
-def _setting(path: Path, service: ServiceShape, value: Any) -> Iterator[Finding]:
-    shape = service.settings.get(str(path[-1]))
-    if shape is None:
-        problem = f'{service.name} has no setting "{path[-1]}"'
-        yield Finding(path, problem, words.suggest(str(path[-1]), service.settings))
-        return
-    kinds, wanted = _SETTING_TYPES[shape.type]
-    if not isinstance(value, kinds) or (isinstance(value, bool) and shape.type != "boolean"):
-        yield Finding(path, f"expected {wanted}, found {in_words(value)}", _retype(shape, value))
-    elif shape.choices and value not in shape.choices:
-        problem = f"{value!r} is not a choice" if not isinstance(value, str) else f'"{value}" is not a choice'
-        yield Finding(path, problem, words.suggest(str(value), shape.choices))
-
-
-def _retype(shape: SettingShape, value: Any) -> str:
-    if shape.type == "text" and isinstance(value, int | float) and not isinstance(value, bool):
-        return f'put it in quotes: "{value}"'
-    if isinstance(value, str) and shape.type in {"integer", "number", "boolean"}:
-        return "take the quotes away"
-    return shape.description or "correct it"
+        yield from settings.check(environment, path, services)
 
 
 def _name(path: Path, name: str) -> Iterator[Finding]:
@@ -232,15 +182,3 @@ def _text(
 def _wrong(path: Path, wrong: words.Wrong) -> Iterator[Finding]:
     if wrong:
         yield Finding(path, *wrong)
-
-
-def _texts(value: Any) -> Iterable[tuple[int, str]]:
-    return (
-        [(place, item) for place, item in enumerate(value) if isinstance(item, str)] if isinstance(value, list) else []
-    )
-
-
-def _objects(holder: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
-    """Return the entries of an object that are objects themselves; the structure's check finds the others."""
-    held = holder.get(name)
-    return {key: value for key, value in held.items() if isinstance(value, dict)} if isinstance(held, dict) else {}

@@ -26,13 +26,9 @@ def read(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise ManifestError(f"{path} does not exist", hint=f"otobotctl init {path.parent}") from error
     except IsADirectoryError as error:
-        raise ManifestError(
-            f"{path} is a directory, not a manifest", hint="give --fleet the fleet's directory"
-        ) from error
+        raise ManifestError(f"{path} is a directory", hint="give --fleet the fleet's directory") from error
     except OSError as error:
-        raise ManifestError(
-            f"{path} cannot be read: {error.strerror}", hint=f"look at it with: ls -l {path}"
-        ) from error
+        raise ManifestError(f"{path} cannot be read: {error.strerror}", hint=f"see: ls -l {path}") from error
 
 
 def parse(raw: bytes, name: str) -> Object:
@@ -64,6 +60,21 @@ def in_words(value: object) -> str:
         return "true or false"
     names: Mapping[type, str] = {int: "a whole number", float: "a number", str: "text", list: "a list"}
     return next((name for kind, name in names.items() if isinstance(value, kind)), "an object")
+
+
+def objects(holder: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """Return those entries of `holder[name]` that are objects themselves; none when it is not an object."""
+    held = holder.get(name)
+    if not isinstance(held, dict):
+        return {}
+    return {key: value for key, value in held.items() if isinstance(value, dict)}
+
+
+def texts(value: Any) -> list[tuple[int, str]]:
+    """Return those items of a list that are text, each with its place; none when it is not a list."""
+    if not isinstance(value, list):
+        return []
+    return [(place, item) for place, item in enumerate(value) if isinstance(item, str)]
 
 
 def _text(raw: bytes, name: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from otobotctl.errors import ManifestError
 from otobotctl.manifest.models import Backup, Client, Defaults, Environment, Host, Manifest, Settings, User
@@ -11,8 +12,7 @@ from otobotctl.manifest.models import Backup, Client, Defaults, Environment, Hos
 _BACKUP = Backup(schedule="daily", keep_daily=30, keep_weekly=12, keep_monthly=12, keep_yearly=7, before_deploy=True)
 
 
-@dataclass(frozen=True)
-class ResolvedBackup:
+class ResolvedBackup(msgspec.Struct, frozen=True):
     """When archives are made and how many are kept."""
 
     schedule: str
@@ -23,8 +23,7 @@ class ResolvedBackup:
     before_deploy: bool
 
 
-@dataclass(frozen=True)
-class ResolvedHost:
+class ResolvedHost(msgspec.Struct, frozen=True):
     """A host with every field concrete. `jump` names another host of the manifest."""
 
     name: str
@@ -38,8 +37,7 @@ class ResolvedHost:
     docker: str
 
 
-@dataclass(frozen=True)
-class ResolvedClient:
+class ResolvedClient(msgspec.Struct, frozen=True):
     """A client with every field concrete.
 
     `index` is its slot on its host, unique there and unchanged when another client comes or goes. `settings` has an
@@ -61,8 +59,7 @@ class ResolvedClient:
     backup: ResolvedBackup
 
 
-@dataclass(frozen=True)
-class ResolvedManifest:
+class ResolvedManifest(msgspec.Struct, frozen=True):
     """The fleet, concrete; hosts and clients in the file's order."""
 
     company: str

@@ -71,4 +71,5 @@ def _settings(service: ServiceShape) -> dict[str, Any]:
 def _setting(shape: SettingShape) -> dict[str, Any]:
     described = {"description": shape.description} if shape.description else {}
     choices = {"enum": list(shape.choices)} if shape.choices else {}
-    return {**_TYPES[shape.type], **described, **choices}
+    pattern = {"pattern": f"^({shape.pattern})$"} if shape.pattern else {}
+    return {**_TYPES[shape.type], **described, **choices, **pattern}

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 SettingType = Literal["text", "integer", "number", "boolean", "list"]
 
 
-@dataclass(frozen=True)
-class SettingShape:
-    """One setting of a service. `choices`, when there are any, are all the values it may have."""
+class SettingShape(msgspec.Struct, frozen=True):
+    """One setting of a service. `choices`, when there are any, are all its values; `pattern` bounds a text."""
 
     type: SettingType = "text"
     description: str = ""
     choices: tuple[str, ...] = ()
+    pattern: str = ""
 
 
-@dataclass(frozen=True)
-class ServiceShape:
+class ServiceShape(msgspec.Struct, frozen=True):
     """A service that the manifest may name, with the settings that it understands."""
 
     name: str
-    settings: Mapping[str, SettingShape] = field(default_factory=dict)
+    settings: Mapping[str, SettingShape] = {}
     description: str = ""

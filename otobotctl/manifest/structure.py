@@ -1,4 +1,4 @@
-"""Every wrong type and unknown key of a manifest at once, in words. Slow to import: only for a manifest that is wrong."""
+"""Every wrong type and unknown key of a manifest at once, in words. Slow to import: for manifests that are wrong."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _unknown_keys(path: Path, value: Mapping[str, Any], schema: Any) -> Iterator
 
 
 def _missing(path: Path, value: Mapping[str, Any], wanted: Iterable[str], error: ValidationError) -> Iterator[Finding]:
-    # jsonschema reports each missing key with the whole list: say each only once.
+    # jsonschema reports each missing key by itself, but with the whole list.
     name = next(name for name in wanted if name not in value and error.message.startswith(repr(name)))
-    hint = error.schema["properties"][name].get("description", "") if isinstance(error.schema, Mapping) else ""
-    yield Finding((*path, name), "is missing", f"{hint[:1].lower()}{hint[1:]}".rstrip(".") or "write it")
+    described = error.schema["properties"][name].get("description", "") if isinstance(error.schema, Mapping) else ""
+    yield Finding((*path, name), "is missing", f"write it ({described.rstrip('.')})" if described else "write it")

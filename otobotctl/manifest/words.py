@@ -1,4 +1,7 @@
-"""What a domain name, an e-mail address, a slug and their like look like. Each function returns "" or (problem; remedy)."""
+"""What a domain name, an e-mail address, a slug and their like look like.
+
+Each check returns None, or what is wrong and what to do.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from collections.abc import Iterable
 
 Wrong = tuple[str, str] | None
 
-SLUG = r"[a-z][a-z0-9-]{0,31}"
+SLUG = r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?"
 LOGIN = r"[a-z_][a-z0-9_.-]{0,31}"
+_LONGEST_NAME = 253
 _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _DOTTED_DIGITS = re.compile(r"[0-9.]+")
@@ -37,7 +41,7 @@ def slug(value: str) -> Wrong:
     if re.fullmatch(SLUG, value):
         return None
     plain = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-0123456789")[:32].rstrip("-")
-    rule = "use a-z, 0-9 and -, starting with a letter, 32 characters at most"
+    rule = "use a-z, 0-9 and -, from a letter to a letter or digit, 32 characters at most"
     return f'"{value}" is not a slug', f"{rule}, for example {plain}" if plain else rule
 
 
@@ -59,7 +63,7 @@ def domain(value: str) -> Wrong:
     if plain.startswith("*."):
         return problem, f"wildcards are not possible: write {plain[2:]}"
     labels = plain.split(".")
-    if not _NAME.fullmatch(plain) or len(plain) > 253 or len(labels) < 2 or labels[-1].isdigit():  # noqa: PLR2004
+    if not _NAME.fullmatch(plain) or len(plain) > _LONGEST_NAME or len(labels) == 1 or labels[-1].isdigit():
         guess = f"{labels[0]}.example" if _NAME.fullmatch(plain) and len(labels) == 1 else "acme.example"
         return problem, f"write it like {guess}"
     return None
@@ -78,23 +82,23 @@ def email(value: str) -> Wrong:
 
 def address(value: str) -> Wrong:
     """Check where a host is reached: IPv4, IPv6 or a name."""
-    problem = f'"{value}" is not an address'
-    if "@" in value:
-        return problem, 'write the part after the @, and the user as "user"'
-    if value.startswith("["):
-        return problem, "write IPv6 without brackets"
-    if value.count(":") == 1:
-        return problem, f'write {value.split(":")[0]}, and the port as "port"'
-    if ":" in value:
-        return None if _ipv6(value) else (problem, "write IPv6 like 2001:db8::10")
-    if _DOTTED_DIGITS.fullmatch(value):
-        return None if _IPV4.fullmatch(value) else (problem, "write IPv4 like 203.0.113.10")
     plain = value.removesuffix(".").lower()
-    if not plain.isascii():
-        return problem, _punycode(plain)
-    if not _NAME.fullmatch(plain) or len(plain) > 253:  # noqa: PLR2004
-        return problem, "write an IPv4 address, an IPv6 address or a name"
-    return None
+    remedy = ""
+    if "@" in value:
+        remedy = 'write the part after the @, and the user as "user"'
+    elif value.startswith("["):
+        remedy = "write IPv6 without brackets"
+    elif value.count(":") == 1:
+        remedy = f'write {value.partition(":")[0]}, and the port as "port"'
+    elif ":" in value:
+        remedy = "" if _ipv6(value) else "write IPv6 like 2001:db8::10"
+    elif _DOTTED_DIGITS.fullmatch(value):
+        remedy = "" if _IPV4.fullmatch(value) else "write IPv4 like 203.0.113.10"
+    elif not plain.isascii():
+        remedy = _punycode(plain)
+    elif not _NAME.fullmatch(plain) or len(plain) > _LONGEST_NAME:
+        remedy = "write an IPv4 address, an IPv6 address or a name"
+    return (f'"{value}" is not an address', remedy) if remedy else None
 
 
 def same_address(value: str) -> str:
@@ -128,24 +132,18 @@ def line(value: str) -> Wrong:
 
 def recipient(value: str) -> Wrong:
     """Check a public key that secrets can be sealed for. What looks like a private key is never repeated."""
-    if "PRIVATE" in value or value.upper().startswith("AGE-SECRET-KEY"):
+    if "PRIVATE" in value or value.strip().upper().startswith("AGE-SECRET-KEY"):
         return "this is a private key", "take it out, replace that key, and write the public one"
     kind, _, rest = value.strip().partition(" ")
     if kind.startswith("age1"):
-        return (
-            None
-            if _AGE.fullmatch(value.strip())
-            else ("is not a whole age key", "copy it again: age1 and 58 characters")
-        )
+        whole = _AGE.fullmatch(kind)
+        return None if whole else ("is not a whole age key", "copy it again: age1 and 58 characters")
     if kind.startswith("sk-"):
-        return (
-            f"{kind} keys live in a hardware token, which age cannot use",
-            "add an ssh-ed25519, ssh-rsa or age1... key",
-        )
+        return f"age cannot use {kind}: it lives in a hardware token", "add an ssh-ed25519, ssh-rsa or age1... key"
     if kind not in {"ssh-ed25519", "ssh-rsa"}:
         named = kind if kind.startswith(("ssh-", "ecdsa-")) else "this"
         return f"{named} is not a kind of key that age can seal for", "use ssh-ed25519, ssh-rsa or age1..."
-    if _ssh_kind(rest.split(" ")[0]) != kind:
+    if _ssh_kind(rest.partition(" ")[0]) != kind:
         return f"is not a whole {kind} key", "copy the one line of the .pub file again"
     return None
 
