@@ -1,0 +1,28 @@
+"""Fixtures for every test: the lab's hosts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.lab import fixtures
+from tests.lab.fixtures import bare_host, lab, make_host, module_host
+
+__all__ = ["bare_host", "lab", "make_host", "module_host"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    fixtures.configure(config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    fixtures.mark(items)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    fixtures.summarise(terminalreporter)

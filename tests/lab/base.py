@@ -1,0 +1,151 @@
+"""The bare base: Debian 13 as a provider hands it over, and no more. Docker, ufw and the rest are for the tool under test."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import shutil
+from pathlib import Path
+
+from tests.lab import pool
+from tests.lab.network import nameserver
+from tests.lab.pool import Pool
+from tests.lab.shell import LabError, retry, run
+from tests.lab.slot import home, locked
+
+SUITE = "trixie"
+USER = "ubuntu"
+_FILES = Path(__file__).parent / "files"
+_PACKAGES = (
+    *("systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "sudo", "iproute2", "iputils-ping", "procps", "less"),
+    *("ca-certificates", "curl", "gnupg", "python3-minimal", "cron", "iptables", "nftables", "kmod", "udev", "apt-utils"),
+    *("tzdata", "logrotate", "mount", "util-linux", "e2fsprogs"),
+)
+
+
+def key() -> Path:
+    """Return the private key that every host of this machine's labs lets in; it is made the first time."""
+    path = home() / "keys" / "id_ed25519"
+    with locked(home() / "keys.lock"):
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            part = path.with_name("part")
+            for stale in (part, part.with_name("part.pub")):
+                stale.unlink(missing_ok=True)
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", part)
+            part.with_name("part.pub").rename(path.with_name("id_ed25519.pub"))
+            part.rename(path)
+    return path
+
+
+def mirror(ending: str) -> str:
+    """Return the package mirror of this machine whose path ends in `/debian` or `/debian-security`."""
+    for file in (*sorted(Path("/etc/apt/sources.list.d").glob("*")), Path("/etc/apt/sources.list")):
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            found = re.search(rf"^(?!#).*?(https?://\S+/{ending})/?(?=\s|$)", file.read_text(), re.MULTILINE)
+            if found:
+                return found[1]
+    raise LabError(f"/etc/apt names no mirror that ends in /{ending}; the lab needs one of Debian's")
+
+
+def sources(suite: str) -> tuple[str, ...]:
+    """Return the lines of sources.list for `suite`."""
+    debian, security = mirror("debian"), mirror("debian-security")
+    return (f"deb {debian} {suite} main", f"deb {debian} {suite}-updates main", f"deb {security} {suite}-security main")
+
+
+def digest(*inputs: str | bytes | Path) -> str:
+    """Return 12 hex digits that change with any of `inputs`; a path stands for its content."""
+    total = hashlib.sha256()
+    for each in inputs:
+        data = each.read_bytes() if isinstance(each, Path) else each.encode() if isinstance(each, str) else each
+        total.update(hashlib.sha256(data).digest())
+    return total.hexdigest()[:12]
+
+
+def tar(name: str, suite: str, *options: str) -> Path:
+    """Return a tar of a new Debian, downloaded once: it is what is worth caching."""
+    path = home() / "cache" / f"{name}-{digest(suite, *options, *sources(suite))}.tar"
+    with locked(home() / "cache.lock"):
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True)
+            part = path.with_suffix(".part")
+            command = ("mmdebstrap", "--quiet", "--format=tar", "--dpkgopt=force-unsafe-io", *options, suite, part, *sources(suite))
+            retry(lambda: run(*command, timeout_s=600))
+            for old in path.parent.glob(f"{name}-*.tar"):
+                old.unlink()
+            part.rename(path)
+    return path
+
+
+def certificates() -> bytes:
+    """Return the authorities this machine trusts: where a proxy of its own stands in front of package indexes, hosts need them."""
+    with contextlib.suppress(OSError):
+        return Path("/etc/ssl/certs/ca-certificates.crt").read_bytes()
+    return b""
+
+
+def bare_tar() -> Path:
+    return tar(SUITE, SUITE, "--variant=minbase", f"--include={','.join(_PACKAGES)}")
+
+
+def bare() -> str:
+    """Return the name of the bare base, built when it is missing (about 30 s the first time)."""
+    public = key().with_name("id_ed25519.pub")
+    name = f"bare-{digest(Path(__file__), *sorted(_FILES.glob('guest*')), public, nameserver(), *sources(SUITE))}"
+    with locked(home() / "base.lock"):
+        if Pool.find(name) is None:
+            tree = Pool.scratch("bare")
+            pool.create(tree)
+            unpack(tree)
+            Pool.freeze(tree, name)
+            pool.delete(tree)
+    return name
+
+
+def unpack(root: Path) -> None:
+    """Fill `root` with the bare system."""
+    run("tar", "-xf", bare_tar(), "-C", root, "--numeric-owner", timeout_s=300)
+    customise(root)
+
+
+def put(root: Path, path: str, text: str, mode: int = 0o644) -> None:
+    """Write a file of a host from outside."""
+    target = root / path.lstrip("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text)
+    target.chmod(mode)
+
+
+def customise(root: Path) -> None:
+    """Make a plain Debian a fresh server: a sudo user and root with the lab's key, systemd-networkd, sshd that logs sessions."""
+    run("chroot", root, "useradd", "-m", "-s", "/bin/bash", "-G", "sudo", USER)
+    put(root, "/etc/sudoers.d/90-cloud-init-users", f"{USER} ALL=(ALL) NOPASSWD:ALL\n", 0o440)
+    for home_directory in (f"/home/{USER}", "/root"):
+        put(root, f"{home_directory}/.ssh/authorized_keys", key().with_name("id_ed25519.pub").read_text(), 0o600)
+        (root / home_directory.lstrip("/") / ".ssh").chmod(0o700)
+    run("chroot", root, "chown", "-R", f"{USER}:{USER}", f"/home/{USER}")
+    forget_identity(root)
+    (root / "etc/resolv.conf").unlink(missing_ok=True)
+    put(root, "/etc/resolv.conf", f"nameserver {nameserver()}\n")
+    put(root, "/etc/apt/apt.conf.d/99lab", 'Acquire::Languages "none";\nAcquire::Check-Valid-Until "false";\nAcquire::Retries "3";\n')
+    put(root, "/etc/ssh/sshd_config.d/10-lab.conf", "LogLevel VERBOSE\nMaxStartups 100:30:200\n")
+    # One unit of the lab's own: systemd-nspawn mounts version 1 controllers read-only, and a Docker inside makes groups there.
+    put(root, "/usr/local/lib/lab-guest", (_FILES / "guest.sh").read_text(), 0o755)
+    put(root, "/etc/systemd/system/lab-guest.service", (_FILES / "guest.service").read_text())
+    run("chroot", root, "systemctl", "enable", "systemd-networkd", "ssh", "lab-guest")
+    run("chroot", root, "systemctl", "mask", "systemd-modules-load.service")
+
+
+def forget_identity(root: Path) -> None:
+    """Remove what two machines must not share."""
+    for path in (root / "etc/ssh").glob("ssh_host_*"):
+        path.unlink()
+    (root / "etc/machine-id").write_text("")
+    for name in ("swarm", "network", "engine-id"):
+        path = root / "var/lib/docker" / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.unlink(missing_ok=True)
+    shutil.rmtree(root / "var/log/journal", ignore_errors=True)
+    (root / "var/log/journal").mkdir(parents=True, exist_ok=True)

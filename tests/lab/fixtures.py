@@ -1,0 +1,114 @@
+"""The lab as pytest fixtures: hosts for tests, and a clean machine after them, however pytest ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import pytest
+
+from tests.lab import lab as laboratory
+from tests.lab.host import Host
+from tests.lab.lab import Lab
+
+_OF_LAB = frozenset({"lab", "bare_host", "make_host", "module_host", "docker_host", "warm_host", "light_host"})
+_SKIPPED = pytest.StashKey[dict[str, int]]()
+
+
+class MakeHost(Protocol):
+    """Makes fresh hosts that live as long as the test."""
+
+    def __call__(self, base: str = "", hostname: str = "") -> Host: ...
+
+
+def _unavailable(reason: str) -> None:
+    """A lab that is silently absent would be a green run that proved nothing: in CI it fails."""
+    if os.environ.get("CI"):
+        pytest.fail(f"no lab: {reason}", pytrace=False)
+    pytest.skip(f"no lab: {reason}")
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """The lab of this run of pytest."""
+    if reason := laboratory.missing():
+        _unavailable(reason)
+    opened = Lab()
+    opened.open()
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@pytest.fixture
+def make_host(lab: Lab) -> Iterator[MakeHost]:
+    """Makes fresh hosts for one test."""
+    yield from _making(lab)
+
+
+def _making(lab: Lab) -> Iterator[MakeHost]:
+    made: list[Host] = []
+
+    def make(base: str = "", hostname: str = "") -> Host:
+        made.append(lab.make(base, hostname))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for host in made:
+            lab.destroy(host)
+
+
+@pytest.fixture
+def bare_host(make_host: MakeHost) -> Host:
+    """A fresh Debian 13 for one test: sshd, a sudo user, and nothing else installed."""
+    return make_host()
+
+
+@pytest.fixture(scope="module")
+def module_host(lab: Lab) -> Iterator[Host]:
+    """A bare Debian 13 that the tests of one module share."""
+    for make in _making(lab):
+        yield make()
+
+
+# -------------------------------------------------------------------- hooks
+def configure(config: pytest.Config) -> None:
+    """Let SIGTERM and SIGHUP end pytest as Ctrl-C does, so that the lab is taken down."""
+    config.stash[_SKIPPED] = {}
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def end(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        previous = signal.signal(sign, end)
+        config.add_cleanup(lambda sign=sign, previous=previous: _restore(sign, previous))
+
+
+def _restore(sign: signal.Signals, previous: Callable[..., Any] | int | None) -> None:
+    signal.signal(sign, previous)
+
+
+def mark(items: list[pytest.Item]) -> None:
+    """Mark the tests that use the lab."""
+    for item in items:
+        if _OF_LAB.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.lab)
+
+
+def summarise(reporter: Any) -> None:
+    """Say how many tests of the lab did not run, and why: a skip must not go unnoticed."""
+    reasons: dict[str, int] = {}
+    for report in reporter.stats.get("skipped", []):
+        if "lab" in report.keywords:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            reasons[reason] = reasons.get(reason, 0) + 1
+    for reason, count in reasons.items():
+        reporter.write_line(f"lab: {count} test{'s' if count > 1 else ''} skipped: {reason.removeprefix('Skipped: ')}", yellow=True)

@@ -1,0 +1,136 @@
+"""One lab: a slot, a network, the pool and the hosts made in them; closing it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from tests.lab import base, cgroups, network, pool
+from tests.lab.host import Host, State, kill_group, remove_remains
+from tests.lab.shell import LabError
+from tests.lab.slot import RUNTIME, SLOTS, Slot, home, locked, try_lock
+
+_TOOLS = ("systemd-nspawn", "mmdebstrap", "mkfs.btrfs", "btrfs", "ip", "nsenter", "iptables", "ssh", "ssh-keygen", "openssl")
+
+
+def missing() -> str:
+    """Return why there can be no lab here, empty when there can."""
+    if os.geteuid():
+        return "needs root"
+    absent = [tool for tool in _TOOLS if not shutil.which(tool)]
+    if absent:
+        return f"needs {', '.join(absent)}; run scripts/lab-setup"
+    if not Path("/etc/debian_version").exists():
+        return "needs Debian or Ubuntu"
+    return ""
+
+
+class Lab:
+    """A running lab; `make` gives hosts."""
+
+    def __init__(self) -> None:
+        self.pool = pool.Pool()
+        self.hosts: list[Host] = []
+        self._held: int | None = None
+        self._slot: Slot | None = None
+
+    @property
+    def slot(self) -> Slot:
+        if self._slot is None:
+            raise LabError("the lab is not open")
+        return self._slot
+
+    def open(self) -> None:
+        """Take a slot, remove what killed labs left, and bring the network up."""
+        self.pool.open()
+        try:
+            clear_abandoned()
+            self._slot, self._held = _take_slot()
+            self.slot.directory.mkdir(parents=True, exist_ok=True)
+            (self.slot.directory / "home").write_text(str(home()))
+            network.up(self.slot)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Destroy the hosts and take everything away; safe to call twice."""
+        for host in tuple(self.hosts):
+            self.destroy(host)
+        if self._slot is not None:
+            clear(self._slot)
+            self._slot = None
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+        self.pool.close()
+
+    def make(self, base_name: str = "", hostname: str = "") -> Host:
+        """Return a new host that is up, from a base (bare when none is named)."""
+        name = base_name or base.bare()
+        used = {host.index for host in self.hosts}
+        index = next(number for number in range(10, 250) if number not in used)
+        root = pool.mountpoint() / f"host-{self.slot.number}-{index}"
+        host = Host(self.slot, index, root, hostname or f"lab{index}")
+        self.hosts.append(host)
+        try:
+            host.create(name)
+            host.boot()
+        except BaseException:
+            self.destroy(host)
+            raise
+        return host
+
+    def destroy(self, host: Host) -> None:
+        """Remove a host; one that was removed already is no error."""
+        if host in self.hosts:
+            host.destroy()
+            self.hosts.remove(host)
+
+
+def _take_slot() -> tuple[Slot, int]:
+    for number in range(SLOTS):
+        slot = Slot(number)
+        held = try_lock(slot.lock)
+        if held is None:
+            continue
+        if not network.taken(slot):
+            return slot, held
+        os.close(held)
+    raise LabError(f"no free slot among {SLOTS}: other labs run, or 10.203.0.0/16 is in use here")
+
+
+def clear_abandoned() -> None:
+    """Remove what labs left that were killed: those whose directory is there and whose lock is free."""
+    for number in range(SLOTS):
+        slot = Slot(number)
+        if not slot.directory.exists():
+            continue
+        held = try_lock(slot.lock)
+        if held is None:
+            continue
+        try:
+            clear(slot)
+        finally:
+            os.close(held)
+
+
+def clear(slot: Slot) -> None:
+    """Remove all that the slot's directory tells of. The caller holds the slot."""
+    for file in sorted(slot.directory.glob("h*.json")):
+        remove_remains(slot, State(**json.loads(file.read_text())))
+    kill_group(slot.tag)
+    network.down(slot)
+    cgroups.remove(slot.tag)
+    shutil.rmtree(slot.directory, ignore_errors=True)
+
+
+def unmount_abandoned() -> None:
+    """Unmount a pool that a killed lab left mounted."""
+    with locked(home() / "mount.lock"):
+        pool.unmount_if_unused()
+
+
+__all__ = ["RUNTIME", "Lab", "clear", "clear_abandoned", "missing", "unmount_abandoned"]
