@@ -85,6 +85,11 @@ def gid_of(name: str) -> int:
         raise StepError("there is no group {}; add a group step before this one".format(name)) from None
 
 
+def me() -> Tuple[str, str]:
+    """The user and group that the agent runs as: root and root, but in its tests."""
+    return user_name(os.geteuid()), group_name(os.getegid())
+
+
 def digest(path: str) -> str:
     """The SHA-256 of a regular file, in hex. Raises ProbeError when it cannot be read, OSError never."""
     found = hashlib.sha256()

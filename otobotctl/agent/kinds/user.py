@@ -1,0 +1,108 @@
+"""One user of the host. Homes and passwords are never deleted, moved or set."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from typing import Any, Dict, List, Optional
+
+from otobotctl.agent.run import ProbeError, Run, StepError
+
+SHADOW = "/etc/shadow"
+
+
+def probe(params: Dict[str, Any]) -> Dict[str, Any]:
+    """Facts: exists, shell, home, groups (sorted names, the primary one too), locked (None: no password is kept)."""
+    try:
+        found = pwd.getpwnam(params["name"])
+    except KeyError:
+        return {"exists": False}
+    groups = {group.gr_name for group in grp.getgrall() if found.pw_name in group.gr_mem}
+    try:
+        groups.add(grp.getgrgid(found.pw_gid).gr_name)
+    except KeyError:
+        groups.add(str(found.pw_gid))
+    return {
+        "exists": True,
+        "shell": found.pw_shell,
+        "home": found.pw_dir,
+        "groups": sorted(groups),
+        "locked": locked(found.pw_name),
+    }
+
+
+def locked(name: str, shadow: str = SHADOW) -> Optional[bool]:
+    """Whether no password can log this user in; None when the shadow file does not know the user."""
+    try:
+        with open(shadow, encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                fields = line.split(":")
+                if fields[0] == name and len(fields) > 1:
+                    return fields[1].startswith(("!", "*"))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ProbeError("cannot read {}: {}; the agent needs root".format(shadow, error.strerror)) from error
+    return None
+
+
+def apply(params: Dict[str, Any], run: Run) -> None:
+    """Add the user or change what differs; delete the user but not the home."""
+    name, found = params["name"], probe(params)
+    if params.get("state") == "absent":
+        if found["exists"]:
+            run.command(["/usr/sbin/userdel", name])
+        return
+    _require_groups(params.get("groups", []))
+    if not found["exists"]:
+        _add(params, run)
+        return
+    changes = _changes(params, found)
+    if changes:
+        run.command(["/usr/sbin/usermod", *changes, name])
+
+
+def _require_groups(names: List[str]) -> None:
+    known = {group.gr_name for group in grp.getgrall()}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise StepError("there is no group {}; add a group step before this one".format(", ".join(missing)))
+
+
+def _add(params: Dict[str, Any], run: Run) -> None:
+    name, system = params["name"], params.get("system")
+    argv = ["/usr/sbin/useradd"]
+    argv += ["--system", "--no-create-home"] if system else ["--create-home"]
+    argv += ["--shell", params.get("shell") or ("/usr/sbin/nologin" if system else "/bin/bash")]
+    if params.get("home"):
+        argv += ["--home-dir", params["home"]]
+    if params.get("groups"):
+        argv += ["--groups", ",".join(params["groups"])]
+    # useradd refuses to make the user's own group when a group step has made it already.
+    argv += ["--gid", name] if _is_group(name) else ["--user-group"]
+    run.command([*argv, name])
+
+
+def _is_group(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _changes(params: Dict[str, Any], found: Dict[str, Any]) -> List[str]:
+    changes: List[str] = []
+    missing = [name for name in params.get("groups", []) if name not in found["groups"]]
+    if missing:
+        changes += ["--append", "--groups", ",".join(missing)]
+    if params.get("shell") and params["shell"] != found["shell"]:
+        if not os.path.exists(params["shell"]):
+            raise StepError("there is no shell {}; install it in a step before this one".format(params["shell"]))
+        changes += ["--shell", params["shell"]]
+    if params.get("home") and params["home"] != found["home"]:
+        changes += ["--home", params["home"]]  # without --move-home: what is in the old one stays there
+    if params.get("password_locked") and found["locked"] is False:
+        changes += ["--lock"]
+    return changes
