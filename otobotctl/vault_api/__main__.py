@@ -1,0 +1,144 @@
+"""`python -m vault_api serve | migrate | refresher | health [vault|refresher]`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import urllib.request
+from collections.abc import Sequence
+
+from . import contract, logs
+from .configuration import ConfigurationError, Settings
+
+EXIT_CONFIGURATION = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 well, 1 not well, 2 the configuration is wrong."""
+    arguments = _parser().parse_args(argv)
+    if arguments.command == "health" and arguments.of == "vault":
+        return _ask_health(arguments.port)
+    logs.start(os.environ.get("VAULT_LOG_LEVEL", "info").lower() if _level_known() else "info")
+    try:
+        settings = Settings.from_environment(os.environ)
+    except ConfigurationError as error:
+        logs.event("configuration_refused", logging.ERROR, findings=error.findings)
+        return EXIT_CONFIGURATION
+    if arguments.command == "health":
+        return _ask_refresher(settings)
+    if arguments.command == "refresher":
+        return _refresh(settings)
+    return _serve(settings, arguments) if arguments.command == "serve" else _migrate(settings)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vault_api", description="Otobot's credential vault, configured by its environment."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser("serve", help="bring the schema up to date, then answer")
+    everywhere = "0.0.0.0"  # noqa: S104 - inside its container; Compose publishes it on loopback only
+    serve.add_argument("--host", default=everywhere)
+    serve.add_argument("--port", type=int, default=contract.PORT)
+    commands.add_parser("migrate", help="bring the schema up to date")
+    commands.add_parser("refresher", help="watch for tokens that run out (reports only)")
+    health = commands.add_parser("health", help="exit 0 when well")
+    health.add_argument("of", nargs="?", choices=("vault", "refresher"), default="vault")
+    health.add_argument("--port", type=int, default=contract.PORT)
+    return parser
+
+
+def _level_known() -> bool:
+    from .configuration import LEVELS
+
+    return os.environ.get("VAULT_LOG_LEVEL", "info").lower() in LEVELS
+
+
+def _migrate(settings: Settings) -> int:
+    from . import schema
+    from .crypto import Keyring
+
+    try:
+        applied = schema.migrate(settings, Keyring.single(settings.master_key.reveal()))
+    except schema.SchemaError as error:  # its own words, which hold no value
+        logs.event("migration_refused", logging.ERROR, findings=(str(error),))
+        return 1
+    except Exception as error:  # noqa: BLE001 - a database error's text may quote a row
+        logs.event("migration_failed", logging.ERROR, **logs.describe(error))
+        return 1
+    logs.event("schema_current", migration=", ".join(applied) or "none new")
+    return 0
+
+
+def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
+    import uvicorn
+
+    from . import app
+    from .crypto import Keyring
+    from .store import Store
+
+    failed = _migrate(settings)
+    if failed:
+        return failed
+    store = Store(settings, Keyring.single(settings.master_key.reveal()))
+    config = uvicorn.Config(
+        app.build(store, tuple(token.reveal() for token in settings.tokens)),
+        host=arguments.host,
+        port=arguments.port,
+        log_config=None,
+        access_log=False,  # the guard logs requests, without paths
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=512,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=10,
+        h11_max_incomplete_event_size=16 * 1024,
+    )
+    logs.event("serving", client=settings.client, port=arguments.port)
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else 1
+
+
+def _refresh(settings: Settings) -> int:
+    from . import refresher
+
+    async def until_told() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopping.set)
+        await refresher.run(settings, stopping)
+
+    asyncio.run(until_told())
+    return 0
+
+
+def _ask_refresher(settings: Settings) -> int:
+    import psycopg
+
+    from . import refresher
+
+    try:
+        return 0 if asyncio.run(refresher.swept_lately(settings)) else 1
+    except psycopg.Error:
+        return 1
+
+
+def _ask_health(port: int) -> int:
+    # The slim image has no curl; a proxy from the environment must not see this.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{port}{contract.HEALTH_PATH}", timeout=5) as response:
+            return 0 if json.load(response)["status"] == "ok" else 1
+    except (OSError, ValueError, KeyError):
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""AES-256-GCM under the master key. A ciphertext opens only in the row and field it was sealed for."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+NONCE_BYTES = 12
+TAG_BYTES = 16
+_PARTS = 4
+
+
+class SealError(Exception):
+    """A ciphertext does not open: changed, moved to another row, or sealed under another key."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a ciphertext belongs; `field` is its column."""
+
+    client: str
+    user: str
+    service: str
+    row: str
+    field: str
+
+    def bound(self, version: int) -> bytes:
+        """The additional data that ties a ciphertext to this place and key version; no two places share it."""
+        parts = ("otobot-vault", version, self.client, self.user, self.service, self.row, self.field)
+        return json.dumps(parts, separators=(",", ":")).encode()
+
+
+class Keyring:
+    """The keys by version. Text format: `version:iv:authTag:ciphertext`, the last three in hexadecimal."""
+
+    def __init__(self, keys: dict[int, bytes], current: int) -> None:
+        self._ciphers = {version: AESGCM(key) for version, key in keys.items()}
+        self.current = current
+
+    def __repr__(self) -> str:
+        return f"Keyring(versions={sorted(self._ciphers)})"
+
+    @classmethod
+    def single(cls, master_key_hex: str) -> Keyring:
+        """The one key of ENCRYPTION_MASTER_KEY, as version 1."""
+        return cls({1: bytes.fromhex(master_key_hex)}, 1)
+
+    def seal(self, plain: str, place: Place) -> str:
+        """Encrypt under the current key, with a fresh random nonce."""
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = self._ciphers[self.current].encrypt(nonce, plain.encode(), place.bound(self.current))
+        cipher, tag = sealed[:-TAG_BYTES], sealed[-TAG_BYTES:]
+        return f"{self.current}:{nonce.hex()}:{tag.hex()}:{cipher.hex()}"
+
+    def open(self, text: str, place: Place) -> str:
+        """Decrypt and verify. Raises SealError for anything but what `seal` made for this very place."""
+        version, nonce, tag, cipher = _parse(text)
+        if version not in self._ciphers:
+            raise SealError(f"sealed under key version {version}, which this vault does not have")
+        try:
+            return self._ciphers[version].decrypt(nonce, cipher + tag, place.bound(version)).decode()
+        except InvalidTag:
+            raise SealError("the authentication tag does not match") from None
+
+
+def _parse(text: str) -> tuple[int, bytes, bytes, bytes]:
+    parts = text.split(":")
+    if len(parts) != _PARTS or not (parts[0].isascii() and parts[0].isdigit()):
+        raise SealError("not of the form version:iv:authTag:ciphertext")
+    try:
+        nonce, tag, cipher = (bytes.fromhex(part) for part in parts[1:])
+    except ValueError:
+        raise SealError("not of the form version:iv:authTag:ciphertext") from None
+    if len(nonce) != NONCE_BYTES or len(tag) != TAG_BYTES:  # a shorter tag would be a weaker seal
+        raise SealError("the iv or the authentication tag has the wrong length")
+    return int(parts[0][:9]), nonce, tag, cipher

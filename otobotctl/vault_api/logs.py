@@ -1,0 +1,60 @@
+"""One JSON object a line on stderr, made of allowed fields only: what is not on the list cannot be logged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import TextIO
+
+_NAMES = "at checks client due error findings method migration overdue port request route status took_ms"
+FIELDS = frozenset(_NAMES.split())
+
+
+class JsonFormatter(logging.Formatter):
+    """Our events with their fields; of other libraries only the message's template: arguments could quote data."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON."""
+        line: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.msg if isinstance(record.msg, str) else type(record.msg).__name__,
+        }
+        fields = getattr(record, "fields", None)
+        if isinstance(fields, dict):
+            line.update({name: value for name, value in fields.items() if name in FIELDS})
+        if record.exc_info and record.exc_info[0]:
+            line.update(describe(record.exc_info[1]))
+        return json.dumps(line, ensure_ascii=True, default=str)
+
+
+def describe(error: BaseException | None) -> dict[str, str]:
+    """An exception as its type and place; its text is left out because it may carry a token or a row."""
+    if error is None:
+        return {}
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}" if trace else ""
+    code = getattr(error, "sqlstate", None)
+    return {"error": type(error).__name__ + (f" {code}" if code else ""), "at": place}
+
+
+def event(name: str, level: int = logging.INFO, **fields: object) -> None:
+    """Log one event of ours. A field that is not allowed is a defect and raises ValueError."""
+    unknown = fields.keys() - FIELDS
+    if unknown:
+        raise ValueError(f"not allowed in a log: {', '.join(sorted(unknown))}")
+    logging.getLogger("vault").log(level, name, extra={"fields": fields})
+
+
+def start(level: str, stream: TextIO | None = None) -> None:
+    """Send every logger of the process through the formatter."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("vault").setLevel(level.upper())
+    logging.getLogger("uvicorn.error").setLevel(level.upper())
