@@ -23,9 +23,10 @@ class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Data read from YAML: nothing unknown, nothing changed afterwards."""
 
 
-class Setting(_Model, frozen=True):
-    """A word that the manifest may say about the service. `pattern` and `choices` bound a text.
+class Setting(_Model, frozen=True, kw_only=True):
+    """A word that the manifest may say about the service.
 
+    The whole value, as text, matches `pattern`; `choices`, when there are any, are all that it may be.
     `shared` settings are the host's: clients of one host may not disagree about them.
     """
 
@@ -37,7 +38,7 @@ class Setting(_Model, frozen=True):
     shared: bool = False
 
 
-class SecretNeed(_Model, frozen=True):
+class SecretNeed(_Model, frozen=True, kw_only=True):
     """A secret that the service owns. `rotate_days`: how old it may get; absent, it never has to change."""
 
     kind: SecretKind
@@ -45,14 +46,14 @@ class SecretNeed(_Model, frozen=True):
     rotate_days: Count | None = None
 
 
-class Port(_Model, frozen=True):
+class Port(_Model, frozen=True, kw_only=True):
     """A port of the container. With `base` it is published on 127.0.0.1, at the base plus the client's offset."""
 
     container: PortNumber
     base: PortNumber | None = None
 
 
-class Volume(_Model, frozen=True):
+class Volume(_Model, frozen=True, kw_only=True):
     """A named volume of the project, mounted at `path`."""
 
     name: SqlName
@@ -60,23 +61,24 @@ class Volume(_Model, frozen=True):
     read_only: bool = False
 
 
-class Role(_Model, frozen=True):
+class Role(_Model, frozen=True, kw_only=True):
     """A database role that logs in with `secret`."""
 
     name: SqlName
     secret: SecretName
 
 
-class Database(_Model, frozen=True):
+class Database(_Model, frozen=True, kw_only=True):
     """A database that `owner` owns. `roles` may connect, and get no more than what the owner grants them."""
 
     name: SqlName
+    engine: str = "postgres"
     owner: Role
     roles: tuple[Role, ...] = ()
     extensions: tuple[SqlName, ...] = ()
 
 
-class Route(_Model, frozen=True):
+class Route(_Model, frozen=True, kw_only=True):
     """What the proxy sends to the service: a path below the client's domain, or below `subdomain` of it."""
 
     path: Annotated[str, Meta(pattern="^/[A-Za-z0-9._/-]*$")]
@@ -87,7 +89,7 @@ class Route(_Model, frozen=True):
     read_timeout_s: Count = 60
 
 
-class Health(_Model, frozen=True):
+class Health(_Model, frozen=True, kw_only=True):
     """How Docker tells that a container works."""
 
     test: tuple[str, ...]
@@ -97,7 +99,7 @@ class Health(_Model, frozen=True):
     start_period_s: Count = 30
 
 
-class BackupSource(_Model, frozen=True):
+class BackupSource(_Model, frozen=True, kw_only=True):
     """What an archive must hold: a dump of `database`, or the files of `volume`."""
 
     kind: Literal["postgres", "volume"]
@@ -105,18 +107,22 @@ class BackupSource(_Model, frozen=True):
     volume: SqlName | None = None
 
 
-class Limits(_Model, frozen=True):
-    """The most that a container may take. Memory is a setting, because it grows with the client."""
+class Limits(_Model, frozen=True, kw_only=True):
+    """The most that a container may take. Memory is a setting, because it grows with the client.
 
-    cpus: float = 1.0
+    There is no limit in CPUs: Docker refuses to start a container whose limit is above what a small host has.
+    """
+
     pids: Count = 256
 
 
-class ServiceTemplate(_Model, frozen=True):
+class ServiceTemplate(_Model, frozen=True, kw_only=True):
     """A service. `image` is a name without a tag (the tag is the setting `version`), or `build` names what is built.
 
-    `uses` are other services' secrets that this one needs too. `scope: host` services exist once a host, for all of
-    its clients; `offered: false` ones are not for the manifest to name.
+    `uses` are other services' secrets that this one needs too; `requires` are services that must be there as well;
+    `depends` are containers to wait for. An `engine` serves every database of that engine that a service of the same
+    client wants. `scope: host` services exist once a host, for all of its clients; `offered: false` ones are not for
+    the manifest to name; only `public` ones may listen on every address.
     """
 
     name: Name = ""
@@ -132,22 +138,23 @@ class ServiceTemplate(_Model, frozen=True):
     ports: Mapping[str, Port] = {}
     volumes: tuple[Volume, ...] = ()
     networks: tuple[str, ...] = ()
+    engine: str = ""
     databases: tuple[Database, ...] = ()
     routes: tuple[Route, ...] = ()
     health: Health | None = None
+    requires: tuple[Name, ...] = ()
     depends: Mapping[str, Condition] = {}
-    requires: tuple[str, ...] = ()
     backup: tuple[BackupSource, ...] = ()
     limits: Limits = Limits()
 
 
-class EnvironmentData(_Model, frozen=True):
+class EnvironmentData(_Model, frozen=True, kw_only=True):
     """What one environment says about its services' settings."""
 
     settings: Mapping[str, Mapping[str, str | int | float | bool | tuple[str, ...]]] = {}
 
 
-class Stack(_Model, frozen=True):
+class Stack(_Model, frozen=True, kw_only=True):
     """What a host can run: services that clients choose from, and those that serve the whole host."""
 
     name: str = ""

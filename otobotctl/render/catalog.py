@@ -1,0 +1,191 @@
+"""Every service and stack that this installation can run, read once from `templates/`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from otobotctl.data import data_dir
+from otobotctl.errors import ManifestError
+from otobotctl.manifest.shape import ServiceShape, SettingShape
+from otobotctl.render.document import parse_yaml
+from otobotctl.render.image import BuiltImage, read_context
+from otobotctl.render.service import ServiceTemplate, Setting, Stack
+from otobotctl.secrets import SecretSpec
+
+PORT_STRIDE = 100  # from one client of a host to the next; wide enough that no two services' ports ever meet
+# Every service with an image has these, so that no service.yaml repeats them.
+_SIZE = r"[1-9][0-9]{0,5}[mg]"
+_VERSION = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Services and stacks by name. `sources` are the Jinja templates, by their path under `templates/services`."""
+
+    services: Mapping[str, ServiceTemplate]
+    stacks: Mapping[str, Stack]
+    sources: Mapping[str, str] = field(repr=False)
+    images: Mapping[str, BuiltImage] = field(repr=False, default_factory=dict)
+
+    def service(self, name: str) -> ServiceTemplate:
+        """Return the service. Raises ManifestError naming those that exist."""
+        if name in self.services:
+            return self.services[name]
+        raise ManifestError(f"no service {name}", hint=f"the services are: {', '.join(sorted(self.services))}")
+
+    def stack(self, name: str) -> Stack:
+        """Return the stack. Raises ManifestError naming those that exist."""
+        if name in self.stacks:
+            return self.stacks[name]
+        raise ManifestError(f"no stack {name}", hint=f"the stacks are: {', '.join(sorted(self.stacks))}")
+
+    def service_shapes(self) -> dict[str, ServiceShape]:
+        """Return what the manifest may say, for `manifest.load`."""
+        return {
+            name: ServiceShape(
+                name=name,
+                description=service.description,
+                settings={key: _shape(setting) for key, setting in service.settings.items()},
+            )
+            for name, service in self.services.items()
+            if service.offered
+        }
+
+    def secret_specs(self, services: Iterable[str]) -> tuple[SecretSpec, ...]:
+        """Return every secret that a client with these services owns, in the order of the services."""
+        return tuple(
+            SecretSpec(
+                name=secret,
+                kind=need.kind,
+                service=name,
+                rotate_days=need.rotate_days,
+                given=need.kind == "given",
+                description=need.description,
+            )
+            for name in services
+            for secret, need in self.service(name).secrets.items()
+        )
+
+    def image(self, service: ServiceTemplate, version: str) -> str:
+        """Return the image to run: the pinned tag of an upstream one, or the digest of what is built."""
+        if service.build:
+            return self.images[service.build].reference
+        return f"{service.image}:{version}"
+
+    def built_images(self, services: Iterable[str]) -> tuple[BuiltImage, ...]:
+        """Return the images that hosts of these services must build, each once."""
+        wanted = dict.fromkeys(self.service(name).build for name in services)
+        return tuple(self.images[build] for build in wanted if build)
+
+
+def load_catalog(templates: Path | None = None, contexts: Path | None = None) -> Catalog:
+    """Read `templates/` (default: the installation's) and the build contexts beside this package.
+
+    Raises:
+        ManifestError: a file of the catalogue is wrong; it names the file and the key.
+    """
+    root = templates or data_dir("templates")
+    services = {path.parent.name: _service(path) for path in sorted((root / "services").glob("*/service.yaml"))}
+    stacks = {path.stem: _stack(path) for path in sorted((root / "stacks").glob("*.yaml"))}
+    sources = {
+        path.relative_to(root / "services").as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted((root / "services").rglob("*.j2"))
+    }
+    builds = sorted({service.build for service in services.values() if service.build})
+    package = contexts or Path(__file__).resolve().parent.parent
+    catalog = Catalog(services, stacks, sources, {build: read_context(package, build) for build in builds})
+    check(catalog)
+    return catalog
+
+
+def check(catalog: Catalog) -> None:
+    """Refuse a catalogue whose parts do not fit together. Raises ManifestError with every reason."""
+    wrong = [*_unknown(catalog), *_shared_names(catalog), *_clashing_ports(catalog)]
+    if wrong:
+        raise ManifestError("the service catalogue does not fit together", hint="correct templates/", details=wrong)
+
+
+def _unknown(catalog: Catalog) -> list[str]:
+    wrong = []
+    owned = {secret for service in catalog.services.values() for secret in service.secrets}
+    for service in catalog.services.values():
+        missing = [name for name in service.requires if name not in catalog.services]
+        wrong += [f"{service.name}: requires {name}, which is no service" for name in missing]
+        roles = [role for database in service.databases for role in (database.owner, *database.roles)]
+        needed = (*service.uses, *(role.secret for role in roles))
+        wrong += [f"{service.name}: needs secret {name}, which no service owns" for name in needed if name not in owned]
+        if bool(service.image) == bool(service.build):
+            wrong.append(f"{service.name}: needs either image or build")
+    for stack in catalog.stacks.values():
+        names = (*stack.services, *stack.host_services, *(n for e in stack.environments.values() for n in e.settings))
+        wrong += [f"stack {stack.name}: {name} is no service" for name in names if name not in catalog.services]
+    return wrong
+
+
+def _shared_names(catalog: Catalog) -> list[str]:
+    """One secret, database or role has one owner: two would silently share it."""
+    owners: dict[tuple[str, str], str] = {}
+    wrong = []
+    for service in catalog.services.values():
+        names = [("secret", name) for name in service.secrets]
+        names += [("database", database.name) for database in service.databases]
+        names += [("role", role.name) for each in service.databases for role in (each.owner, *each.roles)]
+        for name in names:
+            other = owners.setdefault(name, service.name)
+            if other != service.name:
+                wrong.append(f"{service.name}: {name[0]} {name[1]} belongs to {other} already")
+    return wrong
+
+
+def _clashing_ports(catalog: Catalog) -> list[str]:
+    """Ports base + n x stride of two services meet for some pair of clients exactly when the bases are congruent."""
+    bases = [
+        (port.base, f"{service.name}.{name}")
+        for service in catalog.services.values()
+        for name, port in service.ports.items()
+        if port.base is not None
+    ]
+    return [
+        f"ports {one} ({base}) and {two} ({other}) clash for some clients of one host"
+        for (base, one), (other, two) in combinations(bases, 2)
+        if (base - other) % PORT_STRIDE == 0
+    ]
+
+
+def _service(path: Path) -> ServiceTemplate:
+    service = _read(path, ServiceTemplate)
+    if service.name not in ("", path.parent.name):
+        raise ManifestError(f"{_where(path)}: name: {service.name} is not the name of its folder")
+    settings: dict[str, Setting] = dict(service.settings)
+    for name, pattern in (("version", _VERSION), ("memory", _SIZE)):
+        if name in settings:
+            settings[name] = msgspec.structs.replace(settings[name], pattern=settings[name].pattern or pattern)
+    return msgspec.structs.replace(service, name=path.parent.name, settings=settings)
+
+
+def _stack(path: Path) -> Stack:
+    return msgspec.structs.replace(_read(path, Stack), name=path.stem)
+
+
+def _read(path: Path, shape: type[T]) -> T:
+    data = parse_yaml(path.read_bytes(), _where(path))
+    try:
+        return msgspec.convert(data, shape)
+    except msgspec.ValidationError as error:
+        raise ManifestError(f"{_where(path)}: {error}", hint="see otobotctl/render/service.py for the keys") from error
+
+
+def _where(path: Path) -> str:
+    return "/".join(path.parts[-3:])
+
+
+def _shape(setting: Setting) -> SettingShape:
+    return SettingShape(type=setting.type, description=setting.description, choices=setting.choices)

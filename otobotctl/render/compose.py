@@ -1,0 +1,140 @@
+"""One compose.yaml out of what service.yaml says and the services' own fragments."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from otobotctl.errors import ManifestError
+from otobotctl.render.document import parse_yaml
+
+if TYPE_CHECKING:
+    from otobotctl.render.files import RenderedFile
+    from otobotctl.render.service import ServiceTemplate
+
+Tree = dict[str, Any]
+
+
+def container(service: ServiceTemplate, image: str, settings: Mapping[str, Any], offset: int) -> Tree:
+    """Return what every service's own container has, before its fragment is laid over it."""
+    tree: Tree = {"image": image, **hardening(), "restart": "unless-stopped"}
+    if service.depends:
+        tree["depends_on"] = {name: {"condition": condition} for name, condition in service.depends.items()}
+    ports = [port for port in service.ports.values() if port.base is not None]
+    if ports:
+        tree["ports"] = [f"127.0.0.1:{port.base + offset}:{port.container}" for port in ports if port.base is not None]
+    if service.volumes:
+        tree["volumes"] = [f"{v.name}:{v.path}{':ro' if v.read_only else ''}" for v in service.volumes]
+    if service.health:
+        health = service.health
+        tree["healthcheck"] = {
+            "test": ["CMD", *health.test],
+            "interval": f"{health.interval_s}s",
+            "timeout": f"{health.timeout_s}s",
+            "retries": health.retries,
+            "start_period": f"{health.start_period_s}s",
+        }
+    if "memory" in settings:
+        tree["mem_limit"] = settings["memory"]
+    tree["pids_limit"] = service.limits.pids
+    return tree
+
+
+def hardening() -> Tree:
+    """Return what every container has, a fragment's helpers too."""
+    return {
+        "security_opt": ["no-new-privileges:true"],
+        "cap_drop": ["ALL"],
+        "logging": {"driver": "json-file", "options": {"max-size": "10m", "max-file": "5"}},
+    }
+
+
+def merge(below: Any, above: Any) -> Any:
+    """Lay `above` over `below`: mappings merge key by key, lists are joined, anything else is replaced."""
+    if isinstance(below, dict) and isinstance(above, dict):
+        merged = dict(below)
+        for key, value in above.items():
+            merged[key] = merge(merged[key], value) if key in merged else value
+        return merged
+    if isinstance(below, list) and isinstance(above, list):
+        return [*below, *above]
+    return above
+
+
+def label(services: Mapping[str, Tree], files: Mapping[str, RenderedFile]) -> None:
+    """Label each container with the digest of the files it reads: Compose then recreates just those that changed.
+
+    It does not look into mounted files by itself. Raises ManifestError for a file that is not part of the release.
+    """
+    for name, tree in services.items():
+        total = hashlib.sha256()
+        for path in _own_files(tree):
+            if path not in files:
+                raise ManifestError(
+                    f"the container {name} mounts ./{path}, which is no file of its release",
+                    hint="mount single files that a template renders; a folder would go when its release is pruned",
+                )
+            total.update(f"{path}\0{files[path].mode:o}\0{len(files[path].content)}\0".encode())
+            total.update(files[path].content)
+        tree["labels"] = {**tree.get("labels", {}), "otobot.config": total.hexdigest()[:32]}
+
+
+def _own_files(tree: Tree) -> list[str]:
+    sources = [mount.split(":")[0] for mount in tree.get("volumes", ()) if mount.startswith("./")]
+    return sorted(posixpath.normpath(path) for path in {*sources, *tree.get("env_file", ())})
+
+
+def check(services: Mapping[str, Tree], public: Callable[[str], bool]) -> None:
+    """Refuse containers that listen in public, run with privileges or without a pinned image. Raises ManifestError."""
+    for name, tree in services.items():
+        wrong = [f"publishes {port}" for port in tree.get("ports", ()) if not public(name) and not _loopback(port)]
+        wrong += [f"sets {key}" for key in ("privileged", "pid", "ipc", "cgroup_parent") if key in tree]
+        wrong += ["is on the host's network"] if tree.get("network_mode") == "host" else []
+        tag = str(tree.get("image", "")).rpartition(":")[2]
+        wrong += ["has no pinned image"] if not tag or "/" in tag or tag == "latest" else []
+        if wrong:
+            raise ManifestError(f"the container {name} {' and '.join(wrong)}", hint="correct its template")
+
+
+def _loopback(port: Any) -> bool:
+    return isinstance(port, str) and port.startswith("127.0.0.1:")
+
+
+def dump(project: Tree) -> bytes:
+    """Return the project as YAML with its keys in their order. `$` is doubled: Compose substitutes nothing."""
+    import yaml
+
+    base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+    class Dumper(base):  # type: ignore[misc]
+        def ignore_aliases(self, _data: object) -> bool:
+            return True
+
+    text: str = yaml.dump(
+        _escape(project), Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120
+    )
+    return ("# Written by otobotctl; a deploy writes it anew.\n" + text).encode()
+
+
+def _escape(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("$", "$$")
+    if isinstance(value, dict):
+        return {key: _escape(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_escape(inner) for inner in value]
+    return value
+
+
+def parse(text: str, name: str) -> Tree:
+    """Return a rendered fragment. Raises ManifestError naming the template `name`."""
+    where = f"templates/services/{name}"
+    tree = parse_yaml(text, where)
+    unknown = [] if not isinstance(tree, dict) else sorted(tree.keys() - {"services", "networks", "volumes"})
+    if not isinstance(tree, dict) or unknown:
+        raise ManifestError(
+            f"templates/services/{name}: may hold services, networks and volumes; found {unknown or tree}"
+        )
+    return tree

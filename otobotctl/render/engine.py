@@ -1,0 +1,127 @@
+"""Jinja as this room uses it: strict, without escaping, and with secrets that only an environment file may print."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from otobotctl.errors import ManifestError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from otobotctl.render.catalog import Catalog
+    from otobotctl.secrets import Secret
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=~^-]+")
+
+
+class SecretView(Mapping[str, str]):
+    """The secrets that one service may use, for its environment file. Printing the view itself shows names only."""
+
+    def __init__(self, secrets: Mapping[str, Secret], allowed: Collection[str], service: str) -> None:
+        self._secrets = secrets
+        self._allowed = frozenset(allowed)
+        self._service = service
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._allowed:
+            raise ManifestError(
+                f"templates/services/{self._service}: uses secret {name}, which its service.yaml does not name",
+                hint=f"own it there under secrets, or name it under uses; named: {', '.join(sorted(self._allowed))}",
+            )
+        if name not in self._secrets:
+            raise ManifestError(
+                f"no value for secret {name}, which {self._service} needs",
+                hint="`otobotctl client deploy` mints what is missing; a secret of the kind `given` has to be told",
+            )
+        return self._secrets[name].reveal()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._allowed))
+
+    def __len__(self) -> int:
+        return len(self._allowed)
+
+    def __repr__(self) -> str:
+        return f"SecretView({', '.join(self)})"
+
+
+class NoSecrets(SecretView):
+    """What any other template gets: using a secret there is an error, so that none can leave the environment files."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__({}, (), service)
+
+    def __getitem__(self, name: str) -> str:
+        raise ManifestError(
+            f"templates/services/{self._service}: secret {name} is used outside an environment file",
+            hint="use it in a *.env.j2, which is written with mode 0600",
+        )
+
+
+def render(catalog: Catalog, name: str, variables: Mapping[str, Any]) -> str:
+    """Return the template `name` (a path in `catalog.sources`), rendered; it ends with one newline.
+
+    Raises:
+        ManifestError: the template is wrong, or uses what there is not; it names the template and the line.
+    """
+    from jinja2 import TemplateError, UndefinedError
+
+    try:
+        text = _compiled(_frozen(catalog.sources)).get_template(name).render(variables)
+    except TemplateError as error:
+        line = getattr(error, "lineno", None) or (_line(error, name) if isinstance(error, UndefinedError) else None)
+        raise ManifestError(f"templates/services/{name}{f':{line}' if line else ''}: {error.message}") from error
+    return text.rstrip("\n") + "\n"
+
+
+def _frozen(sources: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sources.items())
+
+
+@cache
+def _compiled(sources: tuple[tuple[str, str], ...]) -> Environment:
+    from jinja2 import DictLoader, Environment, StrictUndefined
+
+    environment = Environment(
+        loader=DictLoader(dict(sources)),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - configuration, not HTML; the one page escapes by hand
+        keep_trailing_newline=True,
+        trim_blocks=False,
+    )
+    environment.filters["env"] = quote_env
+    environment.filters["yaml"] = quote_yaml
+    return environment
+
+
+def _line(error: BaseException, name: str) -> int | None:
+    """Return the line of template `name` that the error came from."""
+    trace, line = error.__traceback__, None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == name:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def quote_env(value: object) -> str:
+    """Quote a value for an environment file, so that Compose reads back exactly this value."""
+    text = str(value)
+    if _PLAIN.fullmatch(text):
+        return text
+    if "'" in text or "\\" in text or not text.isprintable():
+        raise ManifestError(
+            "a value for an environment file has a quote, a backslash, a newline or a character that cannot be seen",
+            hint="Compose cannot carry it there; choose a value without",
+        )
+    return f"'{text}'"
+
+
+def quote_yaml(value: object) -> str:
+    """Quote a value for YAML, whatever is in it."""
+    return json.dumps(value, ensure_ascii=False)
