@@ -1,5 +1,46 @@
 """What secrets exist, how they are minted, and the sealed store they live in."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from otobotctl.secrets.model import KINDS, Secret, SecretKind, SecretSpec
 
-__all__ = ["KINDS", "Secret", "SecretKind", "SecretSpec"]
+if TYPE_CHECKING:
+    from otobotctl.secrets.files import locked, needs_reseal, open_store, read_metadata, reseal, save
+    from otobotctl.secrets.keys import identities
+    from otobotctl.secrets.metadata import Metadata
+    from otobotctl.secrets.store import SecretStore, mint_missing, set_given
+
+_HOMES = {
+    **dict.fromkeys(("locked", "needs_reseal", "open_store", "read_metadata", "reseal", "save"), "files"),
+    "identities": "keys",
+    "Metadata": "metadata",
+    **dict.fromkeys(("SecretStore", "mint_missing", "set_given"), "store"),
+}
+
+__all__ = [
+    "KINDS",
+    "Metadata",
+    "Secret",
+    "SecretKind",
+    "SecretSpec",
+    "SecretStore",
+    "identities",
+    "locked",
+    "mint_missing",
+    "needs_reseal",
+    "open_store",
+    "read_metadata",
+    "reseal",
+    "save",
+    "set_given",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

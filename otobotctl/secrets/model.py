@@ -60,7 +60,10 @@ class Secret:
 
 @dataclass(frozen=True)
 class SecretSpec:
-    """A secret that a service needs. `rotate_days`: how old it may get, None for ever; `given`: only a person can tell it."""
+    """A secret that a service needs.
+
+    `rotate_days` is how old it may get, None for ever; `given` means that only a person can tell it.
+    """
 
     name: str
     kind: SecretKind

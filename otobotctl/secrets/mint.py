@@ -1,0 +1,38 @@
+"""New values. Each kind has at least 128 bits that nobody can guess."""
+
+from __future__ import annotations
+
+import base64
+import os
+import string
+from collections.abc import Callable, Mapping
+
+from otobotctl.secrets.model import SecretKind
+
+_ALPHABET = string.ascii_letters + string.digits  # none of these means anything in a URL, a shell or a .env file
+_PASSWORD_LENGTH = 32
+_HEX_BYTES: Mapping[str, int] = {"hex16": 16, "hex32": 32, "hex64": 64}
+
+
+def mint(kind: SecretKind, rng: Callable[[int], bytes] = os.urandom) -> str:
+    """Return a new value: hexN is N bytes in hex digits, base64url48 48 bytes in 64 characters, password 32 characters.
+
+    Raises:
+        ValueError: only a person can tell a secret of this kind.
+    """
+    if kind in _HEX_BYTES:
+        return rng(_HEX_BYTES[kind]).hex()
+    if kind == "base64url48":
+        return base64.urlsafe_b64encode(rng(48)).decode()
+    if kind == "password":
+        return _password(rng)
+    raise ValueError(f"a secret of kind {kind} cannot be minted")
+
+
+def _password(rng: Callable[[int], bytes]) -> str:
+    """Pick characters evenly: bytes beyond the last whole multiple of the alphabet's size are thrown away."""
+    limit = 256 - 256 % len(_ALPHABET)
+    picked = ""
+    while len(picked) < _PASSWORD_LENGTH:
+        picked += "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in rng(_PASSWORD_LENGTH) if byte < limit)
+    return picked[:_PASSWORD_LENGTH]

@@ -1,0 +1,152 @@
+"""A client's secrets in memory. Pure: changes give a new store, and randomness comes from outside."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, NoReturn
+
+import msgspec
+
+from otobotctl.errors import UsageError
+from otobotctl.secrets.metadata import Metadata
+from otobotctl.secrets.mint import mint
+from otobotctl.secrets.model import Secret, SecretSpec
+
+_SALT_BYTES = 32
+
+
+class SecretStore:
+    """The secrets of one client and what is known about each, by name. Printing it shows no value."""
+
+    __slots__ = ("_salt", "metadata", "recipients", "values")
+
+    values: Mapping[str, Secret]
+    metadata: Mapping[str, Metadata]
+    recipients: tuple[str, ...]
+    _salt: Secret
+
+    def __init__(
+        self, salt: Secret, values: Mapping[str, Secret], metadata: Mapping[str, Metadata], recipients: tuple[str, ...]
+    ) -> None:
+        self._salt = salt
+        self.values = MappingProxyType(dict(values))
+        self.metadata = MappingProxyType(dict(metadata))
+        self.recipients = recipients
+
+    def __repr__(self) -> str:
+        return f"SecretStore({', '.join(self.values)})"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a SecretStore cannot be pickled")
+
+    def sealed_for(self, recipients: tuple[str, ...]) -> SecretStore:
+        """Return the same secrets for other recipients."""
+        return SecretStore(self._salt, self.values, self.metadata, recipients)
+
+    def with_secret(self, spec: SecretSpec, value: str, now: datetime) -> SecretStore:
+        """Return a store that holds `value` under the spec's name, created `now`."""
+        known = Metadata(
+            name=spec.name,
+            kind=spec.kind,
+            service=spec.service,
+            created=now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            rotate_days=spec.rotate_days,
+            given=spec.given or spec.kind == "given",
+            description=spec.description,
+            fingerprint=self._fingerprint(spec.name, value),
+        )
+        values = {**self.values, spec.name: Secret(spec.name, value)}
+        return SecretStore(self._salt, values, {**self.metadata, spec.name: known}, self.recipients)
+
+    def without(self, name: str) -> SecretStore:
+        """Return a store that holds the others."""
+        values = {other: value for other, value in self.values.items() if other != name}
+        metadata = {other: known for other, known in self.metadata.items() if other != name}
+        return SecretStore(self._salt, values, metadata, self.recipients)
+
+    def _fingerprint(self, name: str, value: str) -> str:
+        """Return digits that nobody can check a guess of the value against: the salt is sealed with the values."""
+        message = f"{name}\0{value}".encode()
+        return hmac.new(bytes.fromhex(self._salt.reveal()), message, hashlib.sha256).hexdigest()[:12]
+
+    def reveal_all(self) -> dict[str, Any]:
+        """Return everything in the clear, for sealing and nothing else."""
+        secrets = {
+            name: {"value": secret.reveal(), **_said(self.metadata[name])} for name, secret in self.values.items()
+        }
+        return {"version": 1, "salt": self._salt.reveal(), "recipients": list(self.recipients), "secrets": secrets}
+
+
+class _Sealed(msgspec.Struct, forbid_unknown_fields=True):
+    version: int
+    salt: str
+    recipients: tuple[str, ...]
+    secrets: dict[str, dict[str, str | int | bool | None]]
+
+
+def empty(rng: Callable[[int], bytes] = os.urandom) -> SecretStore:
+    """Return a store without secrets, with its own salt."""
+    return SecretStore(Secret("salt", rng(_SALT_BYTES).hex()), {}, {}, ())
+
+
+def from_revealed(raw: bytes) -> SecretStore:
+    """Return the store whose `reveal_all` is in `raw`, as JSON.
+
+    Raises:
+        ValueError: it is not; nothing of it is in the message.
+    """
+    try:
+        sealed = msgspec.json.decode(raw, type=_Sealed)
+        bytes.fromhex(sealed.salt)
+        values = {name: Secret(name, str(fields["value"])) for name, fields in sealed.secrets.items()}
+        known = {
+            name: msgspec.convert({"name": name, **_without_value(fields)}, Metadata)
+            for name, fields in sealed.secrets.items()
+        }
+    except (msgspec.DecodeError, ValueError, KeyError):
+        raise ValueError("not what otobotctl seals") from None
+    return SecretStore(Secret("salt", sealed.salt), values, known, sealed.recipients)
+
+
+def mint_missing(
+    store: SecretStore, specs: Iterable[SecretSpec], now: datetime, rng: Callable[[int], bytes] = os.urandom
+) -> tuple[SecretStore, tuple[str, ...]]:
+    """Return the store with every secret that a machine can make, and the names of the new ones.
+
+    What exists is never touched, and what only a person can tell is left out. `rng(n)` gives n random bytes.
+    """
+    minted: list[str] = []
+    for spec in specs:
+        if spec.name in store.values or spec.given or spec.kind == "given":
+            continue
+        store = store.with_secret(spec, mint(spec.kind, rng), now)
+        minted.append(spec.name)
+    return store, tuple(minted)
+
+
+def set_given(store: SecretStore, spec: SecretSpec, value: str, now: datetime) -> SecretStore:
+    """Return the store with a value that a person told on stdin; one line break at its end is not part of it.
+
+    Raises:
+        UsageError: the value is empty or holds a NUL.
+    """
+    plain = value.removesuffix("\n").removesuffix("\r")
+    if not plain:
+        raise UsageError(f"the value of {spec.name} is empty", hint="give it on stdin")
+    if "\0" in plain:
+        raise UsageError(f"the value of {spec.name} holds a NUL byte", hint="give text on stdin")
+    return store.with_secret(spec, plain, now)
+
+
+def _said(known: Metadata) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(known)
+    return {name: value for name, value in fields.items() if name != "name"}
+
+
+def _without_value(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name != "value"}
