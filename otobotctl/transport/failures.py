@@ -62,7 +62,11 @@ _TABLE: tuple[tuple[str, Callable[[Target, str], OtobotError]], ...] = (
     (r"REMOTE HOST IDENTIFICATION HAS CHANGED|host key for \S+ has changed", _changed),
     (r"host key is known for|host key verification failed", _unknown),
     (r"permission denied|too many authentication failures", _refused_login),
-    (r"could not resolve hostname|name or service not known", _with("its name does not resolve", _ADDRESS)),
+    (
+        r"could not resolve|name or service not known|contains invalid characters",
+        _with("its name does not resolve", _ADDRESS),
+    ),
+    (r"forwarding failed", _with("its jump host cannot reach it", _ADDRESS)),
     (r"connection refused", _with("connection refused", _ADDRESS + " and runs sshd")),
     (r"timed out|timeout", _with("no answer", _ADDRESS + "; a firewall may drop the packets")),
     (r"no route to host|network is unreachable", _with("no route to it", _ADDRESS)),
@@ -77,22 +81,29 @@ _TABLE: tuple[tuple[str, Callable[[Target, str], OtobotError]], ...] = (
 )
 
 
-def failure(target: Target, said: str, *, opened: bool) -> OtobotError:
-    """The error for ssh's own failure. `opened`: the command had begun, what was `said` may be its own words."""
-    if not opened:
-        for pattern, build in _TABLE:
-            if re.search(pattern, said, re.IGNORECASE):
-                return build(target, said)
-    return _unreachable(
-        target, said, "the connection was lost", "run the same command again: it takes up where the host is"
-    )
+def connecting(target: Target, said: str) -> OtobotError:
+    """The error for a connection that did not come about, from the words of ssh."""
+    for pattern, build in _TABLE:
+        if re.search(pattern, said, re.IGNORECASE):
+            return build(target, said)
+    return failure(target, said)
+
+
+def failure(target: Target, said: str) -> OtobotError:
+    """The error for a line that broke, whatever its last words."""
+    return _unreachable(target, said, "the connection was lost", "run the same command again: it goes on from there")
+
+
+def forward_refused(said: str) -> bool:
+    """Whether a jump host was reached and it could not reach the host behind it."""
+    return "forwarding failed" in said
 
 
 def silent(target: Target, seconds: float) -> OtobotError:
     """The error for a line that carries nothing."""
     return HostUnreachableError(
         f"{target}: nothing heard for {seconds:.0f} s, the line is taken for dead",
-        hint="run the same command again: it takes up where the host is",
+        hint="run the same command again: it goes on from there",
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from otobotctl import atomic
 from otobotctl.transport import failures
 from otobotctl.transport.options import destination, options
-from otobotctl.transport.ssh import environment, no_ssh
+from otobotctl.transport.ssh import environment, explain, no_ssh
 from otobotctl.transport.target import Settings, Target
 
 _FIELDS = 3  # of a known_hosts line: names, type, blob
@@ -55,7 +55,7 @@ def fetch_keys(target: Target, *, settings: Settings | None = None) -> tuple[Hos
         said = _run((*argv, "true"), limit_s, target)
         keys = pinned(shown.known_hosts, target.name)
     if not keys:
-        raise failures.failure(target, said, opened=False)
+        raise explain(target, settings, said)
     return keys
 
 

@@ -53,9 +53,19 @@ def destination(target: Target) -> tuple[str, ...]:
 
 def proxy_command(jump: Target, settings: Settings) -> str:
     """How ssh reaches a host behind `jump`, with the same pins: `ssh -J` would pass none of the options on."""
-    argv = ("ssh", *options(jump, settings, control=None), "-W", "\0", *destination(jump))
     # ssh expands % once before the shell sees the line; only the destination's own tokens are meant.
-    return shlex.join(argv).replace("%", "%%").replace("\0", "[%h]:%p")
+    command = shlex.join(proxy_argv(jump, settings, forward="\0"))
+    return command.replace("%", "%%").replace("\0", "[%h]:%p")
+
+
+def proxy_argv(jump: Target, settings: Settings, forward: str) -> tuple[str, ...]:
+    """The argv that connects stdin and stdout with `forward` ("host:port") as `jump` sees it."""
+    return ("ssh", *options(jump, settings, control=None), "-W", forward, *destination(jump))
+
+
+def forward(target: Target) -> str:
+    """`target` as -W reads it."""
+    return f"[{target.address.strip('[]')}]:{target.port or 22}"
 
 
 def quoted(path: Path) -> str:

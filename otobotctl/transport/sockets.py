@@ -40,7 +40,7 @@ def _identity(target: Target, settings: Settings) -> str:
             pins = hop.known_hosts.read_text(errors="replace")
         except OSError:
             pins = ""
-        names = [line for line in pins.splitlines() if hop.name in line.split(maxsplit=1)[:1]]
+        names = [line for line in pins.splitlines() if hop.name in line.partition(" ")[0].split(",")]
         hops.append(repr((hop.name, hop.address, hop.user, hop.port, hop.known_hosts, hop.identity, names)))
         hop = hop.jump
     return "\n".join((*hops, str(settings.config)))

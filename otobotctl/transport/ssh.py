@@ -16,7 +16,7 @@ import weakref
 from otobotctl.errors import HostUnreachableError, OtobotError
 from otobotctl.transport import failures
 from otobotctl.transport.channel import Line, ProcessChannel, piped
-from otobotctl.transport.options import destination, options
+from otobotctl.transport.options import destination, forward, options, proxy_argv
 from otobotctl.transport.sockets import control_path
 from otobotctl.transport.target import Settings, Target
 
@@ -88,12 +88,37 @@ class SshDoor:
 
     def _failure(self, status: int, said: str, opened: bool) -> OtobotError | None:
         if status == failures.LINE_FAILED:
-            return failures.failure(self._target, said, opened=opened)
+            return failures.failure(self._target, said) if opened else explain(self._target, self._settings, said)
         if status < 0:
             return HostUnreachableError(
                 f"{self._target}: ssh was ended by signal {-status}", hint="run the same command again"
             )
         return None
+
+
+def explain(target: Target, settings: Settings, said: str) -> OtobotError:
+    """The error for a connection that did not come about; behind a jump host, whose of the two it was.
+
+    ssh hides what a proxy command says when connections persist, so the way through the jump host is tried once more.
+    """
+    if target.jump is None:
+        return failures.connecting(target, said)
+    argv = proxy_argv(target.jump, settings, forward=forward(target))
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=settings.connect_timeout_s * 2,
+            check=False,
+            env=environment(target.jump),
+        )
+    except subprocess.TimeoutExpired:
+        return failures.connecting(target, said)
+    words = done.stderr.decode("utf-8", "replace")
+    if done.returncode != failures.LINE_FAILED or failures.forward_refused(words):
+        return failures.connecting(target, words or said)
+    return explain(target.jump, settings, words)
 
 
 def start(argv: tuple[str, ...], target: Target) -> subprocess.Popen[bytes]:
