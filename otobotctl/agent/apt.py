@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import glob
 import os
 import time
 from typing import Dict, List, Sequence, Set
@@ -19,8 +17,6 @@ STAMP = STATE_DIR + "/stamps/apt-update"
 SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/apt/keyrings")
 INDEX_LOCK = "/var/lib/apt/lists/lock"
 DPKG_LOCK = "/var/lib/dpkg/lock-frontend"
-# dpkg refuses to work without the sbin directories.
-ENV = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 _THERE = ("i", "W", "t")  # the second letter of dpkg's states: installed; waiting for a trigger
 _HALF = ("U", "F", "W", "t")  # unpacked or half configured; waiting for a trigger
 OPTIONS = (
@@ -60,6 +56,8 @@ def index_is_stale(refresh_s: float) -> bool:
     now = time.time()
     if not 0 <= now - last <= refresh_s:  # a stamp of the future says nothing
         return True
+    import glob
+
     paths = [*SOURCES, *(path for folder in SOURCES[1:] for path in glob.glob(folder + "/*"))]
     return any(_changed(path) > last for path in paths)
 
@@ -75,7 +73,7 @@ def refresh(run: Run) -> None:
     """Read the index anew. Raises StepError."""
     started = time.time()
     _wait_for(INDEX_LOCK, run)  # apt's own lock timeout does not cover this one
-    run.command(["apt-get", "--quiet", "update"], env=ENV)
+    run.command(["apt-get", "--quiet", "update"])
     for folder in (os.path.dirname(os.path.dirname(STAMP)), os.path.dirname(STAMP)):
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder, 0o700)
@@ -87,7 +85,7 @@ def refresh(run: Run) -> None:
 def command(run: Run, words: List[str]) -> None:
     """Run apt-get. Raises StepError that names what to look at."""
     try:
-        run.command(["apt-get", "--yes", "--quiet", *OPTIONS, *words], env=ENV)
+        run.command(["apt-get", "--yes", "--quiet", *OPTIONS, *words])
     except StepError as error:
         text = "{}: its last lines say why; packages are never removed to make room for others"
         raise StepError(text.format(error)) from error
@@ -99,7 +97,7 @@ def repair(run: Run) -> None:
         return
     run.say("dpkg was interrupted; configuring what it left")
     _wait_for(DPKG_LOCK, run)
-    run.command(["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"], env=ENV)
+    run.command(["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"])
 
 
 def _interrupted() -> bool:
@@ -125,6 +123,8 @@ def _wait_for(path: str, run: Run) -> None:
 
 
 def _held(path: str) -> bool:
+    import fcntl
+
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

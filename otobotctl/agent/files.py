@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import grp
-import hashlib
 import os
 import pwd
 import stat
@@ -92,6 +91,8 @@ def me() -> Tuple[str, str]:
 
 def digest(path: str) -> str:
     """The SHA-256 of a regular file, in hex. Raises ProbeError when it cannot be read, OSError never."""
+    import hashlib  # slow to load, and only files need it
+
     found = hashlib.sha256()
     try:
         with open_regular(path) as descriptor:

@@ -6,9 +6,6 @@ refused, so that apt can see no key here that this parser did not see.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 _SIGNATURE, _KEY, _TRUST, _USER, _SUBKEY, _ATTRIBUTE = 2, 6, 12, 13, 14, 17
@@ -39,6 +36,9 @@ def dearmour(data: bytes) -> bytes:
     """The binary form of a key file that may be armoured. Raises KeyFileError."""
     if data[:1] and data[0] & 0x80:
         return data
+    import base64
+    import binascii
+
     text = data.decode("ascii", "replace")
     if text.count(_BEGIN) != 1 or _END not in text:
         raise KeyFileError("it holds no single OpenPGP public key block")
@@ -73,6 +73,8 @@ def keys(data: bytes) -> List[Key]:
 
 
 def _key(data: bytes) -> Key:
+    import hashlib
+
     packets = [(tag, body) for tag, _, body in _packets(data)]
     body = packets[0][1]
     fingerprint = hashlib.sha1(b"\x99" + len(body).to_bytes(2, "big") + body).hexdigest().upper()

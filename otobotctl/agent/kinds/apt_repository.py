@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import http.client
 import os
-import shutil
-import tempfile
 import time
-import urllib.error
-import urllib.request
 from typing import Any, Dict, List, Optional
 
 from otobotctl.agent import files, openpgp
@@ -20,13 +13,13 @@ from otobotctl.agent.shell import ask
 SOURCES_DIR = "/etc/apt/sources.list.d"
 KEYRINGS_DIR = "/etc/apt/keyrings"
 OS_RELEASE = "/etc/os-release"
-TRIES = 3
-TIMEOUT_S = 30
 LIMIT_BYTES = 1 << 20
 
 
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     """Facts: codename and id of the distribution, sources (text), key_sha256, fingerprints, expired (fingerprints)."""
+    import hashlib
+
     sources = _content(sources_path(params["name"]))
     keyring = _content(keyring_path(params["name"]))
     found = _keys(keyring)
@@ -114,6 +107,10 @@ def _expired(key: openpgp.Key) -> bool:
 
 def _wanted_key(params: Dict[str, Any], present: Optional[bytes], run: Run) -> bytes:
     """The bytes of the keyring, checked. Raises StepError."""
+    import base64
+
+    from otobotctl.agent.fetch import fetch  # loads the whole HTTP stack
+
     wanted, given = params.get("fingerprint"), params.get("key_base64") is not None
     if given:
         where, data = "the key of this repository", base64.b64decode(params["key_base64"])
@@ -150,6 +147,9 @@ def _refuse_expired(found: List[openpgp.Key], where: str) -> None:
 
 def _agree_with_gpg(data: bytes, fingerprints: List[str]) -> None:
     """Where gpg is installed it must see the same keys. Raises StepError."""
+    import shutil
+    import tempfile
+
     if shutil.which("gpg") is None:
         return
     with tempfile.TemporaryDirectory() as home:
@@ -168,24 +168,3 @@ def _agree_with_gpg(data: bytes, fingerprints: List[str]) -> None:
     if seen != fingerprints:
         text = "gpg sees other keys ({}) than {}; nothing was trusted"
         raise StepError(text.format(", ".join(seen) or answer.stderr.strip()[-200:], ", ".join(fingerprints)))
-
-
-def fetch(url: str) -> bytes:
-    """What `url` answers, at most 1 MiB. Raises StepError after three tries."""
-    request = urllib.request.Request(url, headers={"User-Agent": "otobotctl"})
-    reason = ""
-    for attempt in range(TRIES):
-        time.sleep(attempt)
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-                data: bytes = answer.read(LIMIT_BYTES + 1)
-        except urllib.error.HTTPError as error:
-            error.close()
-            reason = "HTTP status {}".format(error.code)
-        except (OSError, http.client.HTTPException) as error:
-            reason = str(getattr(error, "reason", error))
-        else:
-            if len(data) > LIMIT_BYTES:
-                raise StepError("{} is larger than a key file ever is".format(url))
-            return data
-    raise StepError("cannot fetch {}: {}; check the host's network, or put the key itself in `key`".format(url, reason))

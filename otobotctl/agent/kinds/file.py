@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from typing import Any, Dict, Tuple
 
@@ -50,6 +48,8 @@ def apply(params: Dict[str, Any], run: Run) -> None:
         files.remove(path)
         run.say("removed {}".format(path))
         return
+    import hashlib
+
     data = content(params)
     mode, owner, group = int(params["mode"], 8), params["owner"], params["group"]
     if found == "file" and files.digest(path) == hashlib.sha256(data).hexdigest():
@@ -63,6 +63,8 @@ def apply(params: Dict[str, Any], run: Run) -> None:
 def content(params: Dict[str, Any]) -> bytes:
     """The bytes that the file shall have."""
     if params.get("content_base64") is not None:
+        import base64
+
         return base64.b64decode(params["content_base64"])
     return str(params["content"]).encode("utf-8")
 
