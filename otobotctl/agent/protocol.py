@@ -6,13 +6,14 @@ The operator's side sends one request line; the agent answers with lines until o
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any, Dict, List, Optional, TypedDict
 
 VERSION = 1
 STATE_DIR = "/var/lib/otobot"  # root-only: the kept agent, journals, stamps
-LOCK_PATH = "/run/otobot/lock"
+RUNTIME_DIR = "/run/otobot"
+LOCK_PATH = RUNTIME_DIR + "/lock"
+BEAT_S = 3
 
 
 class Question(TypedDict):
@@ -60,26 +61,46 @@ class ApplyRequest(TypedDict):
 
 
 class FollowRequest(TypedDict):
-    """op = "follow": read on in the journal of `run` (None: the newest) from record number `offset`."""
+    """op = "follow": read on in the journal of `run` from record number `offset`."""
 
     version: int
     op: str
-    run: Optional[str]
+    run: str
     offset: int
 
 
+class Holder(TypedDict):
+    """Who holds the host's lock; `at` in Unix seconds."""
+
+    run: str
+    who: str
+    at: float
+    pid: int
+
+
+class LastRun(TypedDict):
+    """The newest run: `state` is running, ok, failed or died (its process ended without a word); `step` is where."""
+
+    run: str
+    who: str
+    at: float
+    stage: str
+    state: str
+    step: Optional[str]
+
+
 # Records of a journal, each with "at" (Unix seconds) and "event":
-#   run_start   run, who, stage, steps: [name]
+#   run_start   run, who, stage, steps: [name], boot_id
 #   step_start  step
 #   output      step, text          one line of a step's own output, masked
 #   step_end    step, ok, changed, took_s, error (str, when not ok), drift (bool: facts had moved)
-#   answer      answer, facts | error     the stage's questions again, after the last step
-#   run_end     ok, failed (step name or None), drift, reboot (bool: a reboot was asked for)
+#   answer      answer, facts | error     the request's questions again, after the last step
+#   run_end     ok, failed (step name or None), drift, reboot (bool: the host goes down now)
 # Lines that only the live stream has:
-#   {"need": "agent"}               the host has no agent of this digest: send it
-#   {"end": true, "boot_id": str, "holder": {...} | None, "last": {...} | None}
-#   {"error": {"code": "locked"|"refused"|"version"|"internal", "message": str, "holder": {...}}}
-#   {"beat": true}                  sent every 3 seconds of silence, so that a dead line is told from a slow step
+#   {"ready": true} or {"need": "agent"}    first: whether the host keeps an agent of this digest, or needs it sent
+#   {"end": true}   also boot_id (str), holder (Holder or None), last (LastRun or None); ends the exchange
+#   {"error": ...}  code (locked, unknown, died, journal, refused, internal), message, holder; ends the exchange
+#   {"beat": true}                  every 3 seconds, so that a dead line is told from a slow step
 
 
 def facts_digest(facts: Dict[str, Any]) -> str:
@@ -88,6 +109,8 @@ def facts_digest(facts: Dict[str, Any]) -> str:
     A fact whose name starts with "_" is left out: it moves by itself (a health state, an open session), and
     nobody changed the host when it did.
     """
+    import hashlib  # slow to import, and an observation needs no digest of facts
+
     kept = {name: value for name, value in facts.items() if not name.startswith("_")}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,10 +1,11 @@
-"""What a step kind may use while it applies: commands whose output is journalled, and the step's own words."""
+"""What a step kind may use while it applies: commands whose output is journalled, the step's own words, a reboot."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import Callable, Dict, Optional, Sequence
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class StepError(Exception):
@@ -23,7 +24,7 @@ class Run:
         self.reboot_asked = False
 
     def reboot(self) -> None:
-        """Ask for a reboot once the run is over: later steps still run, and the journal closes first."""
+        """Ask for a reboot: the run ends after this step, and the host goes down once its journal is safe."""
         self.reboot_asked = True
 
     def command(
@@ -33,25 +34,19 @@ class Run:
         env: Optional[Dict[str, str]] = None,
         cwd: Optional[str] = None,
     ) -> str:
-        """Run to its end, journal stdout and stderr line by line, and return stdout. Raises StepError when it fails."""
-        process = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=dict(os.environ, LC_ALL="C.UTF-8", DEBIAN_FRONTEND="noninteractive", **(env or {})),
-            cwd=cwd,
-        )
-        if stdin is not None and process.stdin is not None:
-            process.stdin.write(stdin)  # small: a password, a rule set
-            process.stdin.close()
-        lines = []
-        assert process.stdout is not None
-        for raw in process.stdout:
-            line = raw.decode("utf-8", "replace").rstrip("\n")
-            lines.append(line)
-            self.say(line)
-        status = process.wait()
+        """Run to its end, journal stdout and stderr line by line, and return stdout without its last newline.
+
+        Raises:
+            StepError: the command is missing, or ends with another status than 0.
+        """
+        variables = dict(os.environ, PATH=PATH, LC_ALL="C.UTF-8", DEBIAN_FRONTEND="noninteractive")
+        variables.update(env or {})
+        from otobotctl.agent import commands  # an observation runs none
+
+        try:
+            status, stdout = commands.run(argv, self.say, stdin, variables, cwd)
+        except OSError as error:
+            raise StepError("{} cannot be run: {}".format(argv[0], error.strerror)) from error
         if status:
             raise StepError("{} ended with {}".format(argv[0], status))
-        return "\n".join(lines)
+        return stdout

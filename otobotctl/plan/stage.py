@@ -13,14 +13,18 @@ def questions(stage: Stage) -> list[Question]:
     return [{"kind": step.spec.kind, "params": step.spec.question()} for step in stage.steps]
 
 
-def plan_stage(stage: Stage, facts: Sequence[Facts]) -> StagePlan:
-    """The steps of `stage` that differ from `facts` (one a step, in order).
+def plan_stage(stage: Stage, facts: Sequence[Facts | None]) -> StagePlan:
+    """The steps of `stage` that differ from `facts` (one a step, in order; None: the host cannot look yet).
 
     A step that watches a path is planned too when an earlier planned step of the stage writes that path.
     """
     planned: list[PlannedStep] = []
     touched: set[str] = set()
     for step, seen in zip(stage.steps, facts, strict=True):
+        if seen is None:
+            touched.update(step.spec.touches())
+            planned.append(PlannedStep(step, (Change(what="unknown", after="cannot be looked at yet"),), ""))
+            continue
         changes = step.spec.compare(seen)
         woken = touched.intersection(step.spec.watches())
         if woken and not changes:

@@ -1,0 +1,63 @@
+"""Serves one request: observe, apply or follow."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import Any, Dict, NoReturn
+
+from otobotctl.agent import observe
+from otobotctl.agent.places import Places
+from otobotctl.agent.protocol import VERSION
+from otobotctl.agent.run import PATH
+from otobotctl.agent.wire import RefusedError, Wire
+
+
+def main(line: bytes, kept: str, state: str, runtime: str) -> NoReturn:
+    """Answer the request in `line` on stdout, and end the process."""
+    wire = Wire(os.dup(1))
+    os.dup2(2, 1)  # what a kind or its commands print cannot break a record
+    signal.signal(signal.SIGALRM, wire.beat)
+    os.umask(0o022)
+    os.environ["PATH"] = PATH
+    status = 0
+    try:
+        _answer(line, Places(kept, state, runtime), wire)
+    except BrokenPipeError:  # the line is cut; a worker goes on without us
+        status = 1
+    finally:
+        os._exit(status)
+
+
+def _answer(line: bytes, places: Places, wire: Wire) -> None:
+    try:
+        request = json.loads(line)
+        _serve(request, places, wire)
+        wire.send(observe.ending(places))
+    except BrokenPipeError:
+        raise
+    except RefusedError as error:
+        wire.send({"error": {"code": error.code, "message": str(error), "holder": error.holder}})
+    except Exception as error:  # noqa: BLE001 the operator reads it, not a traceback on a stderr nobody kept
+        code = "journal" if type(error).__name__ == "JournalError" else "internal"
+        message = str(error) if code == "journal" else "{}: {}".format(type(error).__name__, error)
+        wire.send({"error": {"code": code, "message": message, "holder": None}})
+
+
+def _serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:
+    if request["version"] != VERSION:
+        raise RefusedError("refused", "protocol version {} is not spoken here".format(request["version"]))
+    if request["op"] == "observe":
+        for answer in observe.answers(request["questions"]):
+            wire.send(answer)
+    elif request["op"] == "apply":
+        from otobotctl.agent.apply import apply
+
+        apply(request, places, wire)
+    elif request["op"] == "follow":
+        from otobotctl.agent.follow import again
+
+        again(places, request["run"], request["offset"], wire)
+    else:
+        raise RefusedError("refused", "no such operation: {!r}".format(request["op"]))

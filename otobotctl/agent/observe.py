@@ -1,0 +1,42 @@
+"""Answers questions: one kind's trouble is one answer's error, the others go on."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Dict, Optional, Sequence
+
+from otobotctl.agent import journal, lock
+from otobotctl.agent.places import Places, boot_id
+from otobotctl.agent.run import ProbeError
+
+
+def kind_module(kind: str) -> Any:
+    """The module of a step kind. Raises ProbeError for a kind that this agent does not have."""
+    if not kind.isidentifier():
+        raise ProbeError("not a kind of step: {!r}".format(kind))
+    try:
+        return import_module("otobotctl.agent.kinds." + kind)
+    except ModuleNotFoundError as error:
+        raise ProbeError("no kind of step: {} ({})".format(kind, error)) from error
+
+
+def answer(index: int, question: Dict[str, Any]) -> Dict[str, Any]:
+    """The answer record of one question: facts, or the error that kept the kind from looking."""
+    try:
+        return {"answer": index, "facts": kind_module(question["kind"]).probe(question["params"])}
+    except ProbeError as error:
+        return {"answer": index, "error": str(error)}
+    except Exception as error:  # noqa: BLE001 a kind's mistake must not cost the other answers
+        return {"answer": index, "error": "{}: {}".format(type(error).__name__, error)}
+
+
+def answers(questions: Sequence[Dict[str, Any]]) -> "list[Dict[str, Any]]":
+    """Every answer, in order."""
+    return [answer(index, question) for index, question in enumerate(questions)]
+
+
+def ending(places: Places) -> Dict[str, Any]:
+    """The line that ends an exchange."""
+    found: Optional[Dict[str, Any]] = lock.holder(places.lock)
+    latest = journal.last(places.runs, found["run"] if found else None)
+    return {"end": True, "boot_id": boot_id(), "holder": found, "last": latest}

@@ -1,0 +1,36 @@
+"""Where the agent keeps things on a host."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+
+class Places(NamedTuple):
+    """Directories of root alone: `state` survives a reboot, `runtime` does not; `kept` is this agent's own."""
+
+    kept: str
+    state: str
+    runtime: str
+
+    @property
+    def lock(self) -> str:
+        """The file whose flock is the host's lock."""
+        return os.path.join(self.runtime, "lock")
+
+    @property
+    def runs(self) -> str:
+        """The directory of the journals."""
+        return os.path.join(self.state, "runs")
+
+    def prepare(self) -> None:
+        """Make the directories, 0700. Raises OSError."""
+        for path in (self.state, self.runtime, self.runs, os.path.dirname(self.kept)):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            os.chmod(path, 0o700)
+
+
+def boot_id() -> str:
+    """What tells one boot of the host from the next."""
+    with open("/proc/sys/kernel/random/boot_id") as stream:
+        return stream.read().strip()

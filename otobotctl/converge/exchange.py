@@ -1,0 +1,165 @@
+"""One remote execution: a request goes in, records come out; agent and sudo password are sent when asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Self
+
+from otobotctl.agent.protocol import encode
+from otobotctl.converge import pack
+from otobotctl.errors import HostUnreachableError, LockedError, OtobotError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otobotctl.converge.model import Password
+    from otobotctl.transport.base import Channel, Door, Finished, Opener
+
+_NOISE_LINES = 20
+
+
+class RefusedError(OtobotError):
+    """The agent ended the exchange with an error; `code` is the protocol's."""
+
+    def __init__(self, host: str, error: Mapping[str, Any]) -> None:
+        super().__init__(f"{host}: {error['message']}")
+        self.code: str = error["code"]
+        self.holder: Mapping[str, Any] | None = error.get("holder")
+
+
+class Session:
+    """Executions on one host, over one door that is opened when first needed and again after it was dropped."""
+
+    def __init__(self, opener: Opener, password: Password | None = None) -> None:
+        self.executions = 0
+        self._opener = opener
+        self._password = password
+        self._door: Door | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.drop()
+
+    @property
+    def door(self) -> Door:
+        """The open door."""
+        if self._door is None:
+            self._door = self._opener()
+        return self._door
+
+    def drop(self) -> None:
+        """Give the door back."""
+        door, self._door = self._door, None
+        if door is not None:
+            door.close()
+
+    def exchange(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """Run one execution and yield its records up to and with the ending one.
+
+        Raises:
+            RefusedError: the agent says no.
+            HostUnreachableError: no line, the line was lost, or no way to become root.
+        """
+        door = self.door
+        self.executions += 1
+        channel = door.execute(pack.command(with_password=self._password is not None))
+        try:
+            yield from _Exchange(door.name, channel, encode(dict(request)), self._password).records()
+        finally:
+            channel.close()
+
+
+class _Exchange:
+    def __init__(self, host: str, channel: Channel, request: bytes, password: Password | None) -> None:
+        self.host = host
+        self.channel = channel
+        self.request = request
+        self.password = password
+        self.asked = False
+        self.noise: list[str] = []
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        if self.password is None:
+            self._send(self.request)
+        for line in self.channel.lines():
+            record = self._record(line)
+            if record is None:
+                continue
+            if "ready" in record or "need" in record:
+                self._begin(record)
+            elif "error" in record and "answer" not in record and "event" not in record:
+                raise RefusedError(self.host, record["error"])
+            else:
+                yield record
+                if "end" in record:
+                    return
+        raise self._broken_off(self.channel.finish())
+
+    def _record(self, line: bytes) -> dict[str, Any] | None:
+        """Return a record worth having; banners, prompts and beats are not."""
+        if line.rstrip() == pack.PROMPT:
+            self._answer_prompt()
+            return None
+        try:
+            record = json.loads(line) if line.startswith(b"{") else None
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            self.noise = [*self.noise, line.decode("utf-8", "replace")][-_NOISE_LINES:]
+            return None
+        return None if "beat" in record else record
+
+    def _answer_prompt(self) -> None:
+        if self.asked or self.password is None:
+            # Hanging up here ends sudo: it counts one try, and never reads our request as a second one.
+            raise HostUnreachableError(
+                f"{self.host}: sudo does not accept the password", hint="check it with: sudo -v, logged in on the host"
+            )
+        self.asked = True
+        self._send(self.password().encode() + b"\n")
+
+    def _begin(self, record: Mapping[str, Any]) -> None:
+        if self.password is not None:
+            self._send(self.request)
+        if "need" in record:
+            self._send(pack.archive())
+
+    def _send(self, data: bytes) -> None:
+        # A command that ended early says why by its exit status.
+        with contextlib.suppress(BrokenPipeError):
+            self.channel.send(data)
+
+    def _broken_off(self, finished: Finished) -> OtobotError:
+        said = tuple(line for line in [*self.noise, *finished.stderr.splitlines()] if line.strip())[-_NOISE_LINES:]
+        if finished.status == pack.NO_SUDO:
+            return HostUnreachableError(
+                f"{self.host}: this user may not become root by sudo without a password",
+                hint="give the password with --ask-sudo-password, or allow it in /etc/sudoers.d",
+                details=said,
+            )
+        if finished.status == pack.NO_PYTHON:
+            return HostUnreachableError(
+                f"{self.host}: python3 is missing and could not be installed",
+                hint="on the host, as root: apt-get update && apt-get install python3-minimal",
+                details=said,
+            )
+        return HostUnreachableError(
+            f"{self.host}: the agent ended without an answer (exit status {finished.status})",
+            hint="run the same command again; if it repeats, the lines below say why",
+            details=said,
+        )
+
+
+def locked(host: str, holder: Mapping[str, Any] | None) -> LockedError:
+    """The error that names who holds a host."""
+    found = holder or {"who": "another run", "run": "", "at": time.time()}
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["at"]))
+    return LockedError(
+        f"{host} is locked by {found['who']} (run {found['run'] or 'unknown'}, since {since})",
+        hint="wait for that run to end and run the same command again; a run that dies frees the host by itself",
+    )

@@ -1,0 +1,91 @@
+"""The agent as it travels: one archive, the same bytes for the same sources, and the command that boots it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from functools import cache
+from pathlib import Path
+
+from otobotctl import agent
+from otobotctl.agent.protocol import RUNTIME_DIR, STATE_DIR
+
+PROMPT = b"otobotctl-wants-the-sudo-password"
+NO_SUDO = 87  # exit statuses of the scripts below
+NO_PYTHON = 88
+
+_ROOM = "otobotctl/agent"
+_LOCAL = "boot.py"  # travels as the command itself
+
+# Runs as root: $1 is the boot text. A host without Python gets it first; its package manager must neither read our
+# stdin nor write into our stdout, and beats while it works.
+_AS_ROOT = f"""command -v python3 >/dev/null || {{
+(while sleep 3; do echo '{{"beat":true}}'; done) & beat=$!
+{{ apt-get update -q
+DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-minimal; }} </dev/null >&2
+status=$?; kill $beat; [ $status = 0 ] || exit {NO_PYTHON}; }}
+exec python3 -I -S -X utf8 -c "$@\""""
+
+_BECOME_ROOT = '[ "$(id -u)" != 0 ] || exec sh -c "$@"\n'
+# Asks once more only to tell a sudo that refuses from an agent that failed.
+_WITHOUT_PASSWORD = f"""{_BECOME_ROOT}sudo -n sh -c "$@"; status=$?
+[ $status = 0 ] || sudo -n true 2>/dev/null || exit {NO_SUDO}
+exit $status"""
+# sudo's prompt comes on stderr; in our stdout it tells when the password is wanted, and that it was wrong.
+_WITH_PASSWORD = f"""{_BECOME_ROOT}exec sudo -S -p '{PROMPT.decode()}
+' sh -c "$@" 2>&1"""
+
+
+def command(*, with_password: bool) -> tuple[str, ...]:
+    """The argv of every execution; it holds no secret."""
+    script = _WITH_PASSWORD if with_password else _WITHOUT_PASSWORD
+    return ("sh", "-c", script, "otobot", _AS_ROOT, "otobot", boot_text(), digest(), STATE_DIR, RUNTIME_DIR)
+
+
+@cache
+def boot_text() -> str:
+    """The program that `python3 -c` gets, without its docstring."""
+    return (_directory() / _LOCAL).read_text(encoding="utf-8").split('"""', 2)[2].strip()
+
+
+@cache
+def digest() -> str:
+    """Names these very sources; the host keeps an agent under it."""
+    found = hashlib.sha256()
+    for name, data in sources().items():
+        found.update(f"{name}\0{len(data)}\0".encode() + data)
+    return found.hexdigest()[:20]
+
+
+@cache
+def archive() -> bytes:
+    """The sources as boot.py reads them after {"need": "agent"}: a line with the length, then a compressed zip."""
+    import io
+    import zipfile
+    import zlib
+
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as packed:  # compressed as a whole: a third smaller
+        for name, data in sources().items():
+            packed.writestr(zipfile.ZipInfo(name), data)
+    squeezed = zlib.compress(stream.getvalue(), 9)
+    return b"%d\n" % len(squeezed) + squeezed
+
+
+@cache
+def sources() -> dict[str, bytes]:
+    """Path in the archive -> text, in the order of the paths."""
+    found = {"otobotctl/__init__.py": b""}  # the operator's half of the package stays at home
+    top = _directory()
+    for folder, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        place = Path(folder)
+        for name in names:
+            if name.endswith(".py") and name != _LOCAL:
+                relative = (place / name).relative_to(top).as_posix()
+                found[f"{_ROOM}/{relative}"] = (place / name).read_bytes()
+    return dict(sorted(found.items()))
+
+
+def _directory() -> Path:
+    return Path(agent.__path__[0])
