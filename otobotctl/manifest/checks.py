@@ -32,7 +32,8 @@ def check(document: Object, services: Services) -> Iterator[Finding]:
     yield from _text(document, (), {"company": words.line})
     yield from _recipients(document.get("recipients"))
     yield from _hosts(objects(document, "hosts"))
-    yield from _clients(objects(document, "clients"), objects(document, "hosts"), services)
+    hosts = document.get("hosts", {})
+    yield from _clients(objects(document, "clients"), hosts if isinstance(hosts, dict) else None, services)
     yield from _layers(document, services)
 
 
@@ -99,12 +100,12 @@ def _jump(name: str, hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding
     while isinstance(following, str) and following in hosts and following not in seen:
         seen.append(following)
         following = hosts[following].get("jump")
-    if following == name:
+    if following == name and name == next(other for other in hosts if other in seen):  # said once a circle
         yield Finding(path, f"goes in a circle: {' -> '.join((*seen, name))}", "let one of them be reached directly")
 
 
 def _clients(
-    clients: Mapping[str, Mapping[str, Any]], hosts: Mapping[str, Any], services: Services
+    clients: Mapping[str, Mapping[str, Any]], hosts: Mapping[str, Any] | None, services: Services
 ) -> Iterator[Finding]:
     checked = {
         "company": words.line,
@@ -121,7 +122,7 @@ def _clients(
         yield from _users(client.get("users"), path)
         yield from settings.check(client, path, services)
         host, domain, index = client.get("host"), client.get("domain"), client.get("index", 0)
-        if isinstance(host, str) and host not in hosts:
+        if isinstance(host, str) and hosts is not None and host not in hosts:
             yield Finding((*path, "host"), f'there is no host "{host}"', _host_remedy(host, hosts))
         elif isinstance(host, str) and (first := slots.setdefault((host, index), slug)) != slug:
             free = next(slot for slot in range(len(clients) + 1) if slot not in _slots(clients, host))

@@ -83,9 +83,7 @@ def _text(raw: bytes, name: str) -> str:
             f"{name} starts with a byte order mark", hint='save it as "UTF-8" and not "UTF-8 with BOM" or UTF-16'
         )
     if not raw.strip():
-        raise ManifestError(
-            f"{name} is empty", hint="bring it back with git, or move it away and run: otobotctl init DIR"
-        )
+        raise ManifestError(f"{name} is empty", hint=f"bring it back: git restore {name}")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:

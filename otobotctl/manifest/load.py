@@ -57,5 +57,6 @@ def _all(parsed: document.Object, services: Mapping[str, ServiceShape] | None, *
     if whole:
         from otobotctl.manifest import structure
 
-        found += structure.check(parsed)
+        said = {finding.path for finding in found}
+        found += [finding for finding in structure.check(parsed) if finding.path not in said]
     return in_file_order(parsed, found)
