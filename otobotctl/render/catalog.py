@@ -188,4 +188,6 @@ def _where(path: Path) -> str:
 
 
 def _shape(setting: Setting) -> SettingShape:
-    return SettingShape(type=setting.type, description=setting.description, choices=setting.choices)
+    return SettingShape(
+        type=setting.type, description=setting.description, choices=setting.choices, pattern=setting.pattern
+    )

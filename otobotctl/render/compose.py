@@ -11,7 +11,7 @@ from otobotctl.errors import ManifestError
 from otobotctl.render.document import parse_yaml
 
 if TYPE_CHECKING:
-    from otobotctl.render.files import RenderedFile
+    from otobotctl.render.release import RenderedFile
     from otobotctl.render.service import ServiceTemplate
 
 Tree = dict[str, Any]
@@ -20,6 +20,8 @@ Tree = dict[str, Any]
 def container(service: ServiceTemplate, image: str, settings: Mapping[str, Any], offset: int) -> Tree:
     """Return what every service's own container has, before its fragment is laid over it."""
     tree: Tree = {"image": image, **hardening(), "restart": "unless-stopped"}
+    if service.build:
+        tree["pull_policy"] = "never"  # nobody else may offer an image of this name
     if service.depends:
         tree["depends_on"] = {name: {"condition": condition} for name, condition in service.depends.items()}
     ports = [port for port in service.ports.values() if port.base is not None]

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import ManifestError
 from otobotctl.render import layout
+from otobotctl.render.client import alias, services_of
 from otobotctl.render.engine import NoSecrets
 from otobotctl.render.project import Part, render_project
-from otobotctl.render.release import alias, services_of
 from otobotctl.render.settings import settings_for, shared_settings
 
 if TYPE_CHECKING:
     from otobotctl.manifest.resolve import ResolvedClient, ResolvedHost
     from otobotctl.render.catalog import Catalog
-    from otobotctl.render.files import RenderedRelease
+    from otobotctl.render.release import RenderedRelease
 
 PROXY = "nginx"
 _HTTP2_DIRECTIVE = (1, 25, 1)  # the first nginx that knows `http2 on`

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import ManifestError
 from otobotctl.render import compose, engine, layout
-from otobotctl.render.files import RenderedFile, RenderedRelease, release
+from otobotctl.render.release import RenderedFile, RenderedRelease, release
 
 if TYPE_CHECKING:
     from otobotctl.render.catalog import Catalog

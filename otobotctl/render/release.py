@@ -1,103 +1,58 @@
-"""A client's manifest and secrets to the files of its release. Pure: the same input gives the same bytes."""
+"""What rendering gives: files in memory, and one digest over them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-from otobotctl.errors import ManifestError
-from otobotctl.render import layout
-from otobotctl.render.catalog import PORT_STRIDE
-from otobotctl.render.engine import SecretView
-from otobotctl.render.files import RenderedFile, RenderedRelease
-from otobotctl.render.project import Part, render_project
-from otobotctl.render.settings import settings_for
-
-if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedClient, ResolvedHost
-    from otobotctl.render.catalog import Catalog
-    from otobotctl.render.service import Database, ServiceTemplate
-    from otobotctl.secrets import Secret
-
-__all__ = ["RenderedFile", "RenderedRelease", "alias", "published_ports", "render_client", "services_of"]
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 
-def render_client(
-    client: ResolvedClient, host: ResolvedHost, index: int, secrets: Mapping[str, Secret], catalog: Catalog
-) -> RenderedRelease:
-    """Return the release of one client. `index` is its slot on its host, from which its published ports derive.
+@dataclass(frozen=True, slots=True)
+class RenderedFile:
+    """One file of a release. `path` is relative to the release; `secret` means its content holds secret values."""
 
-    Raises:
-        ManifestError: a service, a setting or a secret is missing or does not fit.
+    path: str
+    content: bytes = field(repr=False)
+    mode: int = 0o644
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedRelease:
+    """What one Compose project of a host should be.
+
+    `client` names its directory under /opt/otobot, `project` is Compose's project name, `services` are the names of
+    its containers and `files` are sorted by path. `digest` is the same for the same files, whoever rendered them.
     """
-    services = services_of(client, host, catalog)
-    offset = index * PORT_STRIDE
-    parts = []
-    for service in services:
-        variables = _variables(client, host, service, services, catalog)
-        image = catalog.image(service, variables["settings"].get("version", ""))
-        view = SecretView(secrets, _allowed(service, variables["databases"]), service.name)
-        parts.append(Part(service, image, offset, view, {**variables, "image": image}, {}))
-    return render_project(client.slug, parts, catalog)
+
+    client: str
+    project: str
+    files: tuple[RenderedFile, ...]
+    services: tuple[str, ...]
+    digest: str
+
+    def file(self, path: str) -> RenderedFile:
+        """Return the file at `path`. Raises KeyError."""
+        for file in self.files:
+            if file.path == path:
+                return file
+        raise KeyError(path)
 
 
-def services_of(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> tuple[ServiceTemplate, ...]:
-    """Return the services that run in the client's own project, in the catalogue's order of the stack.
+def release(client: str, project: str, files: Iterable[RenderedFile], services: Iterable[str]) -> RenderedRelease:
+    """Put a release together: files sorted, digest taken."""
+    ordered = tuple(sorted(files, key=lambda file: file.path))
+    return RenderedRelease(client, project, ordered, tuple(services), digest(ordered))
 
-    Raises:
-        ManifestError: one is unknown, not part of the host's stack, or lacks one that it requires.
+
+def digest(files: Iterable[RenderedFile]) -> str:
+    """Return 32 hex digits over paths, modes and contents.
+
+    It is shown in labels and plans. An environment file always holds at least one minted secret beside a given one, so
+    nobody can test guesses against it.
     """
-    if client.slug == layout.FRONT:
-        raise ManifestError(f'clients.{client.slug}: "{layout.FRONT}" is the name of a host\'s proxy', hint="rename it")
-    stack = catalog.stack(host.stack)
-    for name in client.services:
-        if name not in stack.services:
-            raise ManifestError(
-                f"clients.{client.slug}.services: {name} does not run on the stack {stack.name} of {host.name}",
-                hint=f"its services are: {', '.join(stack.services)}",
-            )
-        missing = [need for need in catalog.service(name).requires if need not in client.services]
-        if missing:
-            raise ManifestError(
-                f"clients.{client.slug}.services: {name} requires {' and '.join(missing)}",
-                hint="add it, or leave out both",
-            )
-    chosen = [catalog.service(name) for name in stack.services if name in client.services]
-    return tuple(service for service in chosen if service.scope == "client")
-
-
-def alias(client: ResolvedClient, service: ServiceTemplate) -> str:
-    """Return the name that the proxy knows a container by. Neither part has a dot, so no two clients share one."""
-    return f"{service.name}.{client.slug}"
-
-
-def published_ports(client: ResolvedClient, service: ServiceTemplate) -> dict[str, int]:
-    """Return the ports on the host's 127.0.0.1, by the names that service.yaml gives them."""
-    return {
-        name: port.base + client.index * PORT_STRIDE for name, port in service.ports.items() if port.base is not None
-    }
-
-
-def _variables(
-    client: ResolvedClient,
-    host: ResolvedHost,
-    service: ServiceTemplate,
-    services: tuple[ServiceTemplate, ...],
-    catalog: Catalog,
-) -> dict[str, Any]:
-    databases = [database for each in services for database in each.databases]
-    return {
-        "client": client,
-        "host": host,
-        "service": service,
-        "services": [each.name for each in services],
-        "settings": settings_for(service, client, catalog.stack(host.stack)),
-        "databases": [database for database in databases if database.engine == service.engine],
-        "alias": alias(client, service),
-    }
-
-
-def _allowed(service: ServiceTemplate, databases: list[Database]) -> set[str]:
-    """Return the secrets that the service's environment files may hold."""
-    roles = [role for database in databases for role in (database.owner, *database.roles)]
-    return {*service.secrets, *service.uses, *(role.secret for role in roles)}
+    total = hashlib.sha256()
+    for file in files:
+        total.update(f"{file.path}\0{file.mode:o}\0{len(file.content)}\0".encode())
+        total.update(file.content)
+    return total.hexdigest()[:32]

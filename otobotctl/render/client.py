@@ -1,0 +1,101 @@
+"""A client's manifest and secrets to the files of its release. Pure: the same input gives the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from otobotctl.errors import ManifestError
+from otobotctl.render import layout
+from otobotctl.render.catalog import PORT_STRIDE
+from otobotctl.render.engine import SecretView
+from otobotctl.render.project import Part, render_project
+from otobotctl.render.settings import settings_for
+
+if TYPE_CHECKING:
+    from otobotctl.manifest.resolve import ResolvedClient, ResolvedHost
+    from otobotctl.render.catalog import Catalog
+    from otobotctl.render.release import RenderedRelease
+    from otobotctl.render.service import Database, ServiceTemplate
+    from otobotctl.secrets import Secret
+
+
+def render_client(
+    client: ResolvedClient, host: ResolvedHost, index: int, secrets: Mapping[str, Secret], catalog: Catalog
+) -> RenderedRelease:
+    """Return the release of one client. `index` is its slot on its host, from which its published ports derive.
+
+    Raises:
+        ManifestError: a service, a setting or a secret is missing or does not fit.
+    """
+    services = services_of(client, host, catalog)
+    offset = index * PORT_STRIDE
+    parts = []
+    for service in services:
+        variables = _variables(client, host, service, services, catalog)
+        image = catalog.image(service, variables["settings"].get("version", ""))
+        view = SecretView(secrets, _allowed(service, variables["databases"]), service.name)
+        parts.append(Part(service, image, offset, view, {**variables, "image": image}, {}))
+    return render_project(client.slug, parts, catalog)
+
+
+def services_of(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> tuple[ServiceTemplate, ...]:
+    """Return the services that run in the client's own project, in the catalogue's order of the stack.
+
+    Raises:
+        ManifestError: one is unknown, not part of the host's stack, or lacks one that it requires.
+    """
+    if client.slug == layout.FRONT:
+        raise ManifestError(f'clients.{client.slug}: "{layout.FRONT}" is the name of a host\'s proxy', hint="rename it")
+    stack = catalog.stack(host.stack)
+    for name in client.services:
+        if name not in stack.services:
+            raise ManifestError(
+                f"clients.{client.slug}.services: {name} does not run on the stack {stack.name} of {host.name}",
+                hint=f"its services are: {', '.join(stack.services)}",
+            )
+        missing = [need for need in catalog.service(name).requires if need not in client.services]
+        if missing:
+            raise ManifestError(
+                f"clients.{client.slug}.services: {name} requires {' and '.join(missing)}",
+                hint="add it, or leave out both",
+            )
+    chosen = [catalog.service(name) for name in stack.services if name in client.services]
+    return tuple(service for service in chosen if service.scope == "client")
+
+
+def alias(client: ResolvedClient, service: ServiceTemplate) -> str:
+    """Return the name that the proxy knows a container by. Neither part has a dot, so no two clients share one."""
+    return f"{service.name}.{client.slug}"
+
+
+def published_ports(client: ResolvedClient, service: ServiceTemplate) -> dict[str, int]:
+    """Return the ports on the host's 127.0.0.1, by the names that service.yaml gives them."""
+    return {
+        name: port.base + client.index * PORT_STRIDE for name, port in service.ports.items() if port.base is not None
+    }
+
+
+def _variables(
+    client: ResolvedClient,
+    host: ResolvedHost,
+    service: ServiceTemplate,
+    services: tuple[ServiceTemplate, ...],
+    catalog: Catalog,
+) -> dict[str, Any]:
+    databases = [database for each in services for database in each.databases]
+    return {
+        "client": client,
+        "host": host,
+        "service": service,
+        "services": [each.name for each in services],
+        "settings": settings_for(service, client, catalog.stack(host.stack)),
+        "databases": [database for database in databases if database.engine == service.engine],
+        "alias": alias(client, service),
+    }
+
+
+def _allowed(service: ServiceTemplate, databases: list[Database]) -> set[str]:
+    """Return the secrets that the service's environment files may hold."""
+    roles = [role for database in databases for role in (database.owner, *database.roles)]
+    return {*service.secrets, *service.uses, *(role.secret for role in roles)}
