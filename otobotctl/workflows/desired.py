@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,12 @@ from otobotctl.errors import ManifestError
 from otobotctl.render.catalog import load_catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from otobotctl.fleet import Fleet
-    from otobotctl.manifest import ResolvedHost, ResolvedManifest
+    from otobotctl.manifest import ResolvedClient, ResolvedManifest
     from otobotctl.plan.model import Stage
     from otobotctl.render.catalog import Catalog
-    from otobotctl.render.release import RenderedRelease
+    from otobotctl.render.files import RenderedRelease
+    from otobotctl.render.image import BuiltImage
     from otobotctl.secrets import Secret
 
 
@@ -31,6 +31,15 @@ class Loaded:
     catalog: Catalog
 
 
+@dataclass(frozen=True)
+class Desired:
+    """What a host should be. `mask` are the values that may be shown nowhere."""
+
+    host: str
+    stages: tuple[Stage, ...]
+    mask: tuple[str, ...]
+
+
 def load(fleet: Fleet) -> Loaded:
     """Read and check the manifest against the catalogue. Raises ManifestError with every finding."""
     catalog = load_catalog()
@@ -38,51 +47,58 @@ def load(fleet: Fleet) -> Loaded:
     return Loaded(fleet, manifest.resolve(raw), catalog)
 
 
-def now() -> datetime:
-    """The time that new secrets carry."""
-    return datetime.now(UTC)
+def desired(loaded: Loaded, name: str, secrets: Mapping[str, Mapping[str, Secret]]) -> Desired:
+    """What a host should be with these secrets, by client."""
+    from otobotctl.plan.playbook import load_playbook
+    from otobotctl.render.front import render_front
+    from otobotctl.render.release import render_client
+
+    host = loaded.manifest.host(name)
+    clients = loaded.manifest.clients_of(name)
+    releases = {c.slug: render_client(c, host, c.index, secrets[c.slug], loaded.catalog) for c in clients}
+    front = render_front(host, clients, loaded.catalog)
+    images = loaded.catalog.built_images({service for client in clients for service in client.services})
+    variables = {
+        "host": host,
+        "clients": [_client(client, releases[client.slug]) for client in clients],
+        "front": release_variables(front) if front else None,
+        "images": [_image(image) for image in images],
+    }
+    return Desired(name, load_playbook(playbook_path(host.playbook), variables), masked(secrets.values()))
 
 
 def playbook_path(name: str) -> Path:
     """Where a playbook of this name is. Raises ManifestError."""
     path = data.data_dir("playbooks") / f"{name}.yaml"
     if not path.is_file():
-        raise ManifestError(
-            f"no playbook {name}",
-            hint=f"the playbooks are: {', '.join(sorted(p.stem for p in path.parent.glob('*.yaml')))}",
-        )
+        known = ", ".join(sorted(each.stem for each in path.parent.glob("*.yaml")))
+        raise ManifestError(f"there is no playbook {name}", hint=f"the playbooks are: {known}")
     return path
-
-
-@dataclass(frozen=True)
-class Desired:
-    """What a host should be. `mask` are the values that may be shown nowhere."""
-
-    host: ResolvedHost
-    stages: tuple[Stage, ...]
-    mask: tuple[str, ...]
 
 
 def release_variables(release: RenderedRelease) -> dict[str, Any]:
     """A rendering as a playbook sees it: the parameters of a compose_release."""
-    from base64 import b64encode
-
-    return {
-        "client": release.client,
-        "project": release.project,
-        "digest": release.digest,
-        "files": [
-            {
-                "path": f.path,
-                "content_base64": b64encode(f.content).decode(),
-                "mode": f"{f.mode:04o}",
-                "secret": f.secret,
-            }
-            for f in release.files
-        ],
-    }
+    files = [
+        {"path": file.path, "mode": f"{file.mode:04o}", "secret": file.secret, **_content(file.content)}
+        for file in release.files
+    ]
+    return {"client": release.client, "project": release.project, "digest": release.digest, "files": files}
 
 
-def masked(secrets: Sequence[Mapping[str, Secret]]) -> tuple[str, ...]:
+def masked(stores: Iterable[Mapping[str, Secret]]) -> tuple[str, ...]:
     """Every value that must not be shown."""
-    return tuple(sorted({secret.reveal() for store in secrets for secret in store.values() if secret.reveal()}))
+    return tuple(sorted({secret.reveal() for store in stores for secret in store.values()}))
+
+
+def _client(client: ResolvedClient, release: RenderedRelease) -> dict[str, Any]:
+    fields = ("slug", "company", "email", "domain", "environment", "tls", "services")
+    return {**{field: getattr(client, field) for field in fields}, "release": release_variables(release)}
+
+
+def _image(image: BuiltImage) -> dict[str, Any]:
+    files = [{"path": path, **_content(content)} for path, content in sorted(image.files.items())]
+    return {"name": image.name, "tag": image.tag, "files": files}
+
+
+def _content(content: bytes) -> dict[str, str]:
+    return {"content_base64": b64encode(content).decode()}

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from otobotctl import manifest
 from otobotctl.errors import HostKeyError
+from otobotctl.render.catalog import load_catalog
 from otobotctl.transport import hostkeys
-from otobotctl.transport.ssh import Target
+from otobotctl.transport.target import Target
 from otobotctl.workflows.desired import load
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def add(
         "tags": list(tags) or None,
         "docker": docker,
     }
-    manifest.add_host(fleet.manifest, name, {key: value for key, value in entry.items() if value is not None})
+    said = {key: value for key, value in entry.items() if value is not None}
+    manifest.add_host(fleet.manifest, name, said, load_catalog().service_shapes())
     return next(row for row in listed(fleet) if row.name == name)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from otobotctl.fleet import Fleet
-    from otobotctl.render.release import RenderedRelease
+    from otobotctl.render.files import RenderedRelease
     from otobotctl.workflows.desired import Loaded
 
 

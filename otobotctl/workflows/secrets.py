@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from otobotctl import secrets
 from otobotctl.errors import ManifestError, UsageError
-from otobotctl.workflows.desired import load, now
+from otobotctl.workflows.desired import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,7 @@ def mint(loaded: Loaded, slug: str) -> tuple[str, ...]:
     specs = loaded.catalog.secret_specs(client.services)
     with secrets.locked(loaded.fleet.client(slug)):
         store = secrets.open_store(loaded.fleet.client(slug), secrets.identities())
-        store, minted = secrets.mint_missing(store, specs, now())
+        store, minted = secrets.mint_missing(store, specs, datetime.now(UTC))
         if minted:
             secrets.save(loaded.fleet.client(slug), store, loaded.manifest.recipients)
     return minted
@@ -76,6 +77,6 @@ def set_given(fleet: Fleet, slug: str, name: str, value: str) -> SecretRow:
         raise UsageError(f"the value of {name} is empty; nothing was changed", hint="give it on stdin")
     with secrets.locked(fleet.client(slug)):
         store = secrets.open_store(fleet.client(slug), secrets.identities())
-        store = secrets.set_given(store, specs[name], value, now())
+        store = secrets.set_given(store, specs[name], value, datetime.now(UTC))
         secrets.save(fleet.client(slug), store, loaded.manifest.recipients)
     return next(row for row in listed(fleet, slug) if row.name == name)

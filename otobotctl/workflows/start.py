@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from otobotctl import fleet
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def init(directory: Path) -> fleet.Initialised:
     """Make a fleet in `directory`; whatever is there already is kept."""
-    return fleet.init_fleet(directory)
+    import json
+
+    from otobotctl.workflows.manifest import schema
+
+    return fleet.init_fleet(directory, schema=json.dumps(schema(), indent=2, ensure_ascii=False) + "\n")

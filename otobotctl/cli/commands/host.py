@@ -85,7 +85,8 @@ def trust(
         if pinned is not None:
             raise UsageError(
                 f"{name} now shows {offered}, but {pinned} is pinned",
-                hint=f"make sure on another way that the machine was reinstalled, then: otobotctl host trust {name} --host-key {offered}",
+                hint="make sure on another way that the machine was reinstalled, then: "
+                f"otobotctl host trust {name} --host-key {offered}",
             )
         here.say(f"{name} shows the host key {offered}")
         here.confirm("Is this the fingerprint your provider shows?")

@@ -44,13 +44,11 @@ def plan(found: HostPlan, *, explain: bool) -> str:
 
 def applied(done: HostRun) -> str:
     """What a run did."""
+    runs = f"{done.executions} remote execution{'s' if done.executions != 1 else ''}, {done.took_s:.1f} s"
     if not done.changed:
-        return f"{done.host}: 0 changes, {done.executions} remote execution{'s' if done.executions != 1 else ''}, {done.took_s:.1f} s"
+        return f"{done.host}: 0 changes, {runs}"
     return "\n".join(
-        [
-            *(f"changed {name}" for name in done.changed),
-            f"{done.host}: {len(done.changed)} changes, {done.executions} remote executions, {done.took_s:.1f} s",
-        ]
+        [*(f"changed {name}" for name in done.changed), f"{done.host}: {len(done.changed)} changes, {runs}"]
     )
 
 

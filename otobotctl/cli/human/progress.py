@@ -97,6 +97,6 @@ def told(record: Mapping[str, Any], *, verbose: bool) -> str:
             return f"{record.get('step')}: failed"
         what = "changed" if record.get("changed") else "as it was"
         return f"{record.get('step')}: {what} ({float(record.get('took_s', 0)):.1f} s)"
-    if kind in {"reattached", "reconnecting", "waiting_for_boot"}:
-        return f"{str(kind).replace('_', ' ')} {record.get('detail', '')}".rstrip()
+    if kind in {"reattached", "lost", "rebooting"}:
+        return f"{kind} {record.get('message') or record.get('run') or ''}".rstrip()
     return ""

@@ -1,0 +1,170 @@
+"""`host facts`, `plan`, `apply` and `client diff`, `deploy`, `destroy`: the fleet's word made true on a host."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from otobotctl.transport.ssh import open_door
+from otobotctl.workflows import secrets
+from otobotctl.workflows.desired import Desired, Loaded, desired, load
+from otobotctl.workflows.hosts import target
+
+if TYPE_CHECKING:
+    from otobotctl.converge.model import Listener, Password
+    from otobotctl.fleet import Fleet
+    from otobotctl.plan.model import Change, Stage, StagePlan
+    from otobotctl.transport.base import Door
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """A host's answers, by step name."""
+
+    host: str
+    boot_id: str
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One step that differs. `commands` are what an operator would type; no secret is in any field."""
+
+    name: str
+    kind: str
+    title: str
+    changes: tuple[Change, ...]
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """What an apply would change."""
+
+    host: str
+    looked_at: int
+    steps: tuple[PlanRow, ...]
+
+
+@dataclass(frozen=True)
+class HostRun:
+    """What an apply did. `executions` counts remote executions, looking included."""
+
+    host: str
+    executions: int
+    changed: tuple[str, ...]
+    took_s: float
+
+
+def facts(fleet: Fleet, name: str, password: Password | None = None) -> HostFacts:
+    """Ask a host every question of its playbook."""
+    from otobotctl.converge import engine
+
+    loaded = load(fleet)
+    wanted = _desired(loaded, name)
+    steps = [step for stage in wanted.stages for step in stage.steps]
+    seen = engine.observe(_opener(loaded, name), wanted.stages, password=password)
+    answers = {
+        step.name: dict(answer.facts) if answer.facts is not None else {"error": answer.error}
+        for step, answer in zip(steps, seen.answers, strict=True)
+    }
+    return HostFacts(name, seen.boot_id, answers)
+
+
+def plan(fleet: Fleet, name: str, password: Password | None = None) -> HostPlan:
+    """What an apply would change on a host; changes nothing."""
+    loaded = load(fleet)
+    return _plan(loaded, _desired(loaded, name), password)
+
+
+def plan_client(fleet: Fleet, slug: str, password: Password | None = None) -> HostPlan:
+    """What a deploy would change of a client's own release."""
+    loaded = load(fleet)
+    wanted = _desired(loaded, loaded.manifest.client(slug).host)
+    return _plan(loaded, replace(wanted, stages=_only(wanted.stages, slug)), password)
+
+
+def apply(fleet: Fleet, name: str, listener: Listener, password: Password | None = None) -> HostRun:
+    """Make a host what the fleet says; missing secrets of its clients are minted first."""
+    loaded = load(fleet)
+    for client in loaded.manifest.clients_of(name):
+        secrets.mint(loaded, client.slug)
+    return _converge(loaded, _desired(loaded, name), listener, password)
+
+
+def deploy(fleet: Fleet, slug: str, listener: Listener, password: Password | None = None) -> HostRun:
+    """Bring a client, and the host below it, to what the fleet says."""
+    return apply(fleet, load(fleet).manifest.client(slug).host, listener, password)
+
+
+def destroy(
+    fleet: Fleet, slug: str, listener: Listener, password: Password | None = None, *, volumes: bool = False
+) -> HostRun:
+    """Take a client's project off its host, and then its sites from the host's proxy."""
+    from otobotctl.plan.kinds.compose_release import ComposeReleaseSpec
+    from otobotctl.plan.model import Stage, Step
+    from otobotctl.render import layout
+
+    loaded = load(fleet)
+    name = loaded.manifest.client(slug).host
+    wanted = _desired(loaded, name, without=slug)
+    gone = ComposeReleaseSpec(client=slug, project=layout.project(slug), state="absent", remove_volumes=volumes)
+    front = tuple(stage for stage in wanted.stages if stage.name == "front")
+    stages = (*front, Stage("destroy", (Step(f"destroy/{slug}", gone),)))
+    return _converge(loaded, replace(wanted, stages=stages), listener, password)
+
+
+def _desired(loaded: Loaded, name: str, *, without: str | None = None) -> Desired:
+    host = loaded.manifest.host(name)
+    if without is not None:
+        kept = {slug: client for slug, client in loaded.manifest.clients.items() if slug != without}
+        loaded = replace(loaded, manifest=replace(loaded.manifest, clients=kept))
+    stores = {client.slug: secrets.opened(loaded, client.slug) for client in loaded.manifest.clients_of(host.name)}
+    return desired(loaded, host.name, stores)
+
+
+def _only(stages: Iterable[Stage], slug: str) -> tuple[Stage, ...]:
+    """The stages' steps that are a client's own release."""
+    kept = []
+    for stage in stages:
+        steps = tuple(step for step in stage.steps if getattr(step.spec, "client", None) == slug)
+        if steps:
+            kept.append(replace(stage, steps=steps))
+    return tuple(kept)
+
+
+def _plan(loaded: Loaded, wanted: Desired, password: Password | None) -> HostPlan:
+    from otobotctl.converge import engine
+
+    plans = engine.observe_host(_opener(loaded, wanted.host), wanted.stages, password=password)
+    return HostPlan(
+        wanted.host,
+        sum(len(stage.steps) for stage in wanted.stages),
+        tuple(row for each in plans for row in _rows(each)),
+    )
+
+
+def _rows(found: StagePlan) -> Iterable[PlanRow]:
+    for planned in found.steps:
+        spec = planned.step.spec
+        yield PlanRow(planned.step.name, spec.kind, spec.title(), planned.changes, spec.commands())
+
+
+def _converge(loaded: Loaded, wanted: Desired, listener: Listener, password: Password | None) -> HostRun:
+    from otobotctl.converge import engine
+
+    started = time.monotonic()
+    who = f"{getpass.getuser()}@{platform.node()}"
+    done = engine.converge_host(
+        _opener(loaded, wanted.host), wanted.stages, who=who, mask=wanted.mask, listener=listener, password=password
+    )
+    return HostRun(wanted.host, done.executions, done.changed, round(time.monotonic() - started, 3))
+
+
+def _opener(loaded: Loaded, name: str) -> Callable[[], Door]:
+    where = target(loaded, name)
+    return lambda: open_door(where)
