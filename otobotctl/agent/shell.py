@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import Dict, NamedTuple, Optional, Sequence
 
-from otobotctl.agent.run import ProbeError
+from otobotctl.agent.run import PATH, ProbeError
 
 NOT_FOUND = 127
 
@@ -36,7 +36,7 @@ def ask(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=dict(os.environ, LC_ALL="C.UTF-8", **(env or {})),
+            env={**os.environ, "PATH": PATH, "LC_ALL": "C.UTF-8", **(env or {})},
             cwd=cwd,
             timeout=timeout_s,
             check=False,

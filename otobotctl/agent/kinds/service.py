@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import Any, Dict, Iterator, List
 
@@ -54,6 +53,8 @@ def apply(params: Dict[str, Any], run: Run) -> None:
 
 def watched_digest(paths: List[str]) -> str:
     """One digest over the contents of files and of whole directories; a path that is absent counts as such."""
+    import hashlib
+
     total = hashlib.sha256()
     for path in sorted(paths):
         for name in _walk(path):

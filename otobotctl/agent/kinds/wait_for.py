@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
-import urllib.error
-import urllib.request
 from typing import Any, Dict
 
 from otobotctl.agent.run import Run, StepError
@@ -46,6 +43,8 @@ def _trouble(params: Dict[str, Any]) -> str:
 
 
 def _tcp_trouble(host: str, port: int) -> str:
+    import socket
+
     try:
         socket.create_connection((host, port), timeout=ONE_TRY_S).close()
     except OSError as error:
@@ -53,22 +52,18 @@ def _tcp_trouble(host: str, port: int) -> str:
     return ""
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect is an answer of its own: its status is what is compared."""
-
-    def redirect_request(self, *_args: Any) -> None:
-        return None
-
-
 def _http_trouble(url: str, wanted: int) -> str:
-    # No proxy: what is asked runs on this host.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
+    import http.client  # slow to import; a redirect is an answer here, and no proxy stands before this host itself
+    import urllib.parse
+
+    parts = urllib.parse.urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
     try:
-        with opener.open(url, timeout=ONE_TRY_S) as answer:
-            status = answer.status
-    except urllib.error.HTTPError as error:
-        status = error.code
-        error.close()
-    except (OSError, ValueError) as error:
+        connection = kind(parts.hostname or "", parts.port, timeout=ONE_TRY_S)
+        connection.request("GET", target, headers={"User-Agent": "otobotctl", "Connection": "close"})
+        status = connection.getresponse().status
+        connection.close()
+    except (OSError, http.client.HTTPException) as error:
         return "{}: {}".format(url, error)
     return "" if status == wanted else "{} answers {}, not {}".format(url, status, wanted)

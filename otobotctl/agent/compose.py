@@ -1,0 +1,124 @@
+"""Docker Compose: how it is called, and how its answers read."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Dict, Iterable, List
+
+from otobotctl.agent.run import ProbeError, Run, StepError
+from otobotctl.agent.shell import NOT_FOUND, ask
+
+LOG_LINES = 30
+_WORST_FIRST = ("dead", "exited", "unhealthy", "restarting", "removing", "paused", "created", "starting")
+
+
+def argv(project: str, directory: str, *words: str) -> List[str]:
+    """The command line for a project whose files are in `directory`, symlinks in that path left as they are."""
+    file = os.path.join(directory, "compose.yaml")
+    return ["docker", "compose", "--project-name", project, "--project-directory", directory, "--file", file, *words]
+
+
+def model(project: str, directory: str, run: Run) -> Dict[str, Any]:
+    """The project as Compose reads it, checked. It holds secrets: it is never said. Raises StepError."""
+    answer = ask(argv(project, directory, "config", "--format", "json"))
+    if answer.status == 0:
+        found: Dict[str, Any] = json.loads(answer.stdout)
+        return found
+    for line in answer.stderr.splitlines():
+        run.say(line)
+    if answer.status == NOT_FOUND:
+        raise StepError("docker is not on this host; add a step that installs it before this one")
+    raise StepError("docker compose does not accept this release")
+
+
+def services(found: Dict[str, Any]) -> List[str]:
+    """The services of a model that have containers, in the order of their names."""
+    return sorted(name for name, body in found.get("services", {}).items() if _replicas(body) > 0)
+
+
+def once(found: Dict[str, Any]) -> List[str]:
+    """The services of a model that others wait for to end well: their containers end."""
+    names = set()
+    for body in found.get("services", {}).values():
+        for name, how in (body.get("depends_on") or {}).items():
+            if how.get("condition") == "service_completed_successfully":
+                names.add(name)
+    return sorted(names)
+
+
+def images(found: Dict[str, Any]) -> List[str]:
+    """The images of a model that come from a registry."""
+    bodies = found.get("services", {}).values()
+    pulled = [body for body in bodies if "build" not in body and body.get("pull_policy") not in ("never", "build")]
+    return sorted({body["image"] for body in pulled if body.get("image")})
+
+
+def states(project: str) -> Dict[str, str]:
+    """What the containers of each service of a project do now, see service_states(). Raises ProbeError."""
+    answer = ask(["docker", "compose", "--project-name", project, "ps", "--all", "--format", "json"])
+    if answer.status == NOT_FOUND:
+        return {}
+    if answer.status:
+        raise ProbeError("docker compose ps: {}".format(answer.stderr.strip()))
+    return service_states(parse_ps(answer.stdout))
+
+
+def parse_ps(stdout: str) -> List[Dict[str, Any]]:
+    """`docker compose ps --format json`: one object a line, or one array in versions before 2.21."""
+    text = stdout.strip()
+    if text.startswith("["):
+        found: List[Dict[str, Any]] = json.loads(text)
+        return found
+    return [json.loads(line) for line in text.splitlines() if line.strip()]
+
+
+def service_states(containers: Iterable[Dict[str, Any]]) -> Dict[str, str]:
+    """One word or two a service, of its worst container: healthy, running (no health check), starting, exited (1)..."""
+    found: Dict[str, str] = {}
+    for container in containers:
+        name, state = container["Service"], _state(container)
+        if name not in found or _rank(state) < _rank(found[name]):
+            found[name] = state
+    return found
+
+
+def wrong(found: Dict[str, str], expected: Iterable[str], ended: Iterable[str]) -> Dict[str, str]:
+    """The services that are not as they should be, and how they are: absent, not wanted, or the state."""
+    wanted, may_end = list(expected), set(ended)
+    trouble = {name: found.get(name, "absent") for name in wanted if not _is_well(found.get(name), name in may_end)}
+    trouble.update({name: "not wanted" for name in found if name not in wanted})
+    return trouble
+
+
+def say_logs(project: str, directory: str, names: Iterable[str], run: Run) -> None:
+    """Say the last log lines of these services."""
+    for name in names:
+        words = ("logs", "--no-color", "--no-log-prefix", "--tail", str(LOG_LINES), name)
+        answer = ask(argv(project, directory, *words))
+        for line in (answer.stdout + answer.stderr).splitlines():
+            run.say("{} | {}".format(name, line))
+
+
+def _state(container: Dict[str, Any]) -> str:
+    state = str(container.get("State", ""))
+    if state == "running":
+        return str(container.get("Health") or "running")
+    if state == "exited":
+        code = container.get("ExitCode", 0)
+        return "exited ({})".format(code) if code else "ended"
+    return state
+
+
+def _rank(state: str) -> int:
+    word = state.split(" ", maxsplit=1)[0]
+    return _WORST_FIRST.index(word) if word in _WORST_FIRST else len(_WORST_FIRST)
+
+
+def _is_well(state: Any, may_end: bool) -> bool:
+    return state in ("healthy", "running") or (may_end and state == "ended")
+
+
+def _replicas(body: Dict[str, Any]) -> int:
+    wanted = (body.get("deploy") or {}).get("replicas", body.get("scale", 1))
+    return 1 if wanted is None else int(wanted)

@@ -1,0 +1,227 @@
+"""One client's release: its files under a number, its containers healthy, or everything as it was before."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any, Dict, List, Optional
+
+from otobotctl.agent import compose, files
+from otobotctl.agent.releases import RECORD, Releases, remove_tree
+from otobotctl.agent.run import Run, StepError
+from otobotctl.agent.shell import ask
+
+TEXT_LIMIT_BYTES = 64 * 1024
+SETTLE_S = 2.0  # a container without a health check counts as up when its program has only just begun
+
+
+def probe(params: Dict[str, Any]) -> Dict[str, Any]:
+    """Answer what is released and how its containers are.
+
+    current (number or None), digest, settled, files ({path: sha256, mode, and text where it may be shown and is not the
+    `known` one}), exists (the client's directory), _trouble ({service: what is wrong}), _services ({service: state}),
+    and volumes, when asked for.
+    """
+    here = Releases(params["client"])
+    number = here.current()
+    record = {} if number is None else here.record(number)
+    found = compose.states(params["project"])
+    facts = {
+        "current": number,
+        "digest": record.get("digest"),
+        "settled": here.settled(),
+        "files": {} if number is None else _contents(here.path(number), record, params.get("known") or {}),
+        "exists": os.path.lexists(here.home),
+        "_services": found,
+        "_trouble": compose.wrong(found, record.get("services", ()), record.get("once", ())),
+    }
+    return dict(facts, volumes=_volumes(params["project"])) if params.get("volumes") else facts
+
+
+def apply(params: Dict[str, Any], run: Run) -> None:
+    """Bring the release up, or take the client down. Raises StepError; then the release before is up again."""
+    if params["state"] == "absent":
+        _take_down(params, run)
+        return
+    here = Releases(params["client"])
+    here.remove_parts()
+    number = _reusable(here, params)
+    if number is None:
+        number = _write(here, params, run)
+    elif params["pull"]:
+        _pull(compose.model(params["project"], here.path(number), run), run)
+    before = here.healthy()
+    here.unsettle()
+    if here.current() != number:
+        here.switch(number)
+        run.say("current is release {}".format(number))
+    trouble = _start(here, number, params, run)
+    if trouble:
+        compose.say_logs(params["project"], here.link, sorted(trouble), run)
+        raise StepError(_go_back(here, number, before, trouble, params, run))
+    here.settle(number)
+    run.say("release {} is healthy".format(number))
+    for gone in here.prune(params["keep"]):
+        run.say("removed release {}".format(gone))
+
+
+def _reusable(here: Releases, params: Dict[str, Any]) -> Optional[int]:
+    """The release that a killed or failed run left for just these files; newer ones for others never ran, and go."""
+    known = max(here.current() or 0, here.healthy() or 0)
+    for number in here.numbers():
+        if number > known and not _matches(here, number, params):
+            here.remove(number)
+    newest = here.numbers()[-1:]
+    return newest[0] if newest and _matches(here, newest[0], params) else None
+
+
+def _matches(here: Releases, number: int, params: Dict[str, Any]) -> bool:
+    record = here.record(number)
+    if record.get("digest") != params["digest"]:
+        return False
+    found = _contents(here.path(number), record, {}, texts=False)
+    return found == {item["path"]: {"sha256": _sha256(item), "mode": item["mode"]} for item in params["files"]}
+
+
+def _write(here: Releases, params: Dict[str, Any], run: Run) -> int:
+    """Write, check and pull a new release; nothing that runs knows of it yet. Returns its number."""
+    part = here.begin()
+    try:
+        for item in params["files"]:
+            path = os.path.join(part, item["path"])
+            _make_folder(os.path.dirname(path), part)
+            files.write(path, _data(item), int(item["mode"], 8))
+        found = compose.model(params["project"], part, run)
+        if params["pull"]:
+            _pull(found, run)
+        files.write(os.path.join(part, RECORD), _record(params, found), 0o600)
+    except BaseException:
+        remove_tree(part)
+        raise
+    number = here.publish(part)
+    run.say("wrote release {} ({} files)".format(number, len(params["files"])))
+    return number
+
+
+def _make_folder(path: str, part: str) -> None:
+    """Inside a 0700 release, 0755: a container's user reads what is mounted, nobody on the host gets there."""
+    if path != part and not os.path.isdir(path):
+        _make_folder(os.path.dirname(path), part)
+        os.mkdir(path)
+        os.chmod(path, 0o755)
+
+
+def _record(params: Dict[str, Any], found: Dict[str, Any]) -> bytes:
+    record = {
+        "digest": params["digest"],
+        "at": int(time.time()),
+        "services": compose.services(found),
+        "once": compose.once(found),
+        "secret": sorted(item["path"] for item in params["files"] if item.get("secret")),
+    }
+    return json.dumps(record, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _pull(found: Dict[str, Any], run: Run) -> None:
+    """Get the images that are missing before anything is switched: a registry that fails changes nothing."""
+    for image in compose.images(found):
+        if ask(["docker", "image", "inspect", "--", image]).status:
+            run.command(["docker", "pull", "--quiet", "--", image])
+
+
+def _start(here: Releases, number: int, params: Dict[str, Any], run: Run) -> Dict[str, str]:
+    """Bring `current` up; return what is wrong with its services, {} when all is well."""
+    project, record = params["project"], here.record(number)
+    words = ("up", "--detach", "--remove-orphans", "--quiet-pull", "--wait", "--wait-timeout", str(params["wait_s"]))
+    failure = ""
+    try:
+        run.command(compose.argv(project, here.link, *words))
+    except StepError as error:
+        failure = str(error)
+    expected, once = record.get("services", []), record.get("once", [])
+    found = compose.states(project)
+    trouble = compose.wrong(found, expected, once)
+    if not trouble and not failure and "running" in found.values():
+        time.sleep(SETTLE_S)
+        trouble = compose.wrong(compose.states(project), expected, once)
+    return trouble or (dict.fromkeys(expected, failure) if failure else {})
+
+
+def _go_back(
+    here: Releases, number: int, before: Optional[int], trouble: Dict[str, str], params: Dict[str, Any], run: Run
+) -> str:
+    """After a release that did not become healthy, bring back the one before. Returns what to tell the operator."""
+    what = ", ".join("{}: {}".format(name, state) for name, state in sorted(trouble.items()))
+    if before == number:
+        return "release {} is not healthy ({}); it was before, so it stays".format(number, what)
+    said = "release {} did not become healthy ({})".format(number, what)
+    if before is None:
+        run.command(compose.argv(params["project"], here.link, "down", "--remove-orphans"))
+        here.forget_current()
+        here.remove(number)
+        return said + "; there is none to go back to, so its containers were removed and its volumes kept"
+    run.say("back to release {}".format(before))
+    here.switch(before)
+    again = _start(here, before, params, run)
+    here.remove(number)
+    if again:
+        compose.say_logs(params["project"], here.link, sorted(again), run)
+        worse = ", ".join("{}: {}".format(name, state) for name, state in sorted(again.items()))
+        return said + "; release {} is back and not healthy either ({})".format(before, worse)
+    here.settle(before)
+    return said + "; release {} is back and healthy".format(before)
+
+
+def _take_down(params: Dict[str, Any], run: Run) -> None:
+    """Containers and networks, then volumes if asked for, then the files: each can be done again."""
+    here, project = Releases(params["client"]), params["project"]
+    if compose.states(project) or here.current() is not None:
+        run.command(["docker", "compose", "--project-name", project, "down", "--remove-orphans"])
+    for volume in _volumes(project) if params["remove_volumes"] else ():
+        run.command(["docker", "volume", "rm", "--", volume])
+    if os.path.lexists(here.home):
+        remove_tree(here.home)
+        files.sync_folder(os.path.dirname(here.home))
+
+
+def _volumes(project: str) -> List[str]:
+    label = "label=com.docker.compose.project={}".format(project)
+    return sorted(ask(["docker", "volume", "ls", "--quiet", "--filter", label]).stdout.split())
+
+
+def _contents(folder: str, record: Dict[str, Any], known: Dict[str, str], texts: bool = True) -> Dict[str, Any]:
+    """The files of a release as they are on disk now. Text only of files that its record knows to be no secret."""
+    found: Dict[str, Any] = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            full = os.path.join(place, name)
+            path = os.path.relpath(full, folder)
+            state = files.describe(full)
+            if path == RECORD or state["type"] != "file":
+                continue
+            found[path] = {"sha256": files.digest(full), "mode": state["mode"]}
+            shown = texts and "secret" in record and path not in record["secret"]
+            if shown and found[path]["sha256"] != known.get(path):
+                found[path]["text"] = _text(full)
+    return found
+
+
+def _text(path: str) -> Optional[str]:
+    try:
+        data = files.read(path, TEXT_LIMIT_BYTES)
+        return None if data is None else data.decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _sha256(item: Dict[str, Any]) -> str:
+    import hashlib
+
+    return hashlib.sha256(_data(item)).hexdigest()
+
+
+def _data(item: Dict[str, Any]) -> bytes:
+    import base64
+
+    return base64.b64decode(item["content_base64"])

@@ -1,0 +1,72 @@
+"""The ports that SSH comes in by, asked in every way there is: a port that is missed is an operator locked out."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Dict, List, Set
+
+from otobotctl.agent.shell import ask
+
+_PROGRAMS = re.compile(r'"(?:sshd|sshd-session|sshd-auth|dropbear)"')
+_SOCKETS = ("ssh.socket", "sshd.socket")
+
+
+def ports() -> List[int]:
+    """Ports sshd is configured for, listens on, or has a session on now (this one included), in order."""
+    found = configured_ports(ask(["sshd", "-T"]).stdout)
+    found |= socket_ports(ask(["ss", "-Htanp"]).stdout)
+    for unit in _SOCKETS:
+        found |= activated_ports(ask(["systemctl", "show", "--property=ActiveState,Listen", unit]).stdout)
+    found |= _session_ports()
+    return sorted(found)
+
+
+def configured_ports(stdout: str) -> Set[int]:
+    """From `sshd -T`: `port` lines, and `listenaddress` lines that name another."""
+    named = re.findall(r"^port (\d+)$", stdout, re.MULTILINE)
+    listened = re.findall(r"^listenaddress \S+:(\d+)", stdout, re.MULTILINE)
+    return {int(port) for port in named + listened}
+
+
+def socket_ports(stdout: str) -> Set[int]:
+    """From `ss -Htanp`: local ports of listening and open sockets that an SSH server holds."""
+    # State Recv-Q Send-Q Local:Port Peer:Port users:(("sshd",pid=88,fd=6))
+    lines = (line for line in stdout.splitlines() if _PROGRAMS.search(line))
+    return {int(line.split()[3].rpartition(":")[2]) for line in lines}
+
+
+def activated_ports(stdout: str) -> Set[int]:
+    """From `systemctl show` of a socket unit: the ports systemd itself listens on for sshd, when it does."""
+    if "ActiveState=active" not in stdout.splitlines():
+        return set()
+    return {int(port) for port in re.findall(r"^Listen=\S*?(\d+) \(Stream\)$", stdout, re.MULTILINE)}
+
+
+def _session_ports() -> Set[int]:
+    """The server's port of SSH_CONNECTION, here and in every ancestor: sudo takes the variable away."""
+    found = set()
+    pid = os.getpid()
+    while pid > 1:
+        port = _environment(pid).get("SSH_CONNECTION", "").rpartition(" ")[2]
+        if port.isdigit():
+            found.add(int(port))
+        pid = _parent(pid)
+    return found
+
+
+def _environment(pid: int) -> Dict[str, str]:
+    try:
+        with open("/proc/{}/environ".format(pid), "rb") as stream:
+            pairs = stream.read().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return {}
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open("/proc/{}/stat".format(pid)) as stream:
+            return int(stream.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
