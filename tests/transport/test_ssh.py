@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -193,10 +194,24 @@ def test_stale_socket_is_no_obstacle(server, known_hosts, opened, sockets):
     target = server.target(known_hosts)
     run(opened(target, persist_s=60), "true")
     (pid,) = masters(sockets)
-    os.kill(pid, 9)
+    os.kill(pid, signal.SIGKILL)
     sshd.until(lambda: not alive(pid), "the master is gone")
     assert list(sockets.iterdir())
     assert run(opened(target, persist_s=60), "echo", "again")[0] == [b"again"]
+
+
+def test_stopped_master_does_not_hang_the_door(server, known_hosts, opened, sockets, monkeypatch):
+    """A master that does not answer its own socket is left alone, and a new connection is made."""
+    monkeypatch.setattr("otobotctl.transport.ssh._CONTROL_S", 0.3)
+    door = opened(server.target(known_hosts), persist_s=60)
+    run(door, "true")
+    (pid,) = masters(sockets)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        door.drop()
+        assert run(door, "echo", "new")[0] == [b"new"]
+    finally:
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_connection_cut_in_the_middle(server, known_hosts, opened):
