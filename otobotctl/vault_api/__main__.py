@@ -101,6 +101,9 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
     )
     logs.event("serving", client=settings.client, port=arguments.port)
     server = uvicorn.Server(config)
+    # uvicorn stops gracefully, then raises the signal again: an asked-for stop ends with 0.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
     server.run()
     return 0 if server.started else 1
 

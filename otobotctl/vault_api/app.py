@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from . import contract, inputs, logs
-from .guard import App, Gate, Guard, Receive, Scope, Send, answer
+from .guard import App, Gate, Guard, Receive, Scope, Send, TooLargeError, answer, failure
 from .schema import migrations
 from .store import Asked, Found, Store, TakenError, UnknownServiceError, UnknownUserError, UnreadableError
 
@@ -144,6 +144,12 @@ def _refuses(status: int, text: str) -> Any:
     return handler
 
 
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    logs.event("request_failed", logging.ERROR, request=request.scope["request_id"], **logs.describe(error))
+    status, body = failure(error)
+    return JSONResponse(body, status)
+
+
 async def _http(_request: Request, error: Exception) -> JSONResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
     return JSONResponse({"error": {404: "Not found", 405: "Method not allowed"}.get(status, "Invalid request")}, status)
@@ -151,6 +157,9 @@ async def _http(_request: Request, error: Exception) -> JSONResponse:
 
 _HANDLERS: dict[Any, Any] = {
     HTTPException: _http,
+    TooLargeError: _unexpected,
+    LookupError: _unexpected,
+    psycopg.Error: _unexpected,
     inputs.InputError: _refuses(400, "Invalid request"),
     UnknownUserError: _refuses(404, "User not found"),
     UnknownServiceError: _refuses(404, "Service not found"),

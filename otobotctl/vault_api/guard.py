@@ -75,7 +75,7 @@ class Guard:
         except Exception as error:  # noqa: BLE001 - the last net: answered without a word of the exception
             logs.event("request_failed", logging.ERROR, request=request, **logs.describe(error))
             if not status:
-                await answer(answering, *_failure(error))
+                await answer(answering, *failure(error))
         finally:
             took_ms = round((time.perf_counter() - began) * 1000, 2)
             route = scope.get("route_name", "other")
@@ -113,7 +113,8 @@ def _limited(receive: Receive) -> Receive:
     return counting
 
 
-def _failure(error: Exception) -> tuple[int, dict[str, Any]]:
+def failure(error: Exception) -> tuple[int, dict[str, Any]]:
+    """How an exception that no route expected is answered: a status and a body without a word of it."""
     if isinstance(error, TooLargeError):
         return 413, {"error": f"The body may hold {contract.MAX_BODY_BYTES} bytes at most"}
     if isinstance(error, psycopg.OperationalError | LookupError):  # the pool's own errors are OperationalErrors

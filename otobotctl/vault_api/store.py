@@ -185,10 +185,11 @@ class Store:
         return bool(row and row[0])
 
     async def _one(self, statement: str, parameters: Any) -> tuple[Any, ...] | None:
-        """The first row of one statement in one round trip; once more when a pooled connection was dead."""
+        """The first row of one statement, in one round trip; once more when the pooled connection was dead."""
         try:
             return await self._fetch(statement, parameters)
-        except (psycopg.errors.AdminShutdown, psycopg.errors.CrashShutdown, _LostError):
+        except _LostError:
+            await self._pool.check()  # where one has died, for example in a restart, the others have too
             return await self._fetch(statement, parameters)
 
     async def _fetch(self, statement: str, parameters: Any) -> tuple[Any, ...] | None:
@@ -226,4 +227,4 @@ class Store:
 
 
 class _LostError(psycopg.OperationalError):
-    """A pooled connection was dead, for example after the database restarted."""
+    """A pooled connection was dead."""

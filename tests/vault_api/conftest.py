@@ -1,0 +1,108 @@
+"""A real PostgreSQL for the session; every test that asks for one gets a fresh database in it."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+
+from otobotctl.vault_api.configuration import Settings
+from otobotctl.vault_api.crypto import Keyring
+from scripts.story import embedded, vault
+
+_NUMBER = itertools.count(1)
+USER = "7f3c1f1e-6f5e-4a39-9c56-0d8d9b1a2c3d"
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL with the vault's two roles, made as the rendered init.sql makes them."""
+    with embedded.running() as server:
+        passwords = {role: secrets.token_hex(16) for role in ("vault_owner", "vault_runtime")}
+        with psycopg.connect(server.address(), autocommit=True) as connection:
+            for role, password in passwords.items():
+                connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'")
+        yield SimpleNamespace(server=server, passwords=passwords)
+
+
+def new_environment(postgres):
+    """A fresh database and the environment of a vault on it."""
+    name = f"vault_{next(_NUMBER)}"
+    with psycopg.connect(postgres.server.address(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} OWNER vault_owner")
+        connection.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+        connection.execute(f"GRANT CONNECT ON DATABASE {name} TO vault_runtime")
+    return {
+        "VAULT_CLIENT": "acme",
+        "VAULT_DATABASE_HOST": postgres.server.host,
+        "VAULT_DATABASE_PORT": str(postgres.server.port),
+        "VAULT_DATABASE_NAME": name,
+        "VAULT_OWNER_USER": "vault_owner",
+        "VAULT_OWNER_PASSWORD": postgres.passwords["vault_owner"],
+        "VAULT_RUNTIME_USER": "vault_runtime",
+        "VAULT_RUNTIME_PASSWORD": postgres.passwords["vault_runtime"],
+        "ENCRYPTION_MASTER_KEY": secrets.token_hex(32),
+        "N8N_INTERNAL_TOKEN": secrets.token_urlsafe(48),
+        "API_JWT_SECRET": secrets.token_urlsafe(48),
+    }
+
+
+@pytest.fixture
+def environment(postgres):
+    """The environment of a vault on a database of its own."""
+    return new_environment(postgres)
+
+
+@pytest.fixture
+def settings(environment):
+    """The same, parsed."""
+    return Settings.from_environment(environment)
+
+
+@pytest.fixture
+def keyring(settings):
+    return Keyring.single(settings.master_key.reveal())
+
+
+class Live:
+    """A running vault, its environment, and doors into its database."""
+
+    def __init__(self, running, environment, postgres):
+        self.vault = running
+        self.environment = environment
+        self.token = environment["N8N_INTERNAL_TOKEN"]
+        self._postgres = postgres
+
+    def ask(self, path, method="GET", *, body=None, token=None):
+        return self.vault.ask(path, method, body=body, token=self.token if token is None else token)
+
+    def database(self, role="superuser"):
+        """A connection as the superuser, vault_owner or vault_runtime, looking into the vault's schema."""
+        name, server = self.environment["VAULT_DATABASE_NAME"], self._postgres.server
+        login = server.address(name)
+        if role != "superuser":
+            login = f"host={server.host} port={server.port} dbname={name} user={role} password={self._postgres.passwords[role]}"
+        return psycopg.connect(login, autocommit=True, options="-c search_path=vault")
+
+
+@pytest.fixture(scope="module")
+def live(postgres, tmp_path_factory):
+    """A vault in a process of its own, shared by the tests of a module, with one user."""
+    environment = new_environment(postgres)
+    with vault.serving(environment, tmp_path_factory.mktemp("vault") / "log.jsonl") as running:
+        one = Live(running, environment, postgres)
+        made = one.ask(f"/api/internal/user/{USER}", "PUT", body={"email": "lea@acme.example", "name": "Léa"})
+        assert made.status == 201
+        yield one
+
+
+@pytest.fixture
+def user(live):
+    """A fresh user of the live vault."""
+    number = next(_NUMBER)
+    identity = f"00000000-0000-4000-8000-{number:012d}"
+    assert live.ask(f"/api/internal/user/{identity}", "PUT", body={"email": f"u{number}@acme.example"}).status == 201
+    return identity

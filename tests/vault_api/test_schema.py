@@ -1,0 +1,119 @@
+"""Migrations and grants on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from otobotctl.vault_api.configuration import Hidden, Settings
+from otobotctl.vault_api.crypto import Keyring
+from otobotctl.vault_api.schema import Migration, SchemaError, conninfo, migrate, migrations
+from tests.vault_api.conftest import new_environment
+
+
+def as_runtime(settings):
+    return psycopg.connect(conninfo(settings, settings.runtime), autocommit=True)
+
+
+def as_owner(settings):
+    return psycopg.connect(conninfo(settings, settings.owner), autocommit=True)
+
+
+@pytest.fixture(scope="module")
+def migrated(postgres):
+    """The settings of a database that is up to date."""
+    settings = Settings.from_environment(new_environment(postgres))
+    migrate(settings, Keyring.single(settings.master_key.reveal()))
+    return settings
+
+
+def test_migrations_are_applied_once(settings, keyring):
+    """The first call applies every file, the second none."""
+    assert migrate(settings, keyring) == tuple(migration.name for migration in migrations())
+    assert migrate(settings, keyring) == ()
+
+
+def test_versions_are_consecutive():
+    """The files are numbered from 1 without a gap, so that none can be inserted behind an applied one."""
+    assert [migration.version for migration in migrations()] == list(range(1, len(migrations()) + 1))
+
+
+def test_two_starts_at_once_apply_once(settings, keyring):
+    """Vaults that start together wait for each other; every migration is applied by exactly one."""
+    results = []
+    starters = [threading.Thread(target=lambda: results.append(migrate(settings, keyring))) for _ in range(4)]
+    for starter in starters:
+        starter.start()
+    for starter in starters:
+        starter.join()
+    assert sorted(map(len, results)) == [0, 0, 0, len(migrations())]
+
+
+def test_a_failing_migration_leaves_nothing(settings, keyring):
+    """A file that fails half way is rolled back whole; the ones before it stay, and a mended one applies."""
+    broken = (*migrations(), Migration(99, "0099_broken", "CREATE TABLE half (id int); SELECT 1/0;"))
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        migrate(settings, keyring, shipped=broken)
+    with as_owner(settings) as connection:
+        assert connection.execute("SELECT to_regclass('vault.half')").fetchone() == (None,)
+        assert connection.execute("SELECT max(version) FROM schema_migrations").fetchone() == (len(migrations()),)
+    mended = (*migrations(), Migration(99, "0099_broken", "CREATE TABLE half (id int);"))
+    assert migrate(settings, keyring, shipped=mended) == ("0099_broken",)
+
+
+def test_a_changed_file_is_refused(settings, keyring):
+    """An applied migration whose text changed stops the start and is named."""
+    migrate(settings, keyring)
+    changed = (replace(migrations()[0], text="SELECT 1"), *migrations()[1:])
+    with pytest.raises(SchemaError, match="0001_initial was applied with other contents"):
+        migrate(settings, keyring, shipped=changed)
+
+
+def test_another_master_key_is_refused_at_start(settings, keyring):
+    """A database sealed under one key does not start under another, and says which variable is wrong."""
+    migrate(settings, keyring)
+    with pytest.raises(SchemaError, match="ENCRYPTION_MASTER_KEY is not the key"):
+        migrate(settings, Keyring.single("ab" * 32))
+    assert migrate(settings, keyring) == ()
+
+
+def test_no_database_is_a_clear_error(settings, keyring):
+    """A wrong password ends in SchemaError after the wait; its text holds no value."""
+    wrong = replace(settings, owner=replace(settings.owner, password=Hidden("WRONG-VALUE")))
+    with pytest.raises(SchemaError, match="no connection to the database as its owner") as raised:
+        migrate(wrong, keyring, wait_s=0)
+    assert "WRONG-VALUE" not in str(raised.value)
+
+
+@pytest.mark.parametrize("statement", [
+    "CREATE TABLE mine (id int)", "CREATE TABLE public.mine (id int)", "CREATE SCHEMA mine", "DROP TABLE client_connections",
+    "ALTER TABLE users ADD COLUMN x int", "SELECT * FROM credential_access_logs", "UPDATE credential_access_logs SET source = 'x'",
+    "DELETE FROM credential_access_logs", "TRUNCATE credential_access_logs", "DELETE FROM client_connections",
+    "UPDATE schema_migrations SET checksum = ''", "UPDATE encryption_keys SET proof = ''", "INSERT INTO services VALUES ('x', 'x')",
+    "INSERT INTO clients (slug) VALUES ('other')",
+])  # fmt: skip
+def test_the_runtime_role_cannot(migrated, statement):
+    """No schema change, no reading or changing of the audit, no deleting."""
+    with as_runtime(migrated) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(statement)
+
+
+def test_a_row_cannot_point_into_another_client(settings, keyring):
+    """A connection whose user belongs to another client is refused by the database itself."""
+    migrate(settings, keyring)
+    migrate(replace(settings, client="other"), keyring)
+    user = "00000000-0000-4000-8000-000000000001"
+    with as_owner(settings) as connection:
+        ids = dict(connection.execute("SELECT slug, id FROM clients").fetchall())
+        connection.execute(
+            "INSERT INTO users (client_id, id, email) VALUES (%s, %s, 'a@b.example')", (ids["other"], user)
+        )
+        with pytest.raises(psycopg.errors.ForeignKeyViolation):
+            connection.execute(
+                "INSERT INTO client_connections (client_id, id, user_id, service_code, encrypted_api_key)"
+                " VALUES (%s, gen_random_uuid(), %s, 'google', 'x')",
+                (ids["acme"], user),
+            )
