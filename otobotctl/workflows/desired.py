@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from otobotctl.manifest import ResolvedClient, ResolvedManifest
     from otobotctl.plan.model import Stage
     from otobotctl.render.catalog import Catalog
-    from otobotctl.render.files import RenderedRelease
     from otobotctl.render.image import BuiltImage
+    from otobotctl.render.release import RenderedRelease
     from otobotctl.secrets import Secret
 
 
@@ -50,8 +50,8 @@ def load(fleet: Fleet) -> Loaded:
 def desired(loaded: Loaded, name: str, secrets: Mapping[str, Mapping[str, Secret]]) -> Desired:
     """What a host should be with these secrets, by client."""
     from otobotctl.plan.playbook import load_playbook
+    from otobotctl.render.client import render_client
     from otobotctl.render.front import render_front
-    from otobotctl.render.release import render_client
 
     host = loaded.manifest.host(name)
     clients = loaded.manifest.clients_of(name)

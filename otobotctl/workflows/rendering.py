@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from otobotctl import atomic
 from otobotctl.errors import UsageError
-from otobotctl.render.release import render_client
+from otobotctl.render.client import render_client
 from otobotctl.workflows import secrets
 from otobotctl.workflows.desired import load
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from otobotctl.fleet import Fleet
-    from otobotctl.render.files import RenderedRelease
+    from otobotctl.render.release import RenderedRelease
     from otobotctl.workflows.desired import Loaded
 
 
