@@ -11,7 +11,9 @@ from typing import Iterator, List, NamedTuple, Optional, Tuple
 _SIGNATURE, _KEY, _TRUST, _USER, _SUBKEY, _ATTRIBUTE = 2, 6, 12, 13, 14, 17
 _COMPANIONS = (_SIGNATURE, _TRUST, _USER, _SUBKEY, _ATTRIBUTE)
 _SECRET = (5, 7)
-_SELF_SIGNATURES = (0x10, 0x11, 0x12, 0x13, 0x1F)
+_DIRECT = 0x1F
+_SELF_SIGNATURES = (0x10, 0x11, 0x12, 0x13, _DIRECT)
+_NOT_ITS_OWN = (-2, 0)
 _CREATED, _EXPIRES, _ISSUER, _ISSUER_FINGERPRINT = 2, 9, 16, 33
 _VERSION = 4
 _SIGNATURE_HEAD_BYTES = 6  # version, type, two algorithms, the size of the hashed part
@@ -91,9 +93,9 @@ def _key(data: bytes) -> Key:
 
 
 def _self_signature(body: bytes, fingerprint: str) -> Tuple[int, int]:
-    """When this signature was made and how long (s) it lets the key live; (-2, 0) unless the key made it itself."""
+    """When this signature was made and how long (s) the key lives by it; made before any other if it does not say."""
     if body[:1] != bytes([_VERSION]) or len(body) < _SIGNATURE_HEAD_BYTES or body[1] not in _SELF_SIGNATURES:
-        return -2, 0
+        return _NOT_ITS_OWN
     size = int.from_bytes(body[4:6], "big")
     hashed = dict(_subpackets(body[6 : 6 + size]))
     rest = body[6 + size :]
@@ -101,7 +103,9 @@ def _self_signature(body: bytes, fingerprint: str) -> Tuple[int, int]:
     by_id = hashed.get(_ISSUER, others.get(_ISSUER, b"")).hex().upper()
     by = hashed.get(_ISSUER_FINGERPRINT, others.get(_ISSUER_FINGERPRINT, b""))[1:].hex().upper()
     if fingerprint != by and not (by_id and fingerprint.endswith(by_id)):
-        return -2, 0
+        return _NOT_ITS_OWN
+    if body[1] == _DIRECT and _EXPIRES not in hashed:
+        return _NOT_ITS_OWN  # such a one names a revoker; how long the key lives stands with its user names
     return int.from_bytes(hashed.get(_CREATED, b""), "big"), int.from_bytes(hashed.get(_EXPIRES, b""), "big")
 
 
