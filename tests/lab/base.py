@@ -8,7 +8,7 @@ import re
 import shutil
 from pathlib import Path
 
-from tests.lab import pool
+from tests.lab import pool, registry
 from tests.lab.network import nameserver
 from tests.lab.pool import Pool
 from tests.lab.shell import LabError, retry, run
@@ -18,9 +18,8 @@ SUITE = "trixie"
 USER = "ubuntu"
 _FILES = Path(__file__).parent / "files"
 _PACKAGES = (
-    *("systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "sudo", "iproute2", "iputils-ping", "procps", "less"),
-    *("ca-certificates", "curl", "gnupg", "python3-minimal", "cron", "iptables", "nftables", "kmod", "udev", "apt-utils"),
-    *("tzdata", "logrotate", "mount", "util-linux", "e2fsprogs"),
+    "systemd-sysv,dbus,libpam-systemd,openssh-server,sudo,iproute2,iputils-ping,procps,less,ca-certificates,curl,gnupg,"
+    "python3,cron,iptables,nftables,kmod,udev,apt-utils,tzdata,logrotate,mount,util-linux,e2fsprogs"
 )
 
 
@@ -71,30 +70,28 @@ def tar(name: str, suite: str, *options: str) -> Path:
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             part = path.with_suffix(".part")
-            command = ("mmdebstrap", "--quiet", "--format=tar", "--dpkgopt=force-unsafe-io", *options, suite, part, *sources(suite))
-            retry(lambda: run(*command, timeout_s=600))
+            fast = ("--quiet", "--format=tar", "--dpkgopt=force-unsafe-io")
+            retry(lambda: run("mmdebstrap", *fast, *options, suite, part, *sources(suite), timeout_s=600))
             for old in path.parent.glob(f"{name}-*.tar"):
                 old.unlink()
             part.rename(path)
     return path
 
 
-def certificates() -> bytes:
-    """Return the authorities this machine trusts: where a proxy of its own stands in front of package indexes, hosts need them."""
-    with contextlib.suppress(OSError):
-        return Path("/etc/ssl/certs/ca-certificates.crt").read_bytes()
-    return b""
+def authorities() -> tuple[Path, ...]:
+    """Return the certificate authorities that were added to this machine: what it trusts, its hosts must trust too."""
+    return tuple(sorted(Path("/usr/local/share/ca-certificates").glob("**/*.crt")))
 
 
 def bare_tar() -> Path:
-    return tar(SUITE, SUITE, "--variant=minbase", f"--include={','.join(_PACKAGES)}")
+    return tar(SUITE, SUITE, "--variant=minbase", f"--include={_PACKAGES}")
 
 
 def bare() -> str:
     """Return the name of the bare base, built when it is missing (about 30 s the first time)."""
-    public = key().with_name("id_ed25519.pub")
-    name = f"bare-{digest(Path(__file__), *sorted(_FILES.glob('guest*')), public, nameserver(), *sources(SUITE))}"
-    with locked(home() / "base.lock"):
+    given = (key().with_name("id_ed25519.pub"), *authorities(), registry.authority(), *sorted(_FILES.glob("guest*")))
+    name = f"bare-{digest(Path(__file__), *given, nameserver(), *sources(SUITE))}"
+    with locked(home() / "bare.lock"):
         if Pool.find(name) is None:
             tree = Pool.scratch("bare")
             pool.create(tree)
@@ -126,16 +123,24 @@ def customise(root: Path) -> None:
         put(root, f"{home_directory}/.ssh/authorized_keys", key().with_name("id_ed25519.pub").read_text(), 0o600)
         (root / home_directory.lstrip("/") / ".ssh").chmod(0o700)
     run("chroot", root, "chown", "-R", f"{USER}:{USER}", f"/home/{USER}")
+    trust(root, *authorities(), registry.authority())
     forget_identity(root)
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     put(root, "/etc/resolv.conf", f"nameserver {nameserver()}\n")
-    put(root, "/etc/apt/apt.conf.d/99lab", 'Acquire::Languages "none";\nAcquire::Check-Valid-Until "false";\nAcquire::Retries "3";\n')
+    put(root, "/etc/apt/apt.conf.d/99lab", (_FILES / "guest.apt.conf").read_text())
     put(root, "/etc/ssh/sshd_config.d/10-lab.conf", "LogLevel VERBOSE\nMaxStartups 100:30:200\n")
     # One unit of the lab's own: systemd-nspawn mounts version 1 controllers read-only, and a Docker inside makes groups there.
     put(root, "/usr/local/lib/lab-guest", (_FILES / "guest.sh").read_text(), 0o755)
     put(root, "/etc/systemd/system/lab-guest.service", (_FILES / "guest.service").read_text())
     run("chroot", root, "systemctl", "enable", "systemd-networkd", "ssh", "lab-guest")
     run("chroot", root, "systemctl", "mask", "systemd-modules-load.service")
+
+
+def trust(root: Path, *certificates: Path) -> None:
+    """Let a host trust more certificate authorities."""
+    for number, certificate in enumerate(certificates):
+        put(root, f"/usr/local/share/ca-certificates/lab-{number}.crt", certificate.read_text())
+    run("chroot", root, "update-ca-certificates")
 
 
 def forget_identity(root: Path) -> None:

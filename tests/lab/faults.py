@@ -64,7 +64,14 @@ class Faults:
 
     def remove_python(self: Host) -> None:  # type: ignore[misc]
         """Take Python away, as small images do."""
-        self.inside("sh", "-c", "dpkg --purge --force-depends $(dpkg-query -W -f '${Package} ' 'python3*' 'libpython3*') 2>&1", timeout_s=180)
+        installed = (
+            "$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\\n' 'python3*' 'libpython3*' | sed -n 's/^ii *//p')"
+        )
+        self.inside("sh", "-c", f"apt-get purge -qy {installed} 2>&1", timeout_s=180)
+
+    def boot_id(self: Host) -> str:  # type: ignore[misc]
+        """Return what tells this boot from another one."""
+        return self.ssh("cat /proc/sys/kernel/random/boot_id").stdout.strip()
 
     def require_sudo_password(self: Host, password: str) -> None:  # type: ignore[misc]
         """Let the user's sudo ask for `password`."""

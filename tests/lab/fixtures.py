@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any, Protocol
 
 import pytest
@@ -21,7 +23,7 @@ _SKIPPED = pytest.StashKey[dict[str, int]]()
 class MakeHost(Protocol):
     """Makes fresh hosts that live as long as the test."""
 
-    def __call__(self, base: str = "", hostname: str = "") -> Host: ...
+    def __call__(self, kind: str = "bare", hostname: str = "", *, registry: bool = False) -> Host: ...
 
 
 def _unavailable(reason: str) -> None:
@@ -47,14 +49,16 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture
 def make_host(lab: Lab) -> Iterator[MakeHost]:
     """Makes fresh hosts for one test."""
-    yield from _making(lab)
+    with _making(lab) as make:
+        yield make
 
 
+@contextlib.contextmanager
 def _making(lab: Lab) -> Iterator[MakeHost]:
     made: list[Host] = []
 
-    def make(base: str = "", hostname: str = "") -> Host:
-        made.append(lab.make(base, hostname))
+    def make(kind: str = "bare", hostname: str = "", *, registry: bool = False) -> Host:
+        made.append(lab.make(kind, hostname, registry=registry))
         return made[-1]
 
     try:
@@ -73,8 +77,22 @@ def bare_host(make_host: MakeHost) -> Host:
 @pytest.fixture(scope="module")
 def module_host(lab: Lab) -> Iterator[Host]:
     """A bare Debian 13 that the tests of one module share."""
-    for make in _making(lab):
+    with _making(lab) as make:
         yield make()
+
+
+@pytest.fixture(scope="module")
+def docker_host(lab: Lab) -> Iterator[Host]:
+    """A Debian 13 with Docker from Debian's packages, that the tests of one module share."""
+    with _making(lab) as make:
+        yield make("docker")
+
+
+@pytest.fixture(scope="module")
+def warm_host(lab: Lab) -> Iterator[Host]:
+    """A Debian 13 with Docker and the stand-in images, and a registry to pull them from; one module's tests share it."""
+    with _making(lab) as make:
+        yield make("warm")
 
 
 # -------------------------------------------------------------------- hooks
@@ -89,10 +107,10 @@ def configure(config: pytest.Config) -> None:
 
     for sign in (signal.SIGTERM, signal.SIGHUP):
         previous = signal.signal(sign, end)
-        config.add_cleanup(lambda sign=sign, previous=previous: _restore(sign, previous))
+        config.add_cleanup(partial(_restore, sign, previous))
 
 
-def _restore(sign: signal.Signals, previous: Callable[..., Any] | int | None) -> None:
+def _restore(sign: signal.Signals, previous: Any) -> None:
     signal.signal(sign, previous)
 
 
@@ -111,4 +129,5 @@ def summarise(reporter: Any) -> None:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             reasons[reason] = reasons.get(reason, 0) + 1
     for reason, count in reasons.items():
-        reporter.write_line(f"lab: {count} test{'s' if count > 1 else ''} skipped: {reason.removeprefix('Skipped: ')}", yellow=True)
+        plural = "s" if count > 1 else ""
+        reporter.write_line(f"lab: {count} test{plural} skipped: {reason.removeprefix('Skipped: ')}", yellow=True)

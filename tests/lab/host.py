@@ -7,13 +7,13 @@ import json
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.lab import base, cgroups, pool, processes
+from tests.lab.door import Door
 from tests.lab.faults import Faults
 from tests.lab.shell import LabError, run, until
 from tests.lab.slot import Slot
@@ -21,6 +21,8 @@ from tests.lab.slot import Slot
 # Never all of them: with CAP_SYS_TIME a host's `timedatectl` moves this machine's clock.
 # systemd-nspawn's default set and these are enough for a Docker inside.
 _CAPABILITIES = "CAP_NET_ADMIN,CAP_IPC_LOCK,CAP_BPF"
+
+_ENVIRONMENT = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
 
 # Exit 133 of systemd-nspawn means that the host asked for a reboot. `ip netns exec` would hide the cgroups.
 _SUPERVISOR = """#!/bin/sh
@@ -50,11 +52,8 @@ class State:
         part.rename(path)
 
 
-class Host(Faults):
-    """One server. `.address .address6 .port .user .key` say how to reach it; it is up when you get it."""
-
-    port = 22
-    user = base.USER
+class Host(Faults, Door):
+    """One server. `.address .address6 .port .user .key .known_hosts` say how to reach it; it is up when you get it."""
 
     def __init__(self, slot: Slot, index: int, root: Path, hostname: str, registry_names: Sequence[str] = ()) -> None:
         self.slot, self.index, self.root, self.hostname = slot, index, root, hostname
@@ -63,6 +62,7 @@ class Host(Faults):
         self.address = f"{slot.prefix}.{index}"
         self.address6 = f"{slot.prefix6}:{index:x}"
         self.key = base.key()
+        self.known_hosts = slot.directory / f"{self.name}.known_hosts"
         self.group = f"{slot.tag}/{self.name}"
         self._registry_names = registry_names
         self._supervisor: subprocess.Popen[bytes] | None = None
@@ -89,11 +89,7 @@ class Host(Faults):
             f"Gateway={self.slot.gateway}\nLinkLocalAddressing=ipv6\nIPv6AcceptRA=no\n"
             f"[Route]\nGateway={self.slot.prefix6}:1\nDestination=fd10:204:{self.slot.number}::/64\n",
         )
-        for kind in ("ed25519", "ecdsa"):
-            file = self.root / f"etc/ssh/ssh_host_{kind}_key"
-            file.unlink(missing_ok=True)
-            run("ssh-keygen", "-q", "-t", kind, "-N", "", "-C", self.hostname, "-f", file)
-        self._trust()
+        self.new_host_keys()
 
     def boot(self, timeout_s: float = 120) -> None:
         """Switch on and wait for a login."""
@@ -154,41 +150,10 @@ class Host(Faults):
     def _state(self) -> Path:
         return self.slot.directory / f"{self.name}.json"
 
-    @property
-    def known_hosts(self) -> Path:
-        """An OpenSSH file that pins this host's keys under its addresses."""
-        return self.slot.directory / f"{self.name}.known_hosts"
-
-    def host_keys(self) -> tuple[str, ...]:
-        """Return the host's public keys, `type base64` each."""
-        files = sorted((self.root / "etc/ssh").glob("ssh_host_*_key.pub"))
-        return tuple(" ".join(file.read_text().split()[:2]) for file in files)
-
-    def _trust(self) -> None:
-        names = f"{self.address},{self.address6}"
-        self.known_hosts.write_text("".join(f"{names} {each}\n" for each in self.host_keys()))
-
-    def ssh_argv(self, *, user: str | None = None) -> list[str]:
-        """Return the ssh command up to the host's name, independent of this machine's own ssh configuration."""
-        options = ("BatchMode=yes", "ConnectTimeout=10", "IdentitiesOnly=yes", "LogLevel=ERROR", f"UserKnownHostsFile={self.known_hosts}")
-        words = [word for option in options for word in ("-o", option)]
-        return ["ssh", "-F", "none", "-i", str(self.key), *words, "-p", str(self.port), f"{user or self.user}@{self.address}"]
-
-    def ssh(
-        self, command: str, check: bool = True, input: str | bytes | None = None, *, user: str | None = None, timeout_s: float = 300
-    ) -> subprocess.CompletedProcess[str]:
-        """Log in and run a line of shell; output comes back as text.
-
-        Raises:
-            LabError: it failed (unless `check` is false), or took longer than `timeout_s`.
-        """
-        return run(*self.ssh_argv(user=user), command, check=check, stdin=input, timeout_s=timeout_s)
-
     def inside(self, *argv: str, check: bool = True, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a program in the host as root without a login: no sshd, no session, no network is needed."""
         words = ("nsenter", "--target", self.leader(), "--mount", "--uts", "--ipc", "--net", "--pid", "--wd=/")
-        clean = ("env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
-        return run(*words, *clean, *argv, check=check, timeout_s=timeout_s)
+        return run(*words, "env", "-i", *_ENVIRONMENT, *argv, check=check, timeout_s=timeout_s)
 
     def pids(self, unit: str = "", *, name: str = "") -> list[int]:
         """Return this machine's numbers of the host's processes, or of one unit's, or of those with that short name."""
@@ -201,31 +166,19 @@ class Host(Faults):
             raise LabError(f"{self.machine}: is off")
         return found
 
-    def boot_id(self) -> str:
-        """Return what tells this boot from another one."""
-        return self.ssh("cat /proc/sys/kernel/random/boot_id").stdout.strip()
-
     def wait_for_login(self, timeout_s: float = 120, *, other_than: str = "") -> str:
         """Wait until a login works, in another boot than `other_than`; return the boot's id."""
 
         def attempt() -> str | None:
             if self._supervisor is not None and self._supervisor.poll() is not None:
-                raise LabError(f"{self.machine}: left with {self._supervisor.returncode}\n{self.log.read_text(errors='replace')[-2000:]}")
-            if not self._answers():
+                said = self.log.read_text(errors="replace")[-2000:]
+                raise LabError(f"{self.machine}: left with {self._supervisor.returncode}\n{said}")
+            if not self.answers():
                 return None
             done = self.ssh("cat /proc/sys/kernel/random/boot_id", check=False, timeout_s=60)
             return done.stdout.strip() if done.returncode == 0 and done.stdout.strip() != other_than else None
 
         return until(attempt, f"{self.machine} ({self.address}): login", timeout_s, 0.1)
-
-    def _answers(self) -> bool:
-        """A cheap look before a whole ssh client: it is asked many times while a host boots."""
-        try:
-            with socket.create_connection((self.address, self.port), 1) as connection:
-                connection.settimeout(2)
-                return connection.recv(4) == b"SSH-"
-        except OSError:
-            return False
 
     # ------------------------------------------------------------ sessions
     def mark_sessions(self) -> None:
@@ -238,7 +191,8 @@ class Host(Faults):
 
     def _all_sessions(self) -> int:
         self.inside("journalctl", "--sync")
-        log = self.inside("journalctl", "--quiet", "--no-pager", "--output=cat", "SYSLOG_FACILITY=4", "+", "SYSLOG_FACILITY=10").stdout
+        authentication = ("SYSLOG_FACILITY=4", "+", "SYSLOG_FACILITY=10")
+        log = self.inside("journalctl", "--quiet", "--no-pager", "--output=cat", *authentication).stdout
         return sum(line.startswith("Starting session:") for line in log.splitlines())
 
 
@@ -281,6 +235,3 @@ def _deleted(root: Path) -> bool:
         pool.delete(root)
         return True
     return False
-
-
-Boot = Callable[[], Host]

@@ -5,14 +5,29 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
-from tests.lab import base, cgroups, network, pool
+from tests.lab import base, bases, cgroups, network, pool
+from tests.lab import registry as registries
 from tests.lab.host import Host, State, kill_group, remove_remains
 from tests.lab.shell import LabError
 from tests.lab.slot import RUNTIME, SLOTS, Slot, home, locked, try_lock
 
-_TOOLS = ("systemd-nspawn", "mmdebstrap", "mkfs.btrfs", "btrfs", "ip", "nsenter", "iptables", "ssh", "ssh-keygen", "openssl")
+_TOOLS = [
+    "systemd-nspawn",
+    "mmdebstrap",
+    "mkfs.btrfs",
+    "btrfs",
+    "ip",
+    "nsenter",
+    "iptables",
+    "ssh",
+    "ssh-keygen",
+    "openssl",
+    "docker-registry",
+]
 
 
 def missing() -> str:
@@ -34,6 +49,7 @@ class Lab:
         self.pool = pool.Pool()
         self.hosts: list[Host] = []
         self._held: int | None = None
+        self._registry: registries.Registry | None = None
         self._slot: Slot | None = None
 
     @property
@@ -59,6 +75,9 @@ class Lab:
         """Destroy the hosts and take everything away; safe to call twice."""
         for host in tuple(self.hosts):
             self.destroy(host)
+        if self._registry is not None:
+            self._registry.stop()
+            self._registry = None
         if self._slot is not None:
             clear(self._slot)
             self._slot = None
@@ -67,13 +86,34 @@ class Lab:
             self._held = None
         self.pool.close()
 
-    def make(self, base_name: str = "", hostname: str = "") -> Host:
-        """Return a new host that is up, from a base (bare when none is named)."""
-        name = base_name or base.bare()
+    def make(self, kind: str = "bare", hostname: str = "", *, registry: bool = False) -> Host:
+        """Return a new host that is up: `bare`, `docker`, or `warm` (Docker and images); bases are built when missing.
+
+        With `registry`, and for `warm`, image pulls go to the lab's registry under the names of the public ones.
+        """
+        known: dict[str, Callable[[], str]] = {
+            "bare": base.bare,
+            "docker": partial(bases.docker, self),
+            "warm": partial(bases.warm, self),
+        }
+        name = known[kind]()
+        if registry or kind == "warm":
+            self.start_registry()
+            return self.boot(name, hostname, registries.NAMES)
+        return self.boot(name, hostname)
+
+    def start_registry(self) -> None:
+        """Serve the stand-in images; once is enough."""
+        if self._registry is None:
+            self._registry = registries.Registry(self.slot, bases.registry_storage(self), readonly=True)
+            self._registry.start()
+
+    def boot(self, name: str, hostname: str = "", registry_names: Sequence[str] = ()) -> Host:
+        """Return a new host that is up, from the finished base `name`."""
         used = {host.index for host in self.hosts}
         index = next(number for number in range(10, 250) if number not in used)
         root = pool.mountpoint() / f"host-{self.slot.number}-{index}"
-        host = Host(self.slot, index, root, hostname or f"lab{index}")
+        host = Host(self.slot, index, root, hostname or f"lab{index}", registry_names)
         self.hosts.append(host)
         try:
             host.create(name)

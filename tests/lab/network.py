@@ -68,8 +68,8 @@ def up(slot: Slot) -> None:
     for address in (slot.gateway, slot.registry):
         run(*inner, "addr", "add", f"{address}/24", "dev", slot.bridge)
     run(*inner, "link", "set", slot.bridge, "up")
-    for name, value in (("net.ipv4.ip_forward", 1), ("net.ipv6.conf.all.forwarding", 1), ("net.bridge.bridge-nf-call-iptables", 0)):
-        quietly("ip", "netns", "exec", slot.namespace, "sysctl", "-qw", f"{name}={value}")
+    for setting in ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.bridge.bridge-nf-call-iptables=0"):
+        quietly("ip", "netns", "exec", slot.namespace, "sysctl", "-qw", setting)
     run("ip", "route", "add", f"{slot.prefix}.0/24", "via", slot.inside)
     _up6(slot)
     with locked(RUNTIME / "forward.lock"):

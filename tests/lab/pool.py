@@ -70,6 +70,7 @@ class Pool:
     def freeze(tree: Path, base: str) -> Path:
         """Keep `tree` as the read-only base `base`; only now does it exist, so a build that was killed leaves none."""
         path = mountpoint() / f"base-{base}"
+        delete(path)
         run("sync", "-f", tree)
         run("btrfs", "subvolume", "snapshot", "-r", tree, path)
         _forget_old(base)
@@ -117,6 +118,10 @@ def delete(path: Path) -> None:
 def _forget_old(base: str) -> None:
     """Keep the newest bases of a kind: other checkouts of the project may use one with other inputs."""
     kind = base.rsplit("-", 1)[0]
-    same = sorted(mountpoint().glob(f"base-{kind}-*"), key=lambda path: output("btrfs", "subvolume", "show", path).split("Creation time:")[1].split("\n")[0])
-    for path in same[:-_KEPT]:
+    for path in sorted(mountpoint().glob(f"base-{kind}-*"), key=_made)[:-_KEPT]:
         delete(path)
+
+
+def _made(path: Path) -> str:
+    """When a subvolume was made, as text that sorts by time."""
+    return output("btrfs", "subvolume", "show", path).split("Creation time:")[1].split("\n")[0].strip()

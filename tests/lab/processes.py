@@ -24,7 +24,7 @@ def started(pid: int) -> str | None:
 
 def _has_threads(pid: int) -> bool:
     with contextlib.suppress(OSError):
-        return len(os.listdir(f"/proc/{pid}/task")) > 1
+        return len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
     return False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -35,7 +35,14 @@ def run(
     given: dict[str, int | bytes] = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
     try:
         done = subprocess.run(  # type: ignore[call-overload]
-            words, stdout=stdout or subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout_s, env=env, cwd=cwd, check=False, **given
+            words,
+            stdout=stdout or subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=timeout_s,
+            env=env,
+            cwd=cwd,
+            check=False,
+            **given,
         )
     except subprocess.TimeoutExpired as error:
         raise LabError(f"{' '.join(words)}: no end after {timeout_s:.0f} s\n{_text(error.stderr)}") from None

@@ -1,0 +1,103 @@
+"""Stand-ins for upstream images, built from Debian's packages under the upstream names and the tags that the project pins.
+
+What is wanted is read from `templates/` and the project's Dockerfiles and never written twice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.lab import base
+from tests.lab.shell import output, retry
+
+if TYPE_CHECKING:
+    from tests.lab.host import Host
+
+_FILES = Path(__file__).parent / "files" / "images"
+_PROJECT = Path(__file__).resolve().parents[2]
+_PACKAGES = "busybox,ca-certificates,curl,openssl,passwd,tzdata"
+_LEAN = tuple(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale"))
+
+
+def references() -> tuple[str, ...]:
+    """Return every upstream image the project names, with its tag, sorted."""
+    import yaml
+
+    found = set()
+    for file in (_PROJECT / "templates" / "services").glob("*/service.yaml"):
+        service = yaml.safe_load(file.read_text())
+        if image := service.get("image"):
+            found.add(f"{image}:{service['settings']['version']['default']}")
+    for file in (_PROJECT / "otobotctl").rglob("Dockerfile"):
+        found.update(re.findall(r"^FROM\s+(\S+:\S+)", file.read_text(), re.MULTILINE))
+    return tuple(sorted(found))
+
+
+def kind(reference: str) -> str:
+    """Return what an image is, such as `postgres`: the name of its stand-in's stage in the Dockerfile."""
+    return reference.partition(":")[0].rpartition("/")[2]
+
+
+def known() -> frozenset[str]:
+    """Return the kinds there is a stand-in for."""
+    return frozenset(re.findall(r"^FROM \S+ AS (\S+)$", (_FILES / "Dockerfile").read_text(), re.MULTILINE))
+
+
+def without_stand_in() -> tuple[str, ...]:
+    """Return the images the project names that the lab has nothing for."""
+    return tuple(reference for reference in references() if kind(reference) not in known())
+
+
+def wanted() -> dict[str, list[str]]:
+    """Return the references by kind."""
+    found: dict[str, list[str]] = {}
+    for reference in references():
+        if kind(reference) in known():
+            found.setdefault(kind(reference), []).append(reference)
+    return found
+
+
+def digest() -> str:
+    """Return what changes whenever the images would."""
+    files = sorted(path for path in _FILES.iterdir() if path.is_file())
+    return base.digest(*references(), *files, *base.authorities(), _pip_configuration(), *base.sources(base.SUITE))
+
+
+def _pip_configuration() -> str:
+    """This machine's package index, for `pip install` in a build on a host: only what is reached over the network."""
+    lines = ["[global]", "cert = /etc/ssl/certs/ca-certificates.crt", "retries = 5"]
+    index = os.environ.get("PIP_INDEX_URL") or output(
+        "python3", "-m", "pip", "config", "get", "global.index-url", check=False
+    )
+    if index.startswith(("http://", "https://")):
+        lines.append(f"index-url = {index}")
+    return "\n".join(lines) + "\n"
+
+
+def _context(folder: Path) -> None:
+    """Write what the build needs into `folder`."""
+    shutil.copytree(_FILES, folder)
+    root = base.tar("images", base.SUITE, "--variant=apt", f"--include={_PACKAGES}", *_LEAN)
+    shutil.copyfile(root, folder / "rootfs.tar")
+    base.put(folder, "pip.conf", _pip_configuration())
+    base.put(folder, "authorities/README", "What the lab's machine trusts beyond Debian's own.\n")
+    for number, certificate in enumerate(base.authorities()):
+        base.put(folder, f"authorities/lab-{number}.crt", certificate.read_text())
+
+
+def build(host: Host) -> None:
+    """Build the wanted images on a host that has Docker, tag them as upstream does, and push them to the registry."""
+    folder = host.root / "root/images"
+    _context(folder)
+    for target, names in sorted(wanted().items()):
+        tags = " ".join(f"--tag {name}" for name in names)
+        build = f"docker build --quiet --target {target} {tags} /root/images"
+        push = " && ".join(f"docker push --quiet {name}" for name in names)
+        for command in (build, push):
+            retry(partial(host.ssh, command, user="root", timeout_s=500))
+    host.ssh("rm -r /root/images && docker builder prune --all --force", user="root")
