@@ -113,7 +113,8 @@ class LocalChannel:
                 raise HostUnreachableError("here: the line broke")
 
     def finish(self) -> Finished:
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         stderr = self.process.stderr.read().decode("utf-8", "replace")
         return Finished(self.process.wait(), stderr)
 
