@@ -1,0 +1,237 @@
+"""The main job on a real host: a bare Debian becomes a client's healthy server with one command."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.operator import Operator
+from tests.e2e.watch import ProcessLists, found_in_files
+from tests.lab.host import Host
+from tests.lab.lab import Lab
+
+DOMAIN = "acme.example"
+STAGES = 7
+
+
+@dataclass
+class Deployed:
+    """What the first deploy left behind, for every test of this module."""
+
+    operator: Operator
+    host: Host
+    processes: str
+    result: dict
+
+
+@pytest.fixture(scope="module")
+def deployed(lab: Lab, tmp_path_factory) -> Iterator[Deployed]:
+    """One bare host, one client, deployed by one command."""
+    host = lab.make("bare", registry=True)
+    try:
+        operator = Operator(tmp_path_factory.mktemp("operator"))
+        operator.init()
+        operator.add_host("vps-1", host)
+        with ProcessLists() as lists:
+            done = operator.run(
+                "client", "create", "acme", "--company", "ACME SAS", "--email", "it@acme.example", "--host", "vps-1",
+                "--domain", DOMAIN, "--tls", "self-signed", "--deploy", "--json",
+            )  # fmt: skip
+        yield Deployed(operator, host, lists.text(), json.loads(done.stdout)["data"])
+    finally:
+        lab.destroy(host)
+
+
+def visit(host: Host, path: str) -> tuple[int, bytes]:
+    """Ask the client's site from outside the host, by its name."""
+    context = ssl._create_unverified_context()
+    with socket.create_connection((host.address, 443), 10) as raw, context.wrap_socket(raw, server_hostname=DOMAIN) as tls:
+        tls.settimeout(30)
+        tls.sendall(f"GET {path} HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n\r\n".encode())
+        answer = b""
+        while chunk := tls.recv(65536):
+            answer += chunk
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+def eventually(check: Callable[[], object], limit_s: float = 120) -> object:
+    """The first true answer; the last failure when there is none in time."""
+    end = time.monotonic() + limit_s
+    while True:
+        try:
+            if found := check():
+                return found
+        except OSError:
+            if time.monotonic() > end:
+                raise
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.5)
+
+
+def releases(host: Host) -> list[str]:
+    """The release directories of the client, and where `current` points."""
+    listed = host.ssh("ls /opt/otobot/acme/releases; readlink /opt/otobot/acme/current", user="root").stdout
+    return listed.split()
+
+
+def test_the_client_answers_through_nginx(deployed):
+    """From outside, by its name, over TLS: the vault API is healthy."""
+    status, body = visit(deployed.host, "/health")
+    assert status == 200
+    assert b'"status"' in body
+
+
+def test_a_first_apply_costs_at_most_two_executions_a_stage(deployed):
+    """One looks at everything; each stage that differs costs one more."""
+    assert 2 <= deployed.result["executions"] <= 2 * STAGES
+    assert deployed.result["changed"]
+
+
+def test_a_second_apply_is_one_execution_and_no_change(deployed):
+    """Counted by the host's own sshd."""
+    deployed.host.mark_sessions()
+    again = deployed.operator.data("host", "apply", "vps-1")
+    assert again["changed"] == []
+    assert again["executions"] == 1
+    eventually(lambda: deployed.host.sessions() == 1, 30)
+
+
+def test_plan_and_diff_of_a_host_that_matches_are_empty(deployed):
+    """Nothing to do, said with exit code 0 even with --check."""
+    assert deployed.operator.data("host", "plan", "vps-1", "--check")["steps"] == []
+    assert deployed.operator.data("client", "diff", "acme", "--check")["steps"] == []
+
+
+def test_facts_name_every_step(deployed):
+    """Each step of the playbook has its answer."""
+    found = deployed.operator.data("host", "facts", "vps-1")
+    assert "base/packages" in found["facts"]
+    assert found["boot_id"]
+
+
+def test_no_secret_is_anywhere_it_can_be_read(deployed):
+    """Each minted value: not in any process list, journal, log or temporary file, nor in what the command said."""
+    values = list(deployed.operator.secrets("acme").values())
+    assert len(values) >= 6
+    assert all(len(value) >= 16 for value in values)
+    said = "".join(deployed.operator.said)
+    journal = deployed.host.ssh("journalctl --no-pager --output=export", user="root").stdout
+    for value in values:
+        assert value not in deployed.processes
+        assert value not in said
+        assert value not in journal
+    assert "docker" in deployed.processes  # the control: it did look while the deploy ran
+    places = ("/tmp", "/var/tmp", "/var/log", "/var/lib/otobot", "/run/otobot", "/home", "/root", "/etc")
+    assert found_in_files(deployed.host, values, *places) == []
+    env_files = found_in_files(deployed.host, values, "/opt/otobot")  # the control: grep does find them where they belong
+    assert env_files
+    modes = deployed.host.ssh(f"stat -c '%a %U' {' '.join(env_files)}", user="root").stdout.split("\n")
+    assert {mode for mode in modes if mode} == {"600 root"}
+    for path in deployed.operator.fleet.rglob("*"):
+        if path.is_file():
+            assert not [value for value in values if value.encode() in path.read_bytes()], path
+    for path in Path("/tmp").glob("*"):
+        if path.is_file() and path.stat().st_size < 10_000_000:
+            assert not [value for value in values if value.encode() in path.read_bytes()], path
+
+
+def test_only_ssh_and_the_proxy_answer_from_outside(deployed):
+    """A connect test from outside: PostgreSQL and the vault API are there, and cannot be reached."""
+    listening = deployed.host.ssh("ss -Hltn").stdout
+    assert "127.0.0.1:3001" in listening
+
+    def answers(port: int) -> bool:
+        try:
+            with socket.create_connection((deployed.host.address, port), 3):
+                return True
+        except OSError:
+            return False
+
+    assert [port for port in (22, 80, 443) if not answers(port)] == []
+    assert [port for port in (3001, 5432, 8080, 2375) if answers(port)] == []
+
+
+def test_http_is_sent_to_https(deployed):
+    """Port 80 redirects to the same name."""
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_):
+            return None
+
+    request = urllib.request.Request(f"http://{deployed.host.address}/", headers={"Host": DOMAIN})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.build_opener(Stay).open(request, timeout=30)
+    with refused.value as answer:
+        assert answer.code in {301, 308}
+        assert answer.headers["Location"].startswith(f"https://{DOMAIN}")
+
+
+def change_setting(operator: Operator, **settings: object) -> None:
+    """Edit the manifest by hand, as an operator does."""
+    path = operator.fleet / "clients-config.json"
+    manifest = json.loads(path.read_text())
+    manifest["clients"]["acme"]["settings"] = {"postgres": settings} if settings else {}
+    path.write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def test_a_killed_deploy_converges_when_it_is_run_again(deployed):
+    """kill -9 in the middle of a deploy: the same command ends with one healthy release."""
+    change_setting(deployed.operator, max_connections=120)
+    running = deployed.operator.start("client", "deploy", "acme")
+    try:
+        eventually(lambda: "02" in "".join(releases(deployed.host)) or len(releases(deployed.host)) > 2 or running.poll() is not None)
+    finally:
+        running.kill()
+        running.wait()
+    deployed.operator.run("client", "deploy", "acme")
+    assert visit(deployed.host, "/health")[0] == 200
+    found = releases(deployed.host)
+    assert not [name for name in found if name.endswith(".part")]
+    assert deployed.operator.data("host", "apply", "vps-1")["changed"] == []
+
+
+def test_a_power_cut_in_a_deploy_converges_when_it_is_run_again(deployed):
+    """The plug is pulled in the middle of a deploy: after the boot the same command ends with one healthy release."""
+    change_setting(deployed.operator, max_connections=130)
+    before = releases(deployed.host)
+    running = deployed.operator.start("client", "deploy", "acme")
+    try:
+        eventually(lambda: releases(deployed.host) != before or running.poll() is not None)
+        deployed.host.power_cut()
+    finally:
+        running.kill()
+        running.wait()
+    deployed.host.boot()
+    deployed.operator.run("client", "deploy", "acme")
+    eventually(lambda: visit(deployed.host, "/health")[0] == 200)
+    assert deployed.operator.data("host", "apply", "vps-1")["changed"] == []
+
+
+def test_a_release_that_does_not_become_healthy_is_taken_back(deployed):
+    """Exit code 1 with the containers' own words; the release before serves on."""
+    change_setting(deployed.operator, max_connections=130, shared_buffers="900000GB")
+    failed = deployed.operator.run("client", "deploy", "acme", check=False)
+    assert failed.returncode in {1, 10}
+    change_setting(deployed.operator, max_connections=130)
+    eventually(lambda: visit(deployed.host, "/health")[0] == 200)
+    deployed.operator.run("client", "deploy", "acme")
+
+
+def test_destroy_takes_the_client_off_and_keeps_its_data(deployed):
+    """Containers, releases and routes go; the volume stays, so a new deploy finds its data."""
+    deployed.operator.run("client", "destroy", "acme", "--yes")
+    left = deployed.host.ssh("docker ps --all --format '{{.Names}}'; ls /opt/otobot; docker volume ls --quiet", user="root").stdout.split()
+    assert not [name for name in left if name.startswith("otobot-acme-")]
+    assert "acme" not in left
+    assert "otobot-acme_postgres_data" in left
+    deployed.operator.run("client", "destroy", "acme", "--yes", "--volumes")
+    assert "otobot-acme_postgres_data" not in deployed.host.ssh("docker volume ls --quiet", user="root").stdout
