@@ -61,7 +61,13 @@ def services_of(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) ->
                 hint="add it, or leave out both",
             )
     chosen = [catalog.service(name) for name in stack.services if name in client.services]
-    return tuple(service for service in chosen if service.scope == "client")
+    own = tuple(service for service in chosen if service.scope == "client")
+    if not own:
+        raise ManifestError(
+            f"clients.{client.slug}.services: nothing runs for this client alone",
+            hint="add a service, such as postgres",
+        )
+    return own
 
 
 def alias(client: ResolvedClient, service: ServiceTemplate) -> str:

@@ -69,12 +69,12 @@ def render(catalog: Catalog, name: str, variables: Mapping[str, Any]) -> str:
     Raises:
         ManifestError: the template is wrong, or uses what there is not; it names the template and the line.
     """
-    from jinja2 import TemplateError, UndefinedError
+    from jinja2 import TemplateError
 
     try:
         text = _compiled(_frozen(catalog.sources)).get_template(name).render(variables)
     except TemplateError as error:
-        line = getattr(error, "lineno", None) or (_line(error, name) if isinstance(error, UndefinedError) else None)
+        line = getattr(error, "lineno", None) or _line(error)
         raise ManifestError(f"templates/services/{name}{f':{line}' if line else ''}: {error.message}") from error
     return text.rstrip("\n") + "\n"
 
@@ -99,11 +99,11 @@ def _compiled(sources: tuple[tuple[str, str], ...]) -> Environment:
     return environment
 
 
-def _line(error: BaseException, name: str) -> int | None:
-    """Return the line of template `name` that the error came from."""
+def _line(error: BaseException) -> int | None:
+    """Return the line of the template that the error came from; Jinja gives its frames this file name."""
     trace, line = error.__traceback__, None
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == name:
+        if trace.tb_frame.f_code.co_filename == "<template>":
             line = trace.tb_lineno
         trace = trace.tb_next
     return line

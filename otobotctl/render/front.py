@@ -73,8 +73,10 @@ def _describe(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> d
     if not re.fullmatch(r"[A-Za-z0-9.-]+", client.domain):  # it becomes a path and a word of nginx's language
         raise ManifestError(f"clients.{client.slug}.domain: {client.domain!r} is not a domain name")
     sites = _sites(client, host, catalog)
+    # A network that none of its containers uses is never made, and waiting for it would stop the proxy.
+    edge = any("edge" in service.networks for service in services_of(client, host, catalog))
     fields = {name: getattr(client, name) for name in ("slug", "company", "email", "domain", "tls", "environment")}
-    return {**fields, "sites": sites, "names": [site["name"] for site in sites]}
+    return {**fields, "sites": sites, "names": [site["name"] for site in sites], "edge": edge}
 
 
 def _sites(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> list[dict[str, Any]]:
