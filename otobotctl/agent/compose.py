@@ -77,6 +77,8 @@ def service_states(containers: Iterable[Dict[str, Any]]) -> Dict[str, str]:
     """One word or two a service, of its worst container: healthy, running (no health check), starting, exited (1)..."""
     found: Dict[str, str] = {}
     for container in containers:
+        if "com.docker.compose.oneoff=True" in str(container.get("Labels")):
+            continue  # somebody's `docker compose run`
         name, state = container["Service"], _state(container)
         if name not in found or _rank(state) < _rank(found[name]):
             found[name] = state
