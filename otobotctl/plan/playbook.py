@@ -38,8 +38,9 @@ def load_playbook(path: Path, variables: Variables) -> tuple[Stage, ...]:
 
 def parse_playbook(text: str | bytes, name: str, variables: Variables) -> tuple[Stage, ...]:
     """Return the stages of the playbook in `text`; `name` is the file's, for messages. Raises as `load_playbook`."""
+    raw = parse_yaml(text, name)
     with _at(name):
-        found = _mapping(parse_yaml(text, "the file"), ("stages",), "a playbook")
+        found = _mapping(raw, ("stages",), "a playbook")
         stages = [stage for each in _list(found, "stages") for stage in _stages(each, variables)]
         _unique("stage", (stage.name for stage in stages))
     return tuple(stages)
@@ -64,9 +65,7 @@ def _steps(raw: Any, stage: str, variables: Variables) -> Iterator[Step]:
         kinds = [key for key in step if key not in _STEP]
         if len(kinds) != 1:
             said = f"has the kinds {' and '.join(kinds)}" if kinds else "has no kind"
-            raise ManifestError(
-                f"{said}; a step is one resource of one kind", hint=f"the kinds are: {', '.join(KINDS)}"
-            )
+            raise ManifestError(f"{said}; a step has exactly one", hint=f"the kinds are: {', '.join(KINDS)}")
         for inner in _repeat(step, variables):
             yield Step(f"{stage}/{_name(step, inner)}", _spec(kinds[0], step[kinds[0]], inner))
 

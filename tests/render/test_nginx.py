@@ -30,7 +30,7 @@ def nginx():
 def folder():
     """A folder with a short path: sockets and long domains need the room."""
     with tempfile.TemporaryDirectory(prefix="otobot-") as path:
-        os.chmod(path, 0o755)
+        Path(path).chmod(0o755)
         yield Path(path)
 
 

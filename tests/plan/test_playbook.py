@@ -1,0 +1,203 @@
+"""Playbooks: YAML to typed steps, and mistakes named where they are."""
+
+import base64
+from types import SimpleNamespace
+
+import pytest
+
+from otobotctl.data import data_dir
+from otobotctl.errors import ManifestError
+from otobotctl.plan.playbook import load_playbook, parse_playbook
+
+
+def release(client):
+    """The variables of a release, as the workflows give them."""
+    files = [{"path": "compose.yaml", "content_base64": base64.b64encode(b"name: x\n").decode()}]
+    return {"client": client, "project": f"otobot-{client}", "digest": "0123456789abcdef", "files": files}
+
+
+def client(slug, *services):
+    """A client as a playbook sees it."""
+    return {"slug": slug, "domain": f"{slug}.example", "services": services, "tls": "acme", "release": release(slug)}
+
+
+def variables(**changes):
+    """What the playbook of a client VPS is given."""
+    image = {"name": "otobot/vault-api", "tag": "0123", "files": [{"path": "Dockerfile", "content": "FROM scratch\n"}]}
+    given = {
+        "host": SimpleNamespace(name="vps-1", docker="upstream"),
+        "clients": [client("acme", "postgres", "vault-api", "nginx"), client("beta", "postgres")],
+        "front": release("front"),
+        "images": [image],
+    }
+    return {**given, **changes}
+
+
+def vps(**changes):
+    """The steps of playbooks/vps.yaml by name."""
+    stages = load_playbook(data_dir("playbooks") / "vps.yaml", variables(**changes))
+    return {step.name: step.spec for stage in stages for step in stage.steps}
+
+
+def parsed(text, **variables):
+    """The steps of a playbook by name."""
+    return {step.name: step.spec for stage in parse_playbook(text, "x.yaml", variables) for step in stage.steps}
+
+
+def one_step(step):
+    """A playbook with one stage and one step."""
+    return f"stages:\n  - name: base\n    steps:\n      - {step}\n"
+
+
+def test_the_vps_playbook_becomes_typed_steps():
+    """Every step of the shipped playbook is valid, in stages that can each be looked at before they are applied."""
+    stages = load_playbook(data_dir("playbooks") / "vps.yaml", variables())
+    assert [stage.name for stage in stages] == [
+        "base", "docker", "otobot", "images", "client-acme", "client-beta", "front", "health",
+    ]  # fmt: skip
+    steps = vps()
+    assert steps["docker/repository"].fingerprint == "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"
+    assert "docker-ce" in steps["docker/engine"].names
+    assert steps["docker/daemon"].watches() == ("/etc/docker/daemon.json",)
+    assert steps["otobot/firewall"].title() == "allow SSH, 443/tcp, 80/tcp"
+    assert steps["images/otobot/vault-api"].reference() == "otobot/vault-api:0123"
+    assert steps["client-beta/release"].project == "otobot-beta"
+    assert steps["front/release"].client == "front"
+
+
+def test_the_distributions_docker_needs_no_repository():
+    """With docker: distribution the packages are the distribution's."""
+    steps = vps(host=SimpleNamespace(name="vps-1", docker="distribution"))
+    assert "docker/repository" not in steps
+    assert "docker.io" in steps["docker/engine"].names
+
+
+def test_only_clients_behind_the_proxy_get_certificates_and_are_asked_for_their_health():
+    """A client without the proxy has no site."""
+    steps = vps()
+    assert "front/certificate-acme" in steps
+    assert "front/certificate-beta" not in steps
+    assert "subjectAltName=DNS:acme.example,DNS:*.acme.example" in steps["front/certificate-acme"].argv
+    assert "acme.example:443:127.0.0.1" in steps["health/acme"].argv
+    assert "health/beta" not in steps
+
+
+def test_a_host_without_a_proxy_has_no_stage_for_it():
+    """Stages without a step are left out."""
+    stages = load_playbook(data_dir("playbooks") / "vps.yaml", variables(front=None, clients=[], images=[]))
+    assert [stage.name for stage in stages] == ["base", "docker", "otobot"]
+
+
+def test_dockers_settings_are_json_and_publish_on_loopback():
+    """What is published without an address is not public, and logs end."""
+    import json
+
+    settings = json.loads(vps()["docker/settings"].content)
+    bridge = settings["default-network-opts"]["bridge"]
+    assert bridge == {"com.docker.network.bridge.host_binding_ipv4": "127.0.0.1"}
+    assert settings["log-opts"]["max-size"] == "10m"
+
+
+def test_a_whole_expression_keeps_its_object():
+    """A list stays a list and a number a number; within other text it becomes text."""
+    steps = parsed(
+        one_step('{name: a, package: {names: "{{ wanted }}", refresh_s: "{{ age + 1 }}"}}'),
+        wanted=["curl", "git"],
+        age=1,
+    )
+    assert (steps["base/a"].names, steps["base/a"].refresh_s) == (("curl", "git"), 2)
+    steps = parsed(one_step('{name: a, package: {names: ["lib{{ age }}"]}}'), age=1)
+    assert steps["base/a"].names == ("lib1",)
+    steps = parsed(one_step('{name: "{{ one }}-{{ two }}", package: {names: [curl]}}'), one=1, two=2)
+    assert list(steps) == ["base/1-2"]
+
+
+def test_stages_and_steps_repeat():
+    """for_each gives one stage or step an item, and when is asked for each."""
+    text = """
+stages:
+  - name: "s-{{ name }}"
+    for_each: {name: "{{ names }}"}
+    when: name != "b"
+    steps:
+      - name: "{{ letter }}"
+        for_each: {letter: [x, y]}
+        when: letter != "y" or name == "c"
+        directory: {path: "/srv/{{ name }}/{{ letter }}"}
+"""
+    steps = parsed(text, names=["a", "b", "c"])
+    assert list(steps) == ["s-a/x", "s-c/x", "s-c/y"]
+    assert steps["s-c/y"].path == "/srv/c/y"
+
+
+@pytest.mark.parametrize(
+    ("step", "message", "hint"),
+    [
+        ("{name: a, packages: {names: [curl]}}", "a step has no packages", "did you mean package?"),
+        ("{name: a, package: {name: [curl]}}", "package: the kind package has no name", "did you mean names?"),
+        ("{name: a, package: {names: curl}}", "package: Expected `array`, got `str`", None),
+        ("{name: a, package: {names: [CURL]}}", "package: Expected `str` matching regex", None),
+        ("{name: a, package: [curl]}", "package: the kind package must be a mapping, not list", None),
+        ("{name: a, directory: {}}", "directory: Object missing required field `path`", None),
+        ("{name: a, command: {argv: [ls]}}", "command: give `unless` or `creates`", None),
+        ("{name: a}", "has no kind; a step has exactly one", "the kinds are: "),
+        ("{name: a, directory: {path: /a}, file: {path: /b}}", "has the kinds directory and file", "the kinds are: "),
+        ("{name: a, directory: {path: '/{{ nowhere }}'}}", "path: /{{ nowhere }}: 'nowhere' is undefined", None),
+        ("{name: a, directory: {path: '{{ host.nam }}'}}", "path: host.nam: ", None),
+        ("{name: a, directory: {path: '{{ 1 + }}'}}", "path: 1 +: ", None),
+        ("{name: a, directory: {path: '{{ 1 + \"a\" }}'}}", 'path: 1 + "a": unsupported operand', None),
+        ("{name: a, when: nowhere, directory: {path: /a}}", "when: nowhere: 'nowhere' is undefined", None),
+        ("{name: a, for_each: [x], directory: {path: /a}}", "for_each: must be one name and one list", None),
+        ("{name: a, for_each: {x: 3}, directory: {path: /a}}", "for_each: x must go over a list, not over int", None),
+        ("{name: a, for_each: {host: [1]}, directory: {path: /a}}", "for_each: host is a variable already", None),
+    ],
+)
+def test_a_mistake_names_file_stage_step_and_key(step, message, hint):
+    """The operator finds the place without searching, and the word that was meant where there is one."""
+    with pytest.raises(ManifestError) as error:
+        parsed(one_step(step), host=SimpleNamespace(name="vps-1"))
+    assert error.value.message.startswith("x.yaml: stage base: step a: ")
+    assert message in error.value.message
+    if hint:
+        assert hint in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stages: [", "x.yaml:2: not YAML"),
+        ("[]", "x.yaml: a playbook must be a mapping, not list"),
+        ("stagess: []", "x.yaml: a playbook has no stagess"),
+        ("stages: {}", "x.yaml: stages must be a list"),
+        ("stages: [{name: a}]", "x.yaml: stage a: steps must be a list"),
+        ("stages: [{steps: []}]", "x.yaml: stage without a name: needs a name"),
+        ("stages: [{name: a, step: []}]", "x.yaml: stage a: a stage has no step"),
+        (one_step("{directory: {path: /a}}"), "x.yaml: stage base: step without a name: needs a name"),
+        (
+            one_step("{name: a, for_each: {x: [1, 2]}, directory: {path: /a}}"),
+            "x.yaml: stage base: there are two of the step base/a",
+        ),
+        (
+            "stages: [{name: a, for_each: {x: [1, 2]}, steps: [{name: b, directory: {path: /a}}]}]",
+            "x.yaml: there are two of the stage a",
+        ),
+    ],
+)
+def test_a_playbook_of_another_form_is_refused(text, message):
+    """Whatever is in the file, the answer is one clear error."""
+    with pytest.raises(ManifestError) as error:
+        parsed(text)
+    assert error.value.message.startswith(message)
+
+
+def test_a_value_that_does_not_fit_is_not_repeated():
+    """It could be part of a secret."""
+    with pytest.raises(ManifestError) as error:
+        parsed(one_step('{name: a, file: {path: /a, content: "{{ secret }}"}}'), secret=["hidden-value"])
+    assert "hidden-value" not in f"{error.value.message} {error.value.details} {error.value.__cause__}"
+
+
+def test_a_playbook_that_is_not_there_is_named(tmp_path):
+    """A missing file is an error of the fleet, not a traceback."""
+    with pytest.raises(ManifestError, match=r"vps\.yaml: cannot be read: No such file"):
+        load_playbook(tmp_path / "vps.yaml", {})

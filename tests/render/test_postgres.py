@@ -1,0 +1,142 @@
+"""A real PostgreSQL runs the rendered initialisation, again and again."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.render.sample import rendered, resolved, text
+
+
+def _programs():
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return found[-1].parent if found else None
+
+
+class Server:
+    """A PostgreSQL of its own on a socket; nobody else can reach it."""
+
+    def __init__(self, programs, folder):
+        self.programs, self.folder = programs, folder
+        # PostgreSQL refuses root; it runs as its own user there, which the Debian package makes.
+        self.user = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
+
+    def call(self, *argv, env=(), check=True):
+        """Run a program of PostgreSQL with nothing but `env` in its environment."""
+        return subprocess.run(
+            [*self.user, "env", "-i", "LC_ALL=C.UTF-8", *env, self.programs / argv[0], *argv[1:]],
+            check=check,
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+        )
+
+    def start(self):
+        """Make the cluster as the image does and start it."""
+        data = self.folder / "data"
+        self.call("initdb", f"--pgdata={data}", "--username=otobot_admin", "--auth-local=trust", "--encoding=UTF8")
+        hba = data / "pg_hba.conf"
+        hba.write_text("local all otobot_admin trust\nlocal all all scram-sha-256\n")
+        options = f"-c listen_addresses='' -c unix_socket_directories={self.folder} -c fsync=off"
+        self.call(
+            "pg_ctl",
+            f"--pgdata={data}",
+            "--wait",
+            "--timeout=120",
+            f"--log={self.folder}/log",
+            f"--options={options}",
+            "start",
+        )
+
+    def stop(self):
+        """Stop it at once; its files go with the folder."""
+        self.call("pg_ctl", f"--pgdata={self.folder / 'data'}", "--mode=immediate", "stop", check=False)
+
+    def initialise(self, release):
+        """Run init.sql as the one-shot container does, with its environment file."""
+        script = self.folder / "init.sql"
+        script.write_text(text(release, "postgres/init.sql"))
+        environment = [line for line in text(release, "env/postgres-init.env").splitlines() if "PGHOST" not in line]
+        said = self.call(
+            "psql",
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            f"--file={script}",
+            env=[*environment, f"PGHOST={self.folder}"],
+        )
+        assert said.stderr == ""
+
+    def ask(self, user, password, statement, database="otobot_frontend"):
+        """What a role gets for a statement: (status, stdout and stderr)."""
+        env = [f"PGHOST={self.folder}", f"PGUSER={user}", f"PGPASSWORD={password}", f"PGDATABASE={database}"]
+        said = self.call(
+            "psql", "--no-psqlrc", "--tuples-only", "--no-align", f"--command={statement}", env=env, check=False
+        )
+        return said.returncode, (said.stdout + said.stderr).strip()
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A server that the tests of this module share."""
+    programs = _programs()
+    if programs is None or (os.geteuid() == 0 and not shutil.which("runuser")):
+        if os.environ.get("CI"):
+            pytest.fail("no PostgreSQL: scripts/test-packages installs it", pytrace=False)
+        pytest.skip("no PostgreSQL: scripts/test-packages installs it")
+    with tempfile.TemporaryDirectory(prefix="otobot-") as path:
+        folder = Path(path)
+        if os.geteuid() == 0:
+            shutil.chown(folder, "postgres")
+        server = Server(programs, folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+OWNER = ("vault_owner", "acme-frontend_db_password-VALUE")
+RUNTIME = ("vault_runtime", "acme-vault_runtime_password-VALUE")
+
+
+def test_roles_and_databases_are_as_rendered_however_often_it_runs(server):
+    """The owner may build, the runtime may only connect, nobody else may; a second run changes nothing."""
+    for _ in range(2):
+        server.initialise(rendered(resolved()))
+        assert server.ask(*OWNER, "CREATE TABLE IF NOT EXISTS public.kept (id int)")[0] == 0
+    assert server.ask(*OWNER, "SELECT count(*) FROM pg_extension WHERE extname = 'pgcrypto'") == (0, "1")
+    status, said = server.ask(*RUNTIME, "CREATE TABLE mine (id int)")
+    assert status == 1
+    assert "permission denied for schema public" in said
+    assert "permission denied" in server.ask(*RUNTIME, "CREATE SCHEMA mine")[1]
+    assert "permission denied" in server.ask(*RUNTIME, "SELECT * FROM kept")[1]
+    assert "permission denied" in server.ask(*RUNTIME, "CREATE ROLE more")[1]
+
+
+def test_a_changed_password_takes_effect_at_the_next_run(server):
+    """Rotating a database password is minting a value and deploying it."""
+    release = rendered(resolved())
+    server.initialise(release)
+    changed = {
+        file.path: file.content.replace(b"acme-vault_runtime_password-VALUE", b"another")
+        for file in release.files
+        if file.path in ("postgres/init.sql", "env/postgres-init.env")
+    }
+    files = tuple(
+        type(file)(file.path, changed.get(file.path, file.content), file.mode, file.secret) for file in release.files
+    )
+    server.initialise(type(release)(release.client, release.project, files, release.services, release.digest))
+    assert server.ask("vault_runtime", "another", "SELECT 1") == (0, "1")
+    assert "password authentication failed" in server.ask(*RUNTIME, "SELECT 1")[1]
+    server.initialise(release)
+    assert server.ask(*RUNTIME, "SELECT 1") == (0, "1")
+
+
+def test_no_password_reaches_the_servers_log(server):
+    """The log of every run so far holds no value."""
+    server.initialise(rendered(resolved()))
+    assert "VALUE" not in (server.folder / "log").read_text()
