@@ -11,6 +11,7 @@ from otobotctl.plan.model import Change, Facts, Spec
 
 FOLDER = "/etc/systemd/system"
 OneLine = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f]+\Z")]
+Word = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f]*\Z")]
 
 
 class TimerSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -23,7 +24,7 @@ class TimerSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     name: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.-]{1,100}\Z")]
     on_calendar: OneLine
-    argv: Annotated[tuple[OneLine, ...], Meta(min_length=1)]
+    argv: Annotated[tuple[Word, ...], Meta(min_length=1)]
     user: Account = "root"
     description: OneLine | None = None
     persistent: bool = True
