@@ -68,7 +68,7 @@ def _hosts(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
         "stack": words.slug,
         "playbook": words.slug,
     }
-    taken: dict[tuple[Any, ...], str] = {}
+    taken: dict[tuple[str, ...], str] = {}
     for name, host in hosts.items():
         path: Path = ("hosts", name)
         yield from _name(path, name)
@@ -79,7 +79,7 @@ def _hosts(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
         address, port = host.get("address"), host.get("port", 22)
         if isinstance(address, str) and not words.address(address):
             # Behind different jump hosts, the same private address is another machine.
-            first = taken.setdefault((words.same_address(address), port, host.get("jump")), name)
+            first = taken.setdefault((words.same_address(address), str(port), str(host.get("jump"))), name)
             if first != name:
                 where = f"{address} port {port}"
                 yield Finding((*path, "address"), f"{where} is hosts.{first} already", "one machine is one host")
@@ -114,14 +114,15 @@ def _clients(
         "timezone": words.timezone,
     }
     domains: dict[str, str] = {}
-    slots: dict[tuple[Any, Any], str] = {}
+    slots: dict[tuple[str, int], str] = {}
     for slug, client in clients.items():
         path: Path = ("clients", slug)
         yield from _name(path, slug)
         yield from _text(client, path, checked)
         yield from _users(client.get("users"), path)
         yield from settings.check(client, path, services)
-        host, domain, index = client.get("host"), client.get("domain"), client.get("index", 0)
+        host, domain = client.get("host"), client.get("domain")
+        index = client["index"] if isinstance(client.get("index"), int) else 0
         if isinstance(host, str) and hosts is not None and host not in hosts:
             yield Finding((*path, "host"), f'there is no host "{host}"', _host_remedy(host, hosts))
         elif isinstance(host, str) and (first := slots.setdefault((host, index), slug)) != slug:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
 from otobotctl.manifest import words
@@ -26,7 +26,10 @@ _TYPES: Mapping[str, str] = {
 
 def check(document: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield every place where the document is not of the manifest's form."""
-    validator = Draft202012Validator(structure())
+    # JSON Schema calls 22.0 and 1e300 integers; the models do not.
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    strict = validators.extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
+    validator = strict(structure())
     for error in validator.iter_errors(document):
         yield from _explain(error)
 

@@ -4,6 +4,8 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from otobotctl import manifest
 from otobotctl.errors import ManifestError
@@ -211,3 +213,31 @@ def test_loading_a_right_manifest_imports_nothing_heavy(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def _places(value, path=()):
+    """Every path in a document."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in items:
+        yield from _places(inner, (*path, name))
+
+
+LEAVES = st.sampled_from([None, True, 3, -1, 2.5, 22.0, 1e300, "x", "3", [], [1], ["x"], {}, {"x": 1}, [{}], [None]])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from([path for path in _places(right()) if path]), LEAVES)
+def test_what_does_not_decode_is_always_explained(path, leaf):
+    """The models and the explanation agree: no wrong value passes, and none is left to a library's own words."""
+    document = right()
+    change(*path, leaf)(document)
+    raw = encoded(document)
+    try:
+        manifest.decode(raw, "x", SERVICES)
+    except ManifestError as error:
+        shown = [str(finding) for finding in manifest.findings(raw, "x", SERVICES)]
+        assert shown == list(error.details)
+        assert all("manifest schema" not in line and "`" not in line and ": " in line for line in shown)
+    else:
+        assert manifest.findings(raw, "x", SERVICES) == ()
