@@ -63,6 +63,7 @@ class _Worker:
         self.journal = journal
         self.doorbell = doorbell
         self.mask = Mask(job["mask"])
+        self.broken: Optional[JournalError] = None
 
     def work(self) -> None:
         outcome = self.steps(self.job["steps"])
@@ -100,6 +101,8 @@ class _Worker:
             return self.drifted(step, begun)
         run = Run(lambda text: self.say(step["name"], text))
         error = self.attempt(step, run)
+        if self.broken:
+            raise self.broken
         self.end(step, begun, error)
         return Outcome(failed=step["name"] if error is not None else None, reboot=run.reboot_asked)
 
@@ -109,8 +112,6 @@ class _Worker:
             observe.kind_module(step["kind"]).apply(step["params"], run)
         except (StepError, ProbeError) as error:
             return str(error)
-        except JournalError:
-            raise
         except Exception as error:  # noqa: BLE001 a kind's mistake ends the run like any failing step
             for line in traceback.format_exc().splitlines():
                 run.say(line)
@@ -118,8 +119,13 @@ class _Worker:
         return None
 
     def say(self, step: str, text: str) -> None:
-        for line in text.split("\n"):
-            self.tell("output", step=step, text=self.mask(line)[:_LINE_LIMIT])
+        if self.broken:
+            return
+        try:
+            for line in text.split("\n"):
+                self.tell("output", step=step, text=self.mask(line)[:_LINE_LIMIT])
+        except JournalError as error:  # the step goes on to its own end: a package manager is not torn down half way
+            self.broken = error
 
     def drifted(self, step: Dict[str, Any], begun: float) -> Outcome:
         self.end(step, begun, "it was changed by someone else since it was planned", drift=True)
