@@ -1,0 +1,1 @@
+"""Measurements against the tools that operators use today."""
