@@ -5,15 +5,16 @@ What is wanted is read from `templates/` and the project's Dockerfiles and never
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import shutil
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.lab import base
-from tests.lab.shell import output, retry
+from tests.lab.shell import retry
 
 if TYPE_CHECKING:
     from tests.lab.host import Host
@@ -62,6 +63,7 @@ def wanted() -> dict[str, list[str]]:
     return found
 
 
+@cache
 def digest() -> str:
     """Return what changes whenever the images would."""
     files = sorted(path for path in _FILES.iterdir() if path.is_file())
@@ -71,9 +73,12 @@ def digest() -> str:
 def _pip_configuration() -> str:
     """This machine's package index, for `pip install` in a build on a host: only what is reached over the network."""
     lines = ["[global]", "cert = /etc/ssl/certs/ca-certificates.crt", "retries = 5"]
-    index = os.environ.get("PIP_INDEX_URL") or output(
-        "python3", "-m", "pip", "config", "get", "global.index-url", check=False
-    )
+    index = os.environ.get("PIP_INDEX_URL", "")
+    for file in ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf"):
+        # The files themselves: asking pip takes a second.
+        parser = configparser.ConfigParser(interpolation=None)
+        parser.read(Path(file).expanduser())
+        index = index or parser.get("global", "index-url", fallback="")
     if index.startswith(("http://", "https://")):
         lines.append(f"index-url = {index}")
     return "\n".join(lines) + "\n"
