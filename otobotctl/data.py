@@ -18,6 +18,4 @@ def data_dir(name: str) -> Path:
     for root in (_PACKAGE / "_data", _PACKAGE.parent):
         if (root / name).is_dir():
             return root / name
-    raise OtobotError(
-        f"this installation of otobotctl has no {name}", hint="reinstall it: pip install --force-reinstall otobotctl"
-    )
+    raise OtobotError(f"otobotctl was installed without its {name}", hint="pip install --force-reinstall otobotctl")

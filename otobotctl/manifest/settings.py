@@ -52,7 +52,7 @@ def _setting(path: Path, service: ServiceShape, value: Any) -> Iterator[Finding]
         yield Finding(path, f"expected {wanted}, found {in_words(value)}", _retype(shape, value))
     elif shape.choices and value not in shape.choices:
         yield Finding(path, f"{_shown(value)} is not a choice", words.suggest(str(value), shape.choices))
-    elif shape.pattern and isinstance(value, str) and not re.fullmatch(shape.pattern, value):
+    elif shape.pattern and not isinstance(value, list) and not re.fullmatch(shape.pattern, str(value)):
         yield Finding(path, f"{_shown(value)} is not of the form {shape.pattern}", shape.description)
 
 

@@ -11,7 +11,7 @@ SERVICES = {
         {
             "version": SettingShape(description="The image's tag"),
             "memory": SettingShape(pattern="[0-9]+[mg]", description="such as 1g"),
-            "connections": SettingShape("integer"),
+            "connections": SettingShape("integer", pattern="[1-9][0-9]*"),
             "tls": SettingShape("boolean"),
             "locale": SettingShape(choices=("fr_FR", "en_US")),
             "extensions": SettingShape("list"),

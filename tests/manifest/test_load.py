@@ -91,6 +91,7 @@ POSTGRES = (*ACME, "settings", "postgres")
         (change(*POSTGRES, "memory", "1 GB"), '"1 GB" is not of the form [0-9]+[mg]; such as 1g'),
         (change(*POSTGRES, "connections", "100"), "expected a whole number, found text; take the quotes away"),
         (change(*POSTGRES, "connections", True), "expected a whole number, found true or false"),
+        (change(*POSTGRES, "connections", 0), "0 is not of the form [1-9][0-9]*"),
         (change(*POSTGRES, "tls", "yes"), "expected true or false, found text"),
         (change(*POSTGRES, "locale", "fr"), '"fr" is not a choice'),
         (change(*POSTGRES, "extensions", "x"), "expected a list, found text"),
