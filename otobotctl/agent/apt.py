@@ -91,13 +91,14 @@ def command(run: Run, words: List[str]) -> None:
         raise StepError(text.format(error)) from error
 
 
-def repair(run: Run) -> None:
-    """Finish what an interrupted dpkg left half done. Raises StepError."""
+def repair(run: Run) -> bool:
+    """Finish what an interrupted dpkg left half done, and say whether there was something. Raises StepError."""
     if not _interrupted():
-        return
+        return False
     run.say("dpkg was interrupted; configuring what it left")
     _wait_for(DPKG_LOCK, run)
     run.command(["dpkg", "--force-confdef", "--force-confold", "--configure", "--pending"])
+    return True
 
 
 def _interrupted() -> bool:

@@ -158,11 +158,17 @@ def test_an_interrupted_dpkg_is_repaired_first(monkeypatch):
     run = Fake(monkeypatch, known={"curl"})
     monkeypatch.setattr(apt, "_interrupted", lambda: True)
     ran = []
-    monkeypatch.setattr(run, "command", lambda argv, **more: (ran.append(argv), run.there.add("curl")))
-    package.apply({"names": ["curl"]}, run)
+
+    def command(argv, **more):
+        ran.append(argv)
+        run.there.add("half-done" if argv[0] == "dpkg" else "curl")
+
+    monkeypatch.setattr(run, "command", command)
+    package.apply({"names": ["curl", "half-done"]}, run)
     assert ran[0][0] == "dpkg"
     assert "--configure" in ran[0]
-    assert ran[1][0] == "apt-get"
+    assert [ran[1][0], ran[1][-1]] == ["apt-get", "curl"]
+    assert "half-done" not in ran[1]
 
 
 def test_a_lock_that_another_process_holds_is_waited_for(system, monkeypatch):

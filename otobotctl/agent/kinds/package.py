@@ -23,9 +23,11 @@ def apply(params: Dict[str, Any], run: Run) -> None:
             apt.command(run, ["remove", *unwanted])
         return
     missing = [entry for entry in params["names"] if not _any_of(entry, found)]
+    if missing and apt.repair(run):
+        found = probe(params)["installed"]
+        missing = [entry for entry in missing if not _any_of(entry, found)]
     if not missing:
         return
-    apt.repair(run)
     chosen = _choose(missing, params.get("refresh_s", apt.REFRESH_S), run)
     apt.command(run, ["install", "--no-install-recommends", "--no-remove", *chosen])
     still = [name for name in chosen if name not in apt.installed(chosen)]

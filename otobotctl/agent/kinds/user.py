@@ -5,11 +5,13 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import time
 from typing import Any, Dict, List, Optional
 
 from otobotctl.agent.run import ProbeError, Run, StepError
 
 SHADOW = "/etc/shadow"
+LOGOUT_S = 60
 
 
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
@@ -52,6 +54,7 @@ def apply(params: Dict[str, Any], run: Run) -> None:
     name, found = params["name"], probe(params)
     if params.get("state") == "absent":
         if found["exists"]:
+            _wait_for_logout(name, run)
             run.command(["/usr/sbin/userdel", name])
         return
     _require_groups(params.get("groups", []))
@@ -61,6 +64,38 @@ def apply(params: Dict[str, Any], run: Run) -> None:
     changes = _changes(params, found)
     if changes:
         run.command(["/usr/sbin/usermod", *changes, name])
+
+
+def _wait_for_logout(name: str, run: Run) -> None:
+    """Users who run anything cannot be deleted, and a session's manager stays for 10 s after the last logout."""
+    uid = pwd.getpwnam(name).pw_uid
+    until = time.monotonic() + LOGOUT_S
+    running = processes(uid)
+    if running and uid:
+        run.say("waiting for {} to log out: {}".format(name, ", ".join(running)))
+    while running and uid:
+        if time.monotonic() > until:
+            text = "{} still runs {}; end that with `loginctl terminate-user {}`"
+            raise StepError(text.format(name, ", ".join(running), name))
+        time.sleep(0.5)
+        running = processes(uid)
+
+
+def processes(uid: int, proc: str = "/proc") -> List[str]:
+    """The names of what a user runs, such as "bash (4711)"."""
+    named = ((number, _name(uid, os.path.join(proc, number))) for number in os.listdir(proc) if number.isdigit())
+    return ["{} ({})".format(name, number) for number, name in named if name is not None]
+
+
+def _name(uid: int, process: str) -> Optional[str]:
+    """The short name of a process; None when it is another user's or has ended meanwhile."""
+    try:
+        if os.stat(process).st_uid != uid:
+            return None
+        with open(os.path.join(process, "comm"), encoding="utf-8", errors="replace") as stream:
+            return stream.read().strip()
+    except OSError:
+        return None
 
 
 def _require_groups(names: List[str]) -> None:

@@ -17,6 +17,7 @@ class Fake:
 
     def __init__(self):
         self.ran = []
+        self.say = lambda line: None
 
     def command(self, argv):
         self.ran.append(argv)
@@ -98,6 +99,26 @@ def test_a_missing_group_or_shell_says_what_to_do(monkeypatch):
         user.apply({"name": "a", "groups": ["nobody_like_this"]}, Fake())
     with pytest.raises(StepError, match="there is no shell /bin/nosuch"):
         user.apply({"name": "a", "shell": "/bin/nosuch"}, Fake())
+
+
+def test_a_user_who_is_logged_in_is_waited_for_and_then_named(monkeypatch):
+    """Nothing of theirs is killed: what they run is told, with the command that ends it."""
+    me = pwd.getpwuid(os.geteuid())
+    assert any(f"({os.getpid()})" in name for name in user.processes(me.pw_uid))
+    app = pwd.struct_passwd(("app", "x", 4711, 4711, "", "/", "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwnam", {"app": app}.__getitem__)
+    monkeypatch.setattr(user, "probe", lambda params: {"exists": True})
+    monkeypatch.setattr(user, "processes", lambda uid: ["bash (12)"])
+    monkeypatch.setattr(user, "LOGOUT_S", -1)
+    run = Fake()
+    with pytest.raises(StepError, match=r"app still runs bash \(12\); end that with `loginctl terminate-user app`"):
+        user.apply({"name": "app", "state": "absent"}, run)
+    assert run.ran == []
+    left = [["bash (12)"], []]
+    monkeypatch.setattr(user, "LOGOUT_S", 60)
+    monkeypatch.setattr(user, "processes", lambda uid: left.pop(0))
+    user.apply({"name": "app", "state": "absent"}, run)
+    assert run.ran == [["/usr/sbin/userdel", "app"]]
 
 
 def test_group_commands(monkeypatch):
