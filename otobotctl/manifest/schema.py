@@ -24,7 +24,8 @@ _TYPES: Mapping[str, dict[str, Any]] = {
 
 def structure() -> dict[str, Any]:
     """Return the schema of types and keys alone, as the models say them."""
-    return {"$schema": DRAFT, **msgspec.json.schema(Manifest)}
+    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(msgspec.json.schema(Manifest)))  # tuples to lists
+    return {"$schema": DRAFT, **made}
 
 
 def json_schema(services: Mapping[str, ServiceShape] | None = None) -> dict[str, Any]:
