@@ -7,17 +7,12 @@ OTOBOTCTL_DEMO_KEEP=1: keep the fleet and the renderings.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
-from scripts.story import credential, fleet, host
+from scripts.story import credential, fleet, host, place
 from scripts.story.operator import Operator
 from scripts.story.proof import Story
 
@@ -58,7 +53,9 @@ def _tell(story: Story, wanted: str) -> None:
         raise RuntimeError(f"no lab here: {why_not}")
     story.target = "embedded PostgreSQL" if why_not else "embedded PostgreSQL, and a real host of the lab"
     story.say(f"target: {story.target}" + (f" (no real host: {why_not})" if why_not else ""))
-    with _directory(story) as directory:
+    keep = os.environ.get("OTOBOTCTL_DEMO_KEEP") == "1"
+    with place.directory("demo", keep=keep) as directory:
+        (directory / "home").mkdir(mode=0o700)
         operator = Operator(directory / "home", directory / "fleet")
         fleet.tell(story, operator)
         rendered = fleet.tell_rendering(story, operator, directory)
@@ -67,6 +64,8 @@ def _tell(story: Story, wanted: str) -> None:
             _say_where(story, operator, rendered, ground)
         if not why_not:
             host.tell(story, operator)
+    if keep:
+        story.say(f"\nkept: {directory} (secrets in it; remove it when you have looked)")
 
 
 def _say_where(story: Story, operator: Operator, rendered: fleet.Rendered, ground: credential.Ground) -> None:
@@ -79,24 +78,8 @@ def _say_where(story: Story, operator: Operator, rendered: fleet.Rendered, groun
         "vault API": ground.api.url,
         "its log": ground.api.log,
     }
-    for name, place in places.items():
-        story.say(f"  {name:16} {place}")
-
-
-@contextmanager
-def _directory(story: Story) -> Iterator[Path]:
-    """A directory for everything, removed at the end; no signal may stop the removing half way."""
-    directory = Path(tempfile.mkdtemp(prefix="otobot-demo-"))
-    try:
-        (directory / "home").mkdir(mode=0o700)
-        yield directory
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        if os.environ.get("OTOBOTCTL_DEMO_KEEP") == "1":
-            story.say(f"\nkept: {directory} (secrets in it; remove it when you have looked)")
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
+    for name, where in places.items():
+        story.say(f"  {name:16} {where}")
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:

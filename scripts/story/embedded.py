@@ -13,16 +13,16 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.story import place
+
 START_LIMIT_S = 120
 SUPERUSER = "otobot_admin"  # as in the rendered database settings
-PREFIX = "otobot-postgres-"
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ def running() -> Iterator[Server]:
     Raises:
         RuntimeError: there are no binaries, or the server did not come up; the text has the last lines of its log.
     """
-    _sweep()
-    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as name:
-        directory = Path(name)
+    with place.directory("postgres") as directory:
         account = _account()
         binaries = _reachable(_binaries(), directory, account)
         if account:
@@ -61,14 +59,6 @@ def running() -> Iterator[Server]:
         _initialise(binaries, directory, account, password)
         with _server(binaries, directory, account, password) as server:
             yield server
-
-
-def _sweep() -> None:
-    """Remove the directories of earlier processes that were killed before they could."""
-    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
-        owner = left.name.removeprefix(PREFIX).partition("-")[0]
-        if owner.isdigit() and not Path("/proc", owner).exists() and Path("/proc/self").exists():
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _binaries() -> Path:
