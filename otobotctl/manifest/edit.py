@@ -84,7 +84,7 @@ def remove_host(path: Path, name: str, services: Services = None) -> None:
         _known("host", name, manifest.hosts)
         clients = [slug for slug, client in manifest.clients.items() if client.host == name]
         if clients:
-            hint = f"otobotctl client destroy {clients[0]}, or give it another host in {path.name}"
+            hint = f"give them another host in {path.name}, or: otobotctl client remove {clients[0]}"
             raise UsageError(f"host {name} still serves {', '.join(clients)}", hint=hint)
         through = [other for other, host in manifest.hosts.items() if host.jump == name]
         if through:
