@@ -11,7 +11,7 @@ SettingType = Literal["text", "integer", "number", "boolean", "list"]
 
 
 class SettingShape(msgspec.Struct, frozen=True):
-    """One setting of a service. `choices`, when there are any, are all its values; `pattern` bounds text and numbers."""
+    """One setting of a service. `choices`, if any, are all its values; `pattern` bounds text or numbers."""
 
     type: SettingType = "text"
     description: str = ""
