@@ -87,10 +87,15 @@ def bare_tar() -> Path:
     return tar(SUITE, SUITE, "--variant=minbase", f"--include={_PACKAGES}")
 
 
+def bare_digest() -> str:
+    """Return what changes whenever the bare system would."""
+    given = (key().with_name("id_ed25519.pub"), *authorities(), registry.authority(), *sorted(_FILES.glob("guest*")))
+    return digest(Path(__file__), *given, nameserver(), *sources(SUITE))
+
+
 def bare() -> str:
     """Return the name of the bare base, built when it is missing (about 30 s the first time)."""
-    given = (key().with_name("id_ed25519.pub"), *authorities(), registry.authority(), *sorted(_FILES.glob("guest*")))
-    name = f"bare-{digest(Path(__file__), *given, nameserver(), *sources(SUITE))}"
+    name = f"bare-{bare_digest()}"
     with locked(home() / "bare.lock"):
         if Pool.find(name) is None:
             tree = Pool.scratch("bare")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
+
+from tests.lab import processes
+from tests.lab.shell import until
 
 # What a container's /dev has, plus tun and fuse: making any node is allowed, opening this machine's disks is not.
 _DEVICES = (
@@ -64,10 +68,13 @@ def _copy_cpuset(directory: Path) -> None:
 
 def pids(group: str, unit: str = "") -> list[int]:
     """Return the processes in `group`, or only those of one systemd unit in it."""
+    return pids_below(directories(group).values(), unit)
+
+
+def pids_below(groups: Iterable[Path], unit: str = "") -> list[int]:
+    """Return the processes in the groups of these directories and below them."""
     found: dict[int, None] = {}
-    for controllers, directory in directories(group).items():
-        if controllers not in ("name=systemd", _UNIFIED):
-            continue
+    for directory in groups:
         # os.walk and not glob: groups go away while we look, and os.walk does not mind.
         for path, _directories, _files in os.walk(directory):
             if not unit or unit in Path(path).parts:
@@ -77,9 +84,21 @@ def pids(group: str, unit: str = "") -> list[int]:
     return [pid for pid in found if pid]
 
 
-def remove(group: str) -> None:
-    """Take `group` away in every hierarchy; what still has a process in it stays."""
-    for directory in directories(group).values():
+def kill(groups: Iterable[Path]) -> None:
+    """Kill everything in these groups until nothing is left in them."""
+    groups = tuple(groups)
+
+    def empty() -> bool:
+        left = pids_below(groups)
+        processes.kill(left)
+        return not left
+
+    until(empty, f"end of the processes in {groups}", 60)
+
+
+def remove(groups: Iterable[Path]) -> None:
+    """Take groups away; what still has a process in it stays."""
+    for directory in groups:
         for path, _directories, _files in os.walk(directory, topdown=False):
             with contextlib.suppress(OSError):
                 Path(path).rmdir()

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 import pytest
 
 from tests.lab import lab as laboratory
+from tests.lab import light
 from tests.lab.host import Host
 from tests.lab.lab import Lab
+from tests.lab.light import LightHost
 
 _OF_LAB = frozenset({"lab", "bare_host", "make_host", "module_host", "docker_host", "warm_host", "light_host"})
 _SKIPPED = pytest.StashKey[dict[str, int]]()
@@ -93,6 +95,19 @@ def warm_host(lab: Lab) -> Iterator[Host]:
     """A Debian 13 with Docker and the stand-in images, and a registry to pull them from; one module's tests share it."""
     with _making(lab) as make:
         yield make("warm")
+
+
+@pytest.fixture
+def light_host() -> Iterator[LightHost]:
+    """A Debian tree with its own sshd on the loopback: where there is root but no container, it still covers the engine."""
+    if reason := light.missing():
+        _unavailable(reason)
+    host = LightHost()
+    try:
+        host.start()
+        yield host
+    finally:
+        host.destroy()
 
 
 # -------------------------------------------------------------------- hooks

@@ -6,7 +6,6 @@ import contextlib
 import json
 import shlex
 import shutil
-import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -121,7 +120,7 @@ class Host(Faults, Door):
         if self._supervisor is not None:
             # The supervisor first, so that nothing starts again.
             self._supervisor.kill()
-        kill_group(self.group)
+        cgroups.kill(cgroups.directories(self.group).values())
         self._reap()
 
     def shut_down(self, timeout_s: float = 90) -> None:
@@ -196,22 +195,12 @@ class Host(Faults, Door):
         return sum(line.startswith("Starting session:") for line in log.splitlines())
 
 
-def kill_group(group: str) -> None:
-    """Kill everything in a cgroup until nothing is left in it."""
-
-    def empty() -> bool:
-        left = cgroups.pids(group)
-        processes.kill(left, signal.SIGKILL)
-        return not left
-
-    until(empty, f"{group}: end of its processes", 30)
-
-
 def remove_remains(slot: Slot, state: State) -> None:
     """Remove a host, of this lab or of a killed one, by its recorded state."""
     if state.pid and processes.alive(state.pid, state.start):
         processes.kill([state.pid])
-    kill_group(f"{slot.tag}/{state.name}")
+    groups = cgroups.directories(f"{slot.tag}/{state.name}").values()
+    cgroups.kill(groups)
     machine = slot.machine(state.name)
     root = Path(state.root)
     run("ip", "-n", slot.namespace, "link", "del", f"vb-{machine}", check=False)
@@ -224,7 +213,7 @@ def remove_remains(slot: Slot, state: State) -> None:
     for name in ("propagate", "unix-export"):
         shutil.rmtree(f"/run/systemd/nspawn/{name}/{machine}", ignore_errors=True)
     until(lambda: _deleted(root), f"{root}: delete", 30, 0.2)
-    cgroups.remove(f"{slot.tag}/{state.name}")
+    cgroups.remove(groups)
     for suffix in ("sh", "log", "known_hosts", "json"):
         (slot.directory / f"{state.name}.{suffix}").unlink(missing_ok=True)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tests.lab import base, bases, cgroups, network, pool
 from tests.lab import registry as registries
-from tests.lab.host import Host, State, kill_group, remove_remains
+from tests.lab.host import Host, State, remove_remains
+from tests.lab.reaper import Reaper
 from tests.lab.shell import LabError
 from tests.lab.slot import RUNTIME, SLOTS, Slot, home, locked, try_lock
 
@@ -50,6 +51,7 @@ class Lab:
         self.hosts: list[Host] = []
         self._held: int | None = None
         self._registry: registries.Registry | None = None
+        self._reaper: Reaper | None = None
         self._slot: Slot | None = None
 
     @property
@@ -65,7 +67,12 @@ class Lab:
             clear_abandoned()
             self._slot, self._held = _take_slot()
             self.slot.directory.mkdir(parents=True, exist_ok=True)
+            groups = cgroups.directories(self.slot.tag).values()
+            (self.slot.directory / "groups").write_text("\n".join(map(str, groups)))
             (self.slot.directory / "home").write_text(str(home()))
+            self._reaper = Reaper(self.slot)
+            for stale in pool.mountpoint().glob(f"host-{self.slot.number}-*"):
+                pool.delete(stale)
             network.up(self.slot)
         except BaseException:
             self.close()
@@ -85,6 +92,9 @@ class Lab:
             os.close(self._held)
             self._held = None
         self.pool.close()
+        if self._reaper is not None:
+            self._reaper.dismiss()
+            self._reaper = None
 
     def make(self, kind: str = "bare", hostname: str = "", *, registry: bool = False) -> Host:
         """Return a new host that is up: `bare`, `docker`, or `warm` (Docker and images); bases are built when missing.
@@ -159,11 +169,14 @@ def clear_abandoned() -> None:
 
 def clear(slot: Slot) -> None:
     """Remove all that the slot's directory tells of. The caller holds the slot."""
+    # As recorded: the killed lab may have lived below another cgroup than this process does.
+    recorded = slot.directory / "groups"
+    groups = [Path(line) for line in recorded.read_text().splitlines()] if recorded.exists() else []
+    cgroups.kill(groups)
     for file in sorted(slot.directory.glob("h*.json")):
         remove_remains(slot, State(**json.loads(file.read_text())))
-    kill_group(slot.tag)
     network.down(slot)
-    cgroups.remove(slot.tag)
+    cgroups.remove(groups)
     shutil.rmtree(slot.directory, ignore_errors=True)
 
 

@@ -19,6 +19,11 @@ def test_sessions_are_counted_in_the_log_of_sshd(module_host):
     assert module_host.sessions() == 2
 
 
+def test_a_light_host_takes_logins_and_sudo(light_host):
+    """Without a container there is still a server with sshd, a sudo user and Python."""
+    assert light_host.ssh("sudo -n id -u && python3 -c 'print(6 * 7)'").stdout.split() == ["0", "42"]
+
+
 def test_images_answer_under_their_upstream_names(warm_host):
     """The stand-ins do what the upstream images do, and a deleted one is pulled again."""
     from tests.lab import images
