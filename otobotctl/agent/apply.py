@@ -39,6 +39,7 @@ def apply(request: Dict[str, Any], places: Places, wire: Wire) -> None:
         os.close(descriptor)  # from here on the lock lives and dies with the worker
     _keep_agent(places, wire)
     bell = follow.Doorbell(ours)
+    bell.wait()  # nothing is told before the worker stands on its own: who hears of a run may cut the line
     ended = follow.stream(journal.path_of(places.runs, request["run"]), 0, wire, bell.wait)
     bell.wait_for_end(_LAST_WORDS_S)
     if not ended:

@@ -4,6 +4,8 @@ import os
 import signal
 import sys
 
+if sys.version_info < (3, 8):
+    sys.exit(89)
 digest, state, runtime = sys.argv[1:4]
 signal.signal(signal.SIGALRM, lambda *_: os.write(1, b'{"beat":true}\n'))
 signal.setitimer(signal.ITIMER_REAL, 3, 3)

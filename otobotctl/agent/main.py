@@ -19,8 +19,8 @@ def main(line: bytes, kept: str, state: str, runtime: str) -> NoReturn:
     wire = Wire(os.dup(1))
     os.dup2(2, 1)  # what a kind or its commands print cannot break a record
     signal.signal(signal.SIGALRM, wire.beat)
-    os.umask(0o022)
-    os.environ["PATH"] = PATH
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    _stand_alone()
     status = 0
     try:
         _answer(line, Places(kept, state, runtime), wire)
@@ -28,6 +28,15 @@ def main(line: bytes, kept: str, state: str, runtime: str) -> NoReturn:
         status = 1
     finally:
         os._exit(status)
+
+
+def _stand_alone() -> None:
+    """Depend on nothing that the login happened to bring along."""
+    os.umask(0o022)
+    os.chdir("/")
+    os.environ["PATH"] = PATH
+    if not os.geteuid():
+        os.environ["HOME"] = "/root"
 
 
 def _answer(line: bytes, places: Places, wire: Wire) -> None:

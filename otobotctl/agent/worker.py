@@ -34,6 +34,7 @@ def become(job: Dict[str, Any], journal: Journal, doorbell: int) -> NoReturn:
         leave_session()
         os.set_blocking(doorbell, False)
         scope.enter("otobot-" + job["run"])
+        _ring(doorbell, b"\n")
         _Worker(job, journal, doorbell).work()
     except JournalError as error:
         _ring(doorbell, encode({"error": {"code": "journal", "message": str(error)}}))

@@ -201,8 +201,8 @@ class _Convergence:
         self.reattached = True
         try:
             story = self.follower.again(holder["run"])
-        except following.NeverStartedError:
-            return
+        except (following.NeverStartedError, StepFailedError):
+            return  # how it ended, the host itself will show
         if story.end is not None and story.end["reboot"]:
             self.wait_for_boot(story.boot_id, ())
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
-from otobotctl.agent.protocol import encode
+from otobotctl.agent.protocol import STATE_DIR, encode
 from otobotctl.converge import pack
 from otobotctl.errors import HostUnreachableError, LockedError, OtobotError
 
@@ -139,7 +139,7 @@ class _Exchange:
         if finished.status == pack.NO_SUDO:
             return HostUnreachableError(
                 f"{self.host}: this user may not become root by sudo without a password",
-                hint="give the password with --ask-sudo-password, or allow it in /etc/sudoers.d",
+                hint="give the password with --ask-sudo, or allow it in /etc/sudoers.d",
                 details=said,
             )
         if finished.status == pack.NO_PYTHON:
@@ -148,9 +148,14 @@ class _Exchange:
                 hint="on the host, as root: apt-get update && apt-get install python3-minimal",
                 details=said,
             )
+        if finished.status == pack.OLD_PYTHON:
+            return HostUnreachableError(
+                f"{self.host}: its python3 is older than 3.8",
+                hint="upgrade the host to Debian 11, Ubuntu 20.04 or later",
+            )
         return HostUnreachableError(
             f"{self.host}: the agent ended without an answer (exit status {finished.status})",
-            hint="run the same command again; if it repeats, the lines below say why",
+            hint=f"run the same command again; if it repeats, on the host, as root: rm -r {STATE_DIR}/agent",
             details=said,
         )
 

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from otobotctl.agent.protocol import VERSION, ApplyRequest, FollowRequest, Question, WireStep
+from otobotctl.agent.protocol import STATE_DIR, VERSION, ApplyRequest, FollowRequest, Question, WireStep
 from otobotctl.converge.exchange import RefusedError
 from otobotctl.converge.model import Answer, answer_of
 from otobotctl.errors import DriftError, HostUnreachableError, OtobotError, StepFailedError
@@ -129,13 +129,20 @@ class Follower:
                 wanted = self._resume(story)
                 pauses.sleep()
             except RefusedError as error:
-                if error.code == "unknown":
-                    raise NeverStartedError(error.message) from error
-                if error.code == "died":
-                    raise self._died(story) from error
-                raise
+                self._refused(story, error)
             else:
                 return story
+
+    def _refused(self, story: Story, error: RefusedError) -> NoReturn:
+        match error.code:
+            case "unknown":
+                raise NeverStartedError(error.message) from error
+            case "died":
+                raise self._died(story) from error
+            case "journal":
+                raise self._unwritten(story, error) from error
+            case _:
+                raise error
 
     def _resume(self, story: Story) -> FollowRequest:
         return {"version": VERSION, "op": "follow", "run": story.run, "offset": story.records}
@@ -153,6 +160,12 @@ class Follower:
             f"{self._session.door.name}: run {story.run} was ended from outside, in {story.step or 'its beginning'}",
             hint="killed, out of memory or a power cut; run the same command again: it takes up where the host is",
             details=tuple(story.output),
+        )
+
+    def _unwritten(self, story: Story, error: OtobotError) -> StepFailedError:
+        return StepFailedError(
+            f"{error.message}; the run ended {f'with {story.step}' if story.step else 'before its first step'}",
+            hint=f"on the host: df -h {STATE_DIR}; make room there and run the same command again",
         )
 
 

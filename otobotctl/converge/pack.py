@@ -13,6 +13,7 @@ from otobotctl.agent.protocol import RUNTIME_DIR, STATE_DIR
 PROMPT = b"otobotctl-wants-the-sudo-password"
 NO_SUDO = 87  # exit statuses of the scripts below
 NO_PYTHON = 88
+OLD_PYTHON = 89  # of boot.py
 
 _ROOM = "otobotctl/agent"
 _LOCAL = "boot.py"  # travels as the command itself
@@ -20,7 +21,7 @@ _LOCAL = "boot.py"  # travels as the command itself
 # Runs as root: $1 is the boot text. A host without Python gets it first; its package manager must neither read our
 # stdin nor write into our stdout, and beats while it works.
 _AS_ROOT = f"""command -v python3 >/dev/null || {{
-(while sleep 3; do echo '{{"beat":true}}'; done) & beat=$!
+(while sleep 3 >/dev/null 2>&1; do echo '{{"beat":true}}'; done) & beat=$!
 {{ apt-get update -q
 DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-minimal; }} </dev/null >&2
 status=$?; kill $beat; [ $status = 0 ] || exit {NO_PYTHON}; }}

@@ -103,10 +103,19 @@ def test_a_journal_that_cannot_be_written_ends_the_run(host, tmp_path):
     (host.root / "bin" / "python3").unlink()
     host.add_program("python3", f'#!/bin/sh\nulimit -f 8\nexec {host.python} "$@"\n')
     chatty = command_step("one/chatty", f"seq 100000; touch {tmp_path}/never", tmp_path / "never")
-    with pytest.raises(OtobotError, match="journal cannot be written: File too large"):
+    with pytest.raises(OtobotError, match="journal cannot be written: File too large; the run ended with one/chatty"):
         converge(host, stage("one", chatty))
     assert engine.ask(host.open, []).last["state"] == "died"
     assert engine.ask(host.open, []).holder is None
+
+
+def test_a_run_that_cannot_begin_its_journal_does_nothing(host, tmp_path):
+    """A place that cannot be written is named before anything is applied."""
+    host.state.mkdir(parents=True)
+    (host.state / "agent").write_text("in the way")
+    with pytest.raises(StepFailedError, match="the run ended before its first step"):
+        converge(host, stage("one", file_step("one/a", tmp_path / "a", "A\n")))
+    assert not (tmp_path / "a").exists()
 
 
 def test_noise_on_the_line_is_no_answer(host, tmp_path):
@@ -172,7 +181,7 @@ def test_a_missing_sudo_password_is_one_clear_error(user_host):
     """The hint says how to give it."""
     with pytest.raises(HostUnreachableError, match="may not become root") as caught:
         engine.ask(user_host.open, [])
-    assert "--ask-sudo-password" in caught.value.hint
+    assert "--ask-sudo" in caught.value.hint
     assert "sudo: a password is required" in caught.value.details
 
 
@@ -187,6 +196,16 @@ def test_one_kind_in_trouble_does_not_cost_the_other_answers(host, tmp_path):
     assert broken.error == "KeyError: 'path'"
     assert "no kind of step: no_such_kind" in unknown.error
     assert fine.facts == {"type": "absent"}
+
+
+def test_a_python_that_is_too_old_is_named(host):
+    """Python 3.7 and older are refused with what to do, not with a traceback."""
+    found = python_of("3.7")
+    if found is None:
+        pytest.skip("no python3.7 here")
+    host.python = found
+    with pytest.raises(HostUnreachableError, match=r"its python3 is older than 3\.8"):
+        engine.ask(host.open, [])
 
 
 @pytest.mark.parametrize("version", ["3.8", "3.9", "3.13"])
