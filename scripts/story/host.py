@@ -70,7 +70,7 @@ def _tell_trust(story: Story, operator: Operator, host: Host) -> None:
         operator.ssh_config.write_text(f"Host *\n  IdentityFile {host.key}\n  IdentitiesOnly yes\n", encoding="utf-8")
         words = ("--address", host.address, "--user", host.user, "--docker", "distribution")
         operator.do("host", "add", HOST, *words)
-        fingerprint = _fingerprint(host.host_keys()[0])
+        fingerprint = _fingerprint(next(key for key in host.host_keys() if key.startswith("ssh-ed25519 ")))
         operator.do("host", "trust", HOST, "--host-key", fingerprint)
         proof.evidence = f"{fingerprint[:21]}…"
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+WIDEST = 80  # characters of evidence in the table; the story has all of them
+
 
 class NotProvedError(Exception):
     """A claim did not hold; the text says what was seen instead."""
@@ -69,7 +71,7 @@ class Story:
         """The record: one row a claim, then the total."""
         rows = [("", "what was proved", "by", "seconds")]
         rows += [
-            ("ok" if proof.held else "FAILED", proof.claim, proof.evidence, f"{proof.took_s:.1f}")
+            ("ok" if proof.held else "FAILED", proof.claim, proof.evidence[:WIDEST], f"{proof.took_s:.1f}")
             for proof in self.proofs
         ]
         total = sum(proof.held for proof in self.proofs)
