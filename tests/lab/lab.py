@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tests.lab import base, bases, cgroups, network, pool
+from tests.lab import base, bases, cgroups, network, pool, processes
 from tests.lab import registry as registries
 from tests.lab.host import Host, State, remove_remains
 from tests.lab.reaper import Reaper
@@ -69,6 +69,7 @@ class Lab:
             self.slot.directory.mkdir(parents=True, exist_ok=True)
             groups = cgroups.directories(self.slot.tag).values()
             (self.slot.directory / "groups").write_text("\n".join(map(str, groups)))
+            (self.slot.directory / "owner").write_text(f"{os.getpid()} {processes.started(os.getpid())}")
             (self.slot.directory / "home").write_text(str(home()))
             self._reaper = Reaper(self.slot)
             for stale in pool.mountpoint().glob(f"host-{self.slot.number}-*"):

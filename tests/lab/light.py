@@ -19,6 +19,19 @@ from tests.lab.shell import LabError, until
 from tests.lab.slot import home, locked
 
 _TOOLS = ["mmdebstrap", "unshare", "setpriv", "chroot", "ssh", "ssh-keygen", "openssl"]
+# pdeathsig: should this process be killed, so is the host, and its mounts go with its namespaces.
+_ISOLATED = [
+    "setpriv",
+    "--pdeathsig",
+    "KILL",
+    "unshare",
+    "--mount",
+    "--pid",
+    "--uts",
+    "--ipc",
+    "--fork",
+    "--kill-child",
+]
 _INIT = Path(__file__).parent / "files" / "light.sh"
 
 
@@ -75,21 +88,8 @@ class LightHost(Door):
             (self.directory / name).mkdir(parents=True)
         self.new_host_keys()
         with (self.directory / "log").open("ab") as log:
-            # pdeathsig: should this process be killed, so is the host, and its mounts go with its namespaces.
             self._process = subprocess.Popen(
-                [
-                    "setpriv",
-                    "--pdeathsig",
-                    "KILL",
-                    "unshare",
-                    "--mount",
-                    "--pid",
-                    "--uts",
-                    "--ipc",
-                    "--fork",
-                    "--kill-child",
-                ]
-                + ["sh", str(_INIT), str(self._lower), str(self.directory), str(self.port)],
+                [*_ISOLATED, "sh", _INIT, self._lower, self.directory, str(self.port)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
