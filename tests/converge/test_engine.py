@@ -53,6 +53,7 @@ def test_the_agent_is_sent_only_until_it_is_kept(host, tmp_path):
     """A host that keeps the agent gets the request alone, in one write."""
     wanted = stage("one", file_step("one/a", tmp_path / "a", "A\n"))
     converge(host, wanted)
+    assert [len(sent) > len(pack.archive()) for sent in host.sent] == [False, False, True]
     wait_until(kept(host))
     host.sent.clear()
     converge(host, wanted)

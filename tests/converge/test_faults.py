@@ -57,15 +57,6 @@ def test_a_line_that_breaks_is_taken_up_where_it_broke(host, tmp_path, heard, ev
     assert [name for name in events if name != "output"] == ["run_start", "step_start", "step_end", "answer", "run_end"]
 
 
-def test_a_line_that_breaks_before_the_run_begins_costs_a_new_look(host, tmp_path):
-    """The host knows no such run: it is looked at again and then applied."""
-    looked = []
-    host.cut_after = lambda line: b'"need"' in line and bool(looked.append(1) or len(looked) == 2)
-    result = converge(host, stage("one", file_step("one/a", tmp_path / "a", "A\n")))
-    assert result.changed == ("one/a",)
-    assert result.executions == 5
-
-
 def test_a_host_that_stays_away_is_given_up(host, tmp_path, heard):
     """The error says that the run goes on there."""
     host.cut_after = lambda line: b'"step_start"' in line

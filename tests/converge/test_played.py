@@ -1,4 +1,4 @@
-"""A host that reboots in the middle, played by a door that answers from a script."""
+"""Hosts that go away in the middle, played by a door that answers from a script."""
 
 from __future__ import annotations
 
@@ -119,6 +119,16 @@ def test_a_host_that_asks_for_reboots_for_ever_is_left_alone():
         boots += [[*down, end("x")], look(f"b{number + 1}", WANTED, THERE)]
     with pytest.raises(StepFailedError, match="one still differs after 5 tries"):
         converge(Played(look("b1", WANTED, THERE), *boots))
+
+
+def test_a_line_that_breaks_before_the_run_begins_costs_a_new_look():
+    """The host knows no such run: it is looked at again and then applied."""
+    unknown = [{"error": {"code": "unknown", "message": "the host never saw it"}}]
+    applied = [*GOES_DOWN[:-1], {**DONE, "event": "answer", "answer": 0}, {**THERE, "event": "answer", "answer": 1}]
+    ended = [*applied, {**GOES_DOWN[-1], "reboot": False}, end("b1")]
+    host = Played(look("b1", WANTED, THERE), AWAY, unknown, look("b1", WANTED, THERE), ended)
+    result = converge(host)
+    assert (result.executions, result.changed) == (5, ("one/reboot",))
 
 
 def test_a_held_host_is_not_planned_from():
