@@ -17,6 +17,7 @@ from tests.lab import light
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.light import LightHost
+from tests.lab.shell import LabError
 
 _OF_LAB = frozenset({"lab", "bare_host", "make_host", "module_host", "docker_host", "warm_host", "light_host"})
 _SKIPPED = pytest.StashKey[dict[str, int]]()
@@ -41,7 +42,10 @@ def lab() -> Iterator[Lab]:
     if reason := laboratory.missing():
         _unavailable(reason)
     opened = Lab()
-    opened.open()
+    try:
+        opened.open()
+    except LabError as error:
+        _unavailable(str(error))
     try:
         yield opened
     finally:
