@@ -112,10 +112,19 @@ def destroy(
     loaded = load(fleet)
     name = loaded.manifest.client(slug).host
     wanted = _desired(loaded, name, without=slug)
-    gone = ComposeReleaseSpec(client=slug, project=layout.project(slug), state="absent", remove_volumes=volumes)
+
+    def absent(client: str, *, with_volumes: bool) -> Step:
+        gone = ComposeReleaseSpec(
+            client=client, project=layout.project(client), state="absent", remove_volumes=with_volumes
+        )
+        return Step(f"destroy/{client}", gone)
+
+    # The proxy lets go of the client's network first; a proxy without any client left goes too.
     front = tuple(stage for stage in wanted.stages if stage.name == "front")
-    stages = (*front, Stage("destroy", (Step(f"destroy/{slug}", gone),)))
-    return _converge(loaded, replace(wanted, stages=stages), listener, password)
+    steps: tuple[Step, ...] = (absent(slug, with_volumes=volumes),)
+    if not front:
+        steps = (absent(layout.FRONT, with_volumes=False), *steps)
+    return _converge(loaded, replace(wanted, stages=(*front, Stage("destroy", steps))), listener, password)
 
 
 def _desired(loaded: Loaded, name: str, *, without: str | None = None) -> Desired:
