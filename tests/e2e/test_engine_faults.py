@@ -115,7 +115,8 @@ def test_a_killed_worker_is_told_and_a_rerun_converges(module_host, way, root):
     seen = engine.ask(way.open, [])
     assert (seen.last["state"], seen.last["step"], seen.holder) == ("died", "wait/wait", None)
     go(module_host, root)
-    assert "wait/after" in converge(way, *waiting_stages(root)).changed
+    until(lambda: there(module_host, f"{root}/done"), "the command, which was not killed, to end", 60)
+    assert converge(way, *waiting_stages(root)).changed == ("wait/after",)
 
 
 def test_a_power_cut_is_told_and_a_rerun_converges(module_host, way, root):
