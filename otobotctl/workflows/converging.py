@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from otobotctl.transport.ssh import open_door
 from otobotctl.workflows import secrets
 from otobotctl.workflows.desired import Desired, Loaded, desired, load
@@ -130,8 +132,8 @@ def destroy(
 def _desired(loaded: Loaded, name: str, *, without: str | None = None) -> Desired:
     host = loaded.manifest.host(name)
     if without is not None:
-        kept = {slug: client for slug, client in loaded.manifest.clients.items() if slug != without}
-        loaded = replace(loaded, manifest=replace(loaded.manifest, clients=kept))
+        kept = {other: client for other, client in loaded.manifest.clients.items() if other != without}
+        loaded = replace(loaded, manifest=msgspec.structs.replace(loaded.manifest, clients=kept))
     stores = {client.slug: secrets.opened(loaded, client.slug) for client in loaded.manifest.clients_of(host.name)}
     return desired(loaded, host.name, stores)
 
