@@ -7,7 +7,7 @@ import os
 import signal
 from typing import Any, Dict, NoReturn
 
-from otobotctl.agent import observe
+from otobotctl.agent import lock, observe
 from otobotctl.agent.places import Places
 from otobotctl.agent.protocol import VERSION
 from otobotctl.agent.run import PATH
@@ -42,8 +42,9 @@ def _stand_alone() -> None:
 def _answer(line: bytes, places: Places, wire: Wire) -> None:
     try:
         request = json.loads(line)
+        before = lock.holder(places.lock) if request["op"] == "observe" else None
         _serve(request, places, wire)
-        wire.send(observe.ending(places))
+        wire.send(observe.ending(places, before))
     except BrokenPipeError:
         raise
     except RefusedError as error:

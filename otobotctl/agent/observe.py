@@ -35,8 +35,8 @@ def answers(questions: Sequence[Dict[str, Any]]) -> "list[Dict[str, Any]]":
     return [answer(index, question) for index, question in enumerate(questions)]
 
 
-def ending(places: Places) -> Dict[str, Any]:
-    """The line that ends an exchange."""
-    found: Optional[Dict[str, Any]] = lock.holder(places.lock)
+def ending(places: Places, before: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+    """The line that ends an exchange. `before`: who held the host when it began, and so moved facts during it."""
+    found = lock.holder(places.lock) or before
     latest = journal.last(places.runs, found["run"] if found else None)
     return {"end": True, "boot_id": boot_id(), "holder": found, "last": latest}

@@ -176,6 +176,20 @@ def test_the_same_operator_follows_the_run_and_goes_on(host, tmp_path, heard):
     assert heard.named("output")[0]["text"] == "begun"
 
 
+def test_a_run_that_ends_during_a_look_spoils_it(host, tmp_path):
+    """Answers given while another run was at work are not planned from, even if it has ended since."""
+    waiting = waiting_step("one/wait", tmp_path)
+    first = threading.Thread(target=lambda: converge(host, stage("one", waiting)))
+    first.start()
+    wait_until((tmp_path / "begun").exists)
+    ends_it = f"touch {tmp_path}/go; while ! flock --nonblock {host.root}/run/lock true; do sleep 0.02; done; false"
+    question = {"kind": "command", "params": {"unless": ["sh", "-c", ends_it]}}
+    seen = engine.ask(host.open, [question])
+    first.join()
+    assert seen.holder["who"] == ME
+    assert engine.ask(host.open, []).holder is None
+
+
 def test_ctrl_c_leaves_the_run_going(host, tmp_path, heard):
     """The operator may leave; the host finishes, and the next apply finds it done."""
 
