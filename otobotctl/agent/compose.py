@@ -59,6 +59,8 @@ def states(project: str) -> Dict[str, str]:
     answer = ask(["docker", "compose", "--project-name", project, "ps", "--all", "--format", "json"])
     if answer.status == NOT_FOUND:
         return {}
+    if answer.status and ask(["docker", "compose", "version"]).status:
+        raise ProbeError("docker has no compose plugin on this host; add a package step for it before this one")
     if answer.status:
         raise ProbeError("docker compose ps: {}".format(answer.stderr.strip()))
     return service_states(parse_ps(answer.stdout))

@@ -16,8 +16,7 @@ def ports() -> List[int]:
     """Ports sshd is configured for, listens on, or has a session on now (this one included), in order."""
     found = configured_ports(ask(["sshd", "-T"]).stdout)
     found |= socket_ports(ask(["ss", "-Htanp"]).stdout)
-    for unit in _SOCKETS:
-        found |= activated_ports(ask(["systemctl", "show", "--property=ActiveState,Listen", unit]).stdout)
+    found |= activated_ports(ask(["systemctl", "show", "--property=ActiveState,Listen", *_SOCKETS]).stdout)
     found |= _session_ports()
     return sorted(found)
 
@@ -37,10 +36,9 @@ def socket_ports(stdout: str) -> Set[int]:
 
 
 def activated_ports(stdout: str) -> Set[int]:
-    """From `systemctl show` of a socket unit: the ports systemd itself listens on for sshd, when it does."""
-    if "ActiveState=active" not in stdout.splitlines():
-        return set()
-    return {int(port) for port in re.findall(r"^Listen=\S*?(\d+) \(Stream\)$", stdout, re.MULTILINE)}
+    """From `systemctl show` of socket units (a blank line between two): the ports systemd itself listens on for sshd."""
+    active = [unit for unit in stdout.split("\n\n") if "ActiveState=active" in unit.splitlines()]
+    return {int(port) for unit in active for port in re.findall(r"(?m)^Listen=\S*?(\d+) \(Stream\)$", unit)}
 
 
 def _session_ports() -> Set[int]:

@@ -16,7 +16,7 @@ def questions(stage: Stage) -> list[Question]:
 def plan_stage(stage: Stage, facts: Sequence[Facts | None]) -> StagePlan:
     """The steps of `stage` that differ from `facts` (one a step, in order; None: the host cannot look yet).
 
-    A step that watches a path is planned too when an earlier planned step of the stage writes that path.
+    A step that watches a path is planned too when an earlier planned step of the stage writes it, or one below it.
     """
     planned: list[PlannedStep] = []
     touched: set[str] = set()
@@ -26,10 +26,14 @@ def plan_stage(stage: Stage, facts: Sequence[Facts | None]) -> StagePlan:
             planned.append(PlannedStep(step, (Change(what="unknown", after="cannot be looked at yet"),), ""))
             continue
         changes = step.spec.compare(seen)
-        woken = touched.intersection(step.spec.watches())
+        woken = _woken(touched, step.spec.watches())
         if woken and not changes:
             changes = (Change(what="restart", after=f"because {', '.join(sorted(woken))} changes"),)
         if changes:
             touched.update(step.spec.touches())
             planned.append(PlannedStep(step, changes, facts_digest(dict(seen))))
     return StagePlan(stage, tuple(planned))
+
+
+def _woken(touched: set[str], watched: Sequence[str]) -> set[str]:
+    return {path for path in touched if any(path == each or path.startswith(f"{each}/") for each in watched)}

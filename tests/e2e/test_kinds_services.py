@@ -242,6 +242,8 @@ def test_a_service_restarts_when_what_it_reads_has_changed(host, converge):
     assert result.changed == ("system/web",)
     assert host.ssh("systemctl show -P ExecMainPID kinds-web").stdout != before
     assert converge(system("hello again"))[0].changed == ()
+    assert converge(system("hello for good"))[0].changed == ("system/page", "system/web"), "in one go, by its folder"
+    assert converge(system("hello for good"))[0].changed == ()
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,9 @@ def test_every_port_of_ssh_is_found():
     assert sshd.socket_ports(sockets) == {2022, 2023, 2024}
     shown = "Listen=0.0.0.0:22 (Stream)\nListen=[::]:2222 (Stream)\nListen=/run/x (Stream)\nActiveState={}\n"
     assert sshd.activated_ports(shown.format("active")) == {22, 2222}
-    assert sshd.activated_ports(shown.format("inactive")) == set()
+    assert sshd.activated_ports(shown.format("inactive") + "\nListen=[::]:2223 (Stream)\nActiveState=active\n") == {
+        2223
+    }
 
 
 def test_the_port_of_this_very_session_is_found(monkeypatch):
