@@ -36,7 +36,7 @@ def socket_ports(stdout: str) -> Set[int]:
 
 
 def activated_ports(stdout: str) -> Set[int]:
-    """From `systemctl show` of socket units (a blank line between two): the ports systemd itself listens on for sshd."""
+    """From `systemctl show` of socket units (a blank line between two): the ports systemd listens on for sshd."""
     active = [unit for unit in stdout.split("\n\n") if "ActiveState=active" in unit.splitlines()]
     return {int(port) for unit in active for port in re.findall(r"(?m)^Listen=\S*?(\d+) \(Stream\)$", unit)}
 
