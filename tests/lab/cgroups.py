@@ -46,6 +46,7 @@ def directories(group: str) -> dict[str, Path]:
 def make(group: str) -> list[Path]:
     """Make `group` in every hierarchy and return its directories."""
     found = directories(group)
+    remove(found.values())  # a power cut leaves the groups of the host's own containers, which forbid new device rules
     for controllers, directory in found.items():
         for each in (directory.parent, directory):
             each.mkdir(exist_ok=True)
