@@ -10,11 +10,16 @@ import os
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from scripts.story import credential, fleet, host, place
 from scripts.story.operator import Operator
 from scripts.story.proof import Story
+
+if TYPE_CHECKING:
+    from tests.lab.lab import Lab
 
 TARGETS = ("auto", "lab", "embedded")
 EXIT_INTERRUPTED = 130
@@ -48,13 +53,12 @@ def _code(story: Story, wanted: str) -> int:
 
 
 def _tell(story: Story, wanted: str) -> None:
-    why_not = host.missing() if wanted != "embedded" else "OTOBOTCTL_DEMO_TARGET=embedded"
-    if wanted == "lab" and why_not:
-        raise RuntimeError(f"no lab here: {why_not}")
-    story.target = "embedded PostgreSQL" if why_not else "embedded PostgreSQL, and a real host of the lab"
-    story.say(f"target: {story.target}" + (f" (no real host: {why_not})" if why_not else ""))
     keep = os.environ.get("OTOBOTCTL_DEMO_KEEP") == "1"
-    with place.directory("demo", keep=keep) as directory:
+    with ExitStack() as stack:
+        lab, why_not = _lab(stack, wanted)
+        story.target = "embedded PostgreSQL" + (", and a real host of the lab" if lab else "")
+        story.say(f"target: {story.target}" + (f" (no real host: {why_not})" if why_not else ""))
+        directory = stack.enter_context(place.directory("demo", keep=keep))
         (directory / "home").mkdir(mode=0o700)
         operator = Operator(directory / "home", directory / "fleet")
         fleet.tell(story, operator)
@@ -62,10 +66,22 @@ def _tell(story: Story, wanted: str) -> None:
         with credential.ground(story, rendered, directory) as ground:
             credential.tell(story, ground)
             _say_where(story, operator, rendered, ground)
-        if not why_not:
-            host.tell(story, operator)
+        if lab:
+            host.tell(story, operator, lab)
     if keep:
         story.say(f"\nkept: {directory} (secrets in it; remove it when you have looked)")
+
+
+def _lab(stack: ExitStack, wanted: str) -> tuple[Lab | None, str]:
+    """The lab, or why there is none. Raises NoLabError where one was asked for by name."""
+    if wanted == "embedded":
+        return None, "OTOBOTCTL_DEMO_TARGET=embedded"
+    try:
+        return host.open_lab(stack), ""
+    except host.NoLabError as error:
+        if wanted == "lab":
+            raise
+        return None, str(error)
 
 
 def _say_where(story: Story, operator: Operator, rendered: fleet.Rendered, ground: credential.Ground) -> None:

@@ -11,58 +11,70 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.vault_api import contract
-from scripts.story import fleet
+from scripts.story import fleet, place
 from scripts.story.credential import TOKEN
 from scripts.story.proof import Story, require
 
 if TYPE_CHECKING:
     from scripts.story.operator import Operator
     from tests.lab.host import Host
+    from tests.lab.lab import Lab
 
 HOST = "vps-lab"
 CLIENT = "lab"
 DOMAIN = "lab.example"
 
 
-def missing() -> str:
-    """Why there can be no real host here; empty when there can."""
+class NoLabError(Exception):
+    """There can be no real host here; the text says why."""
+
+
+def open_lab(stack: ExitStack) -> Lab:
+    """Open the lab until the stack is closed. Raises NoLabError where this machine cannot have one."""
     try:
-        from tests.lab import lab
-    except ImportError:  # an installed package without the checkout's tests
-        return "this checkout has no tests/lab"
-    return lab.missing()
-
-
-def tell(story: Story, operator: Operator) -> None:
-    """Boot a host, deploy a client to it, look through its front door, and apply again."""
-    from tests.lab.lab import Lab
-
-    story.chapter("A real host over SSH")
+        from tests.lab.lab import Lab, missing
+        from tests.lab.shell import LabError
+    except ImportError:
+        raise NoLabError("this checkout has no tests/lab") from None
+    if reason := missing():
+        raise NoLabError(reason)
     lab = Lab()
-    with ExitStack() as stack:
-        stack.callback(lab.close)
-        with story.proof("a throw-away Debian host boots") as proof:
-            lab.open()
-            host = lab.make("warm", HOST)
-            proof.evidence = f"systemd and sshd at {host.address}"
-        _tell_trust(story, operator, host)
-        with story.proof("one command deploys a client") as proof:
-            options = ("--company", "Lab SAS", "--email", f"it@{DOMAIN}", "--host", HOST, "--domain", DOMAIN)
-            done = operator.do("client", "create", CLIENT, *options, "--tls", "self-signed", "--deploy")
-            run = done.get("deployed") or done.get("run") or done
-            proof.evidence = f"{run['executions']} remote executions, {len(run['changed'])} steps"
-        with story.proof("nginx opens it over https") as proof:
-            health = https_health(host.address, DOMAIN)
-            require(health["status"] == "ok" and health["service"] == contract.SERVICE, f"it answered {health}")
-            proof.evidence = f"https://{DOMAIN}{contract.HEALTH_PATH} says ok"
-        _tell_credential(story, operator, host)
-        with story.proof("a second apply changes nothing") as proof:
-            host.mark_sessions()
-            again = operator.do("host", "apply", HOST)
-            require(not again["changed"], f"it changed {', '.join(again['changed'])}")
-            counted = host.sessions()
-            require(again["executions"] == counted == 1, f"{again['executions']} executions, sshd counted {counted}")
-            proof.evidence = "1 execution by sshd's own log, 0 changes"
+    stack.callback(_close, lab)
+    try:
+        lab.open()
+    except (LabError, OSError) as error:  # for example root in a container that may not mount
+        raise NoLabError(str(error).strip().partition("\n")[0]) from error
+    return lab
+
+
+def _close(lab: Lab) -> None:
+    with place.undisturbed():
+        lab.close()
+
+
+def tell(story: Story, operator: Operator, lab: Lab) -> None:
+    """Boot a host, deploy a client to it, look through its front door, and apply again."""
+    story.chapter("A real host over SSH")
+    with story.proof("a throw-away Debian host boots") as proof:
+        host = lab.make("warm", HOST)
+        proof.evidence = f"systemd and sshd at {host.address}"
+    _tell_trust(story, operator, host)
+    with story.proof("one command deploys a client") as proof:
+        options = ("--company", "Lab SAS", "--email", f"it@{DOMAIN}", "--host", HOST, "--domain", DOMAIN)
+        done = operator.do("client", "create", CLIENT, *options, "--tls", "self-signed", "--deploy")
+        proof.evidence = f"{done['executions']} remote executions, {len(done['changed'])} steps"
+    with story.proof("nginx opens it over https") as proof:
+        health = https_health(host.address, DOMAIN)
+        require(health["status"] == "ok" and health["service"] == contract.SERVICE, f"it answered {health}")
+        proof.evidence = f"https://{DOMAIN}{contract.HEALTH_PATH} says ok"
+    _tell_credential(story, operator, host)
+    with story.proof("a second apply changes nothing") as proof:
+        host.mark_sessions()
+        again = operator.do("host", "apply", HOST)
+        require(not again["changed"], f"it changed {', '.join(again['changed'])}")
+        counted = host.sessions()
+        require(again["executions"] == counted == 1, f"{again['executions']} executions, sshd counted {counted}")
+        proof.evidence = "1 execution by sshd's own log, 0 changes"
 
 
 def _tell_trust(story: Story, operator: Operator, host: Host) -> None:

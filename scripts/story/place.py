@@ -16,15 +16,24 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def directory(name: str, *, keep: bool = False) -> Iterator[Path]:
-    """A fresh directory, removed at the end unless it is to be kept; no signal stops the removing half way."""
+    """A fresh directory, removed at the end unless it is to be kept."""
     _sweep(name)
     made = Path(tempfile.mkdtemp(prefix=f"otobot-{name}-{os.getpid()}-", dir=ROOT))
     try:
         yield made
     finally:
-        previous = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
         if not keep:
-            shutil.rmtree(made, ignore_errors=True)
+            with undisturbed():
+                shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """No signal interrupts this block: a second Ctrl-C must not stop the clearing up."""
+    previous = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
+    try:
+        yield
+    finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
 
