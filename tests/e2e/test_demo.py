@@ -79,6 +79,13 @@ class Running:
         )
         self.said = ""
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
     def read_to(self, words):
         for line in self.process.stdout:
             self.said += line
@@ -103,12 +110,12 @@ class Running:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_demo_leaves_nothing(number):
     """Ctrl-C or SIGTERM with PostgreSQL and the vault up: exit 130, both are gone, and the directories too."""
-    demo = Running()
-    demo.read_to("the vault API starts and is healthy")
-    database, vault = demo.ports
-    assert listening(database)
-    demo.process.send_signal(number)
-    assert demo.finish() == 130, demo.said
+    with Running() as demo:
+        demo.read_to("the vault API starts and is healthy")
+        database, vault = demo.ports
+        assert listening(database)
+        demo.process.send_signal(number)
+        assert demo.finish() == 130, demo.said
     assert "interrupted" in demo.said
     assert not listening(database)
     assert not listening(vault)
@@ -117,10 +124,11 @@ def test_a_stopped_demo_leaves_nothing(number):
 
 def test_a_killed_demo_leaves_no_process():
     """Kill -9 of the demo takes PostgreSQL and the vault with it."""
-    demo = Running()
-    demo.read_to("the vault API starts and is healthy")
-    demo.process.kill()
-    demo.finish()
+    with Running() as demo:
+        demo.read_to("the vault API starts and is healthy")
+        assert len(demo.ports) == 2
+        demo.process.kill()
+        demo.finish()
     for port in demo.ports:
         until(lambda port=port: not listening(port), f"port {port} is still served")
     assert len(demo.directories) == 2
