@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.lab import base, images, pool, registry
+from tests.lab import base, debian, images, pool, registry
 from tests.lab.pool import Pool
 from tests.lab.shell import retry
 from tests.lab.slot import home, locked
@@ -27,7 +27,7 @@ docker info >/dev/null
 def docker(lab: Lab) -> str:
     """Return the base with Docker from Debian's packages, built when it is missing (about 30 s)."""
     bare = base.bare()
-    name = f"docker-{base.digest(bare, _INSTALL)}"
+    name = f"docker-{debian.digest(bare, _INSTALL)}"
     with locked(home() / "docker.lock"):
         if Pool.find(name) is None:
             host = lab.boot(bare, "builder")
@@ -42,7 +42,7 @@ def docker(lab: Lab) -> str:
 def warm(lab: Lab) -> str:
     """Return the base with Docker and the images in it, built when it is missing (about 2 minutes); fills the registry."""
     with_docker = docker(lab)
-    name = f"warm-{base.digest(with_docker, images.digest())}"
+    name = f"warm-{debian.digest(with_docker, images.digest())}"
     with locked(home() / "warm.lock"):
         if Pool.find(name) is None or Pool.find(_store()) is None:
             storage = Pool.scratch("registry")

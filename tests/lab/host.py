@@ -212,7 +212,7 @@ def remove_remains(slot: Slot, state: State) -> None:
         path.unlink(missing_ok=True)
     for name in ("propagate", "unix-export"):
         shutil.rmtree(f"/run/systemd/nspawn/{name}/{machine}", ignore_errors=True)
-    until(lambda: _deleted(root), f"{root}: delete", 30, 0.2)
+    until(lambda: _deleted(root), f"{root}: delete", 120, 0.2)
     cgroups.remove(groups)
     for suffix in ("sh", "log", "known_hosts", "json"):
         (slot.directory / f"{state.name}.{suffix}").unlink(missing_ok=True)

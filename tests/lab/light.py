@@ -114,7 +114,7 @@ class LightHost(Door):
             self._process.kill()
             self._process.wait(30)
             self._process = None
-        until(lambda: _removed(self.directory), f"{self.directory}: delete", 30, 0.1)
+        until(lambda: _removed(self.directory), f"{self.directory}: delete", 120, 0.1)
 
 
 def _free_port() -> int:
