@@ -122,6 +122,7 @@ class Host(Faults, Door):
             self._supervisor.kill()
         cgroups.kill(cgroups.directories(self.group).values())
         self._reap()
+        unplug(self.slot, self.machine, self.root)
 
     def shut_down(self, timeout_s: float = 90) -> None:
         """Switch off in an orderly way."""
@@ -195,14 +196,8 @@ class Host(Faults, Door):
         return sum(line.startswith("Starting session:") for line in log.splitlines())
 
 
-def remove_remains(slot: Slot, state: State) -> None:
-    """Remove a host, of this lab or of a killed one, by its recorded state."""
-    if state.pid and processes.alive(state.pid, state.start):
-        processes.kill([state.pid])
-    groups = cgroups.directories(f"{slot.tag}/{state.name}").values()
-    cgroups.kill(groups)
-    machine = slot.machine(state.name)
-    root = Path(state.root)
+def unplug(slot: Slot, machine: str, root: Path) -> None:
+    """Remove what a container that was killed leaves outside its disk, and what would keep it from starting again."""
     run("ip", "-n", slot.namespace, "link", "del", f"vb-{machine}", check=False)
     locks = Path("/run/systemd/nspawn/locks")
     with contextlib.suppress(OSError):
@@ -212,6 +207,16 @@ def remove_remains(slot: Slot, state: State) -> None:
         path.unlink(missing_ok=True)
     for name in ("propagate", "unix-export"):
         shutil.rmtree(f"/run/systemd/nspawn/{name}/{machine}", ignore_errors=True)
+
+
+def remove_remains(slot: Slot, state: State) -> None:
+    """Remove a host, of this lab or of a killed one, by its recorded state."""
+    if state.pid and processes.alive(state.pid, state.start):
+        processes.kill([state.pid])
+    groups = cgroups.directories(f"{slot.tag}/{state.name}").values()
+    cgroups.kill(groups)
+    root = Path(state.root)
+    unplug(slot, slot.machine(state.name), root)
     until(lambda: _deleted(root), f"{root}: delete", 120, 0.2)
     cgroups.remove(groups)
     for suffix in ("sh", "log", "known_hosts", "json"):
