@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Callable, Dict, Optional, Sequence
+from typing import Callable, Dict, List, Optional, Sequence
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -43,10 +43,17 @@ class Run:
         variables.update(env or {})
         from otobotctl.agent import commands  # an observation runs none
 
+        said: List[str] = []  # its last line, which most often is why it failed
+
+        def hear(line: str) -> None:
+            if line.strip():
+                said[:] = [line.strip()]
+            self.say(line)
+
         try:
-            status, stdout = commands.run(argv, self.say, stdin, variables, cwd)
+            status, stdout = commands.run(argv, hear, stdin, variables, cwd)
         except OSError as error:
             raise StepError("{} cannot be run: {}".format(argv[0], error.strerror)) from error
         if status:
-            raise StepError("{} ended with {}".format(argv[0], status))
+            raise StepError("{} ended with {}{}".format(argv[0], status, ": " + said[0] if said else ""))
         return stdout

@@ -92,7 +92,7 @@ class Convergence:
                 raise
             self.after(error.holder)
             return None
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, InterruptedRunError) as error:
             raise InterruptedRunError(
                 f"interrupted; {self.host} goes on with run {job['run']} by itself",
                 hint="run the same command again to follow it",

@@ -154,7 +154,7 @@ class _Exchange:
         if finished.status == pack.NO_PYTHON:
             return HostUnreachableError(
                 f"{self.host}: python3 is missing and could not be installed",
-                hint="on the host, as root: apt-get update && apt-get install python3-minimal",
+                hint="on the host, as root: apt-get update && apt-get install python3",
                 details=said,
             )
         if finished.status == pack.OLD_PYTHON:

@@ -23,7 +23,7 @@ _LOCAL = "boot.py"  # travels as the command itself
 _AS_ROOT = f"""command -v python3 >/dev/null || {{
 (while sleep 3 >/dev/null 2>&1; do echo '{{"beat":true}}'; done) & beat=$!
 {{ apt-get update -q
-DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3-minimal; }} </dev/null >&2
+DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3; }} </dev/null >&2
 status=$?; kill $beat; [ $status = 0 ] || exit {NO_PYTHON}; }}
 exec python3 -I -S -X utf8 -c "$@\""""
 

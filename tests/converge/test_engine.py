@@ -81,7 +81,7 @@ def test_a_failing_step_ends_the_run(host, tmp_path):
     )
     with pytest.raises(StepFailedError) as caught:
         converge(host, stages)
-    assert caught.value.message == "here: one/bad failed: sh ended with 3"
+    assert caught.value.message == "here: one/bad failed: sh ended with 3: own words"
     assert {"told", "own words"} == set(caught.value.details)
     assert (tmp_path / "before").exists()
     assert not (tmp_path / "after").exists()

@@ -59,7 +59,7 @@ def apply(params: Dict[str, Any], run: Run) -> None:
     trouble = _start(here, number, params, run)
     if trouble:
         compose.say_logs(params["project"], here.link, sorted(trouble), run)
-        raise StepError(_go_back(here, number, before, trouble, params, run))
+        raise StepError(_go_back(here, number, before, _told(trouble), params, run))
     here.settle(number)
     run.say("release {} is healthy".format(number))
     for gone in here.prune(params["keep"]):
@@ -145,14 +145,18 @@ def _start(here: Releases, number: int, params: Dict[str, Any], run: Run) -> Dic
     if not trouble and not failure and "running" in found.values():
         time.sleep(SETTLE_S)
         trouble = compose.wrong(compose.states(project), expected, once)
+    if failure and trouble:
+        # The states alone ("created") do not say why; Compose did.
+        trouble[max(trouble)] += "; " + failure
     return trouble or (dict.fromkeys(expected, failure) if failure else {})
 
 
-def _go_back(
-    here: Releases, number: int, before: Optional[int], trouble: Dict[str, str], params: Dict[str, Any], run: Run
-) -> str:
+def _told(trouble: Dict[str, str]) -> str:
+    return ", ".join("{}: {}".format(name, state) for name, state in sorted(trouble.items()))
+
+
+def _go_back(here: Releases, number: int, before: Optional[int], what: str, params: Dict[str, Any], run: Run) -> str:
     """After a release that did not become healthy, bring back the one before. Returns what to tell the operator."""
-    what = ", ".join("{}: {}".format(name, state) for name, state in sorted(trouble.items()))
     if before == number:
         return "release {} is not healthy ({}); it was before, so it stays".format(number, what)
     said = "release {} did not become healthy ({})".format(number, what)
@@ -167,8 +171,7 @@ def _go_back(
     here.remove(number)
     if again:
         compose.say_logs(params["project"], here.link, sorted(again), run)
-        worse = ", ".join("{}: {}".format(name, state) for name, state in sorted(again.items()))
-        return said + "; release {} is back and not healthy either ({})".format(before, worse)
+        return said + "; release {} is back and not healthy either ({})".format(before, _told(again))
     here.settle(before)
     return said + "; release {} is back and healthy".format(before)
 
