@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from otobotctl.errors import ManifestError
 from otobotctl.render import layout
 from otobotctl.render.client import alias, services_of
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
     from otobotctl.manifest.resolve import ResolvedClient, ResolvedHost
     from otobotctl.render.catalog import Catalog
     from otobotctl.render.release import RenderedRelease
+    from otobotctl.render.service import ServiceTemplate
 
-PROXY = "nginx"
 _HTTP2_DIRECTIVE = (1, 25, 1)  # the first nginx that knows `http2 on`
 _NEWEST = (99,)
 
@@ -29,19 +31,20 @@ def render_front(host: ResolvedHost, clients: Sequence[ResolvedClient], catalog:
     Raises:
         ManifestError: clients disagree about what they share, or a setting does not fit.
     """
-    served = front_clients(clients)
+    served = front_clients(clients, catalog)
     if not served:
         return None
     stack = catalog.stack(host.stack)
-    settings_of = {client.slug: settings_for(catalog.service(PROXY), client, stack) for client in served}
+    proxy = _proxy(host, served, catalog)
+    settings_of = {client.slug: settings_for(proxy, client, stack) for client in served}
     described = [_describe(client, host, catalog) for client in served]
     each = {client["slug"]: {"client": client, "sites": client["sites"]} for client in described}
     parts = []
     for name in stack.host_services:
-        if name == "acme" and not any(client.tls == "acme" for client in served):
-            continue
         service = catalog.service(name)
-        settings = shared_settings(service, settings_of if name == PROXY else {})
+        if not _runs(service, proxy, served):
+            continue
+        settings = shared_settings(service, settings_of if service == proxy else {})
         image = catalog.image(service, settings["version"])
         variables = {
             "host": host,
@@ -59,9 +62,34 @@ def render_front(host: ResolvedHost, clients: Sequence[ResolvedClient], catalog:
     return render_project(layout.FRONT, parts, catalog)
 
 
-def front_clients(clients: Sequence[ResolvedClient]) -> tuple[ResolvedClient, ...]:
-    """Return the clients that the proxy serves, ordered by name, so that the file's order makes no difference."""
-    return tuple(sorted((client for client in clients if PROXY in client.services), key=lambda client: client.slug))
+def front_clients(clients: Sequence[ResolvedClient], catalog: Catalog) -> tuple[ResolvedClient, ...]:
+    """Return the clients that a proxy serves, ordered by name, so that the file's order makes no difference."""
+    served = (client for client in clients if _proxies_of(client, catalog))
+    return tuple(sorted(served, key=lambda client: client.slug))
+
+
+def _proxies_of(client: ResolvedClient, catalog: Catalog) -> tuple[str, ...]:
+    return tuple(name for name in client.services if catalog.service(name).public)
+
+
+def _proxy(host: ResolvedHost, served: Sequence[ResolvedClient], catalog: Catalog) -> ServiceTemplate:
+    """Return the one proxy of the host: only one can listen on its ports 80 and 443."""
+    named = {client.slug: _proxies_of(client, catalog) for client in served}
+    wanted = {name for names in named.values() for name in names}
+    if len(wanted) > 1:
+        raise ManifestError(
+            f"the clients of {host.name} name more than one proxy, and only one can listen there",
+            hint=f"name the same one of {' and '.join(sorted(wanted))} in the services of each",
+            details=[f"clients.{slug}.services: {', '.join(names)}" for slug, names in named.items()],
+        )
+    return catalog.service(wanted.pop())
+
+
+def _runs(service: ServiceTemplate, proxy: ServiceTemplate, served: Sequence[ResolvedClient]) -> bool:
+    """Whether a service of the host belongs to its front: the proxy, and what that proxy needs of the others."""
+    if service.public:
+        return service == proxy
+    return proxy.name in service.requires and any(client.tls == "acme" for client in served)
 
 
 def names_of(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> tuple[str, ...]:
@@ -83,16 +111,14 @@ def _sites(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> list
     """Return one site a host name: the client's domain, which has a page of its own, and one for each subdomain."""
     routes: dict[str, list[dict[str, Any]]] = {"": []}
     for service in services_of(client, host, catalog):
-        for route in service.routes:
+        for number, route in enumerate(service.routes):
             upstream = alias(client, service)
             routes.setdefault(route.subdomain, []).append(
                 {
-                    "path": route.path,
-                    "port": route.port,
-                    "exact": route.exact,
-                    "websocket": route.websocket,
-                    "read_timeout_s": route.read_timeout_s,
+                    **msgspec.structs.asdict(route),
                     "upstream": upstream,
+                    # No slug has an underscore, so no two zones of a host share a name.
+                    "zone": f"{client.slug}_{service.name}_{number}",
                 }
             )
     return [

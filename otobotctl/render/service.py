@@ -79,7 +79,12 @@ class Database(_Model, frozen=True, kw_only=True):
 
 
 class Route(_Model, frozen=True, kw_only=True):
-    """What the proxy sends to the service: a path below the client's domain, or below `subdomain` of it."""
+    """What the proxy sends to the service: a path below the client's domain, or below `subdomain` of it.
+
+    `rate` is how many requests one address may send, such as 30r/m, with `burst` more at once; without it the proxy's
+    own limit holds. `max_body` is the largest request, such as 50m. A `denied` path is answered 404, in any case of
+    its letters and whatever follows it.
+    """
 
     path: Annotated[str, Meta(pattern="^/[A-Za-z0-9._/-]*$")]
     port: PortNumber
@@ -87,6 +92,10 @@ class Route(_Model, frozen=True, kw_only=True):
     exact: bool = False
     websocket: bool = False
     read_timeout_s: Count = 60
+    rate: Annotated[str, Meta(pattern="^([1-9][0-9]{0,4}r/[sm])?$")] = ""
+    burst: Count = 20
+    max_body: Annotated[str, Meta(pattern="^([1-9][0-9]{0,5}[km])?$")] = ""
+    denied: bool = False
 
 
 class Health(_Model, frozen=True, kw_only=True):
@@ -102,7 +111,7 @@ class Health(_Model, frozen=True, kw_only=True):
 class BackupSource(_Model, frozen=True, kw_only=True):
     """What an archive must hold: a dump of `database`, or the files of `volume`."""
 
-    kind: Literal["postgres", "volume"]
+    kind: Literal["postgres", "mongo", "volume"]
     database: SqlName | None = None
     volume: SqlName | None = None
 

@@ -31,6 +31,9 @@ DOCUMENT = {
     },
 }
 
+# Every service that runs for a client alone, in the stack's order.
+EVERYTHING = ("postgres", "redis", "mongo", "vault-api", "token-refresher", "n8n", "tooljet", "librechat")
+
 catalog = cache(load_catalog)
 
 

@@ -50,7 +50,8 @@ def test_every_secret_of_the_services_is_known_with_its_kind():
 def test_the_manifest_may_name_what_is_offered():
     """The shapes hold each offered service with its settings, and not what runs by itself."""
     shapes = catalog().service_shapes()
-    assert set(shapes) == {"postgres", "vault-api", "token-refresher", "nginx"}
+    own = {"postgres", "redis", "mongo", "vault-api", "token-refresher", "n8n", "tooljet", "librechat"}
+    assert set(shapes) == {*own, "nginx", "caddy"}
     assert shapes["vault-api"].settings["log_level"].choices == ("debug", "info", "warning", "error")
     assert shapes["postgres"].settings["memory"].pattern
     assert shapes["nginx"].settings["ipv6"].type == "boolean"
@@ -118,23 +119,23 @@ def test_a_secret_with_two_owners_is_refused(templates):
 
 def test_a_stack_of_unknown_services_is_refused(templates):
     """A stack names services that exist."""
-    (templates / "stacks" / "client-vps.yaml").write_text("description: x\nservices: [postgres, redis]\n")
-    assert "stack client-vps: redis is no service" in refused(templates)
+    (templates / "stacks" / "client-vps.yaml").write_text("description: x\nservices: [postgres, memcached]\n")
+    assert "stack client-vps: memcached is no service" in refused(templates)
 
 
 def test_a_new_service_is_a_folder_and_no_python(templates):
     """A service.yaml and an environment file are all that it takes."""
-    folder = templates / "services" / "redis"
+    folder = templates / "services" / "memcached"
     folder.mkdir()
     (folder / "service.yaml").write_text(
-        "description: A cache.\nimage: redis\n"
-        'settings:\n  version: {default: "7.4.1", description: Tag.}\n  memory: {default: 128m, description: Memory.}\n'
-        "secrets:\n  REDIS_PASSWORD: {kind: password, description: Password.}\nnetworks: [data]\n"
+        "description: A cache.\nimage: memcached\n"
+        'settings:\n  version: {default: "1.6.31", description: Tag.}\n  memory: {default: 128m, description: Memory.}\n'
+        "secrets:\n  MEMCACHED_PASSWORD: {kind: password, description: Password.}\nnetworks: [data]\n"
     )
-    (folder / "redis.env.j2").write_text("REDIS_PASSWORD={{ secrets.REDIS_PASSWORD | env }}\n")
+    (folder / "memcached.env.j2").write_text("MEMCACHED_PASSWORD={{ secrets.MEMCACHED_PASSWORD | env }}\n")
     loaded = load_catalog(templates)
-    assert loaded.image(loaded.service("redis"), "7.4.1") == "redis:7.4.1"
-    assert [spec.name for spec in loaded.secret_specs(["redis"])] == ["REDIS_PASSWORD"]
+    assert loaded.image(loaded.service("memcached"), "1.6.31") == "memcached:1.6.31"
+    assert [spec.name for spec in loaded.secret_specs(["memcached"])] == ["MEMCACHED_PASSWORD"]
 
 
 def test_unknown_names_are_answered_with_the_known_ones():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.render.sample import catalog, front, resolved, text
+from tests.render.sample import EVERYTHING, catalog, front, resolved, text
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +115,21 @@ def test_nginx_accepts_the_rendered_configuration(nginx, folder):
     assert "[warn]" not in said.stderr
 
 
+@pytest.mark.parametrize("profile", ["intermediate", "modern"])
+@pytest.mark.parametrize("environment", ["dev", "stage", "prod"])
+def test_nginx_accepts_every_service(nginx, folder, environment, profile):
+    """With all services of two clients, in every environment and both TLS profiles: nothing to say."""
+    program, version = nginx
+    shared = {"version": version, "ipv6": False, "tls": profile}
+    everything = {"services": [*EVERYTHING, "nginx"], "environment": environment, "settings": {"nginx": shared}}
+    release = front(resolved(lambda document: document.update(defaults=everything)))
+    conf = lay_out(folder, release, ["acme.example", "beta.example"], {"listen 80": "listen 127.0.0.1:8180"})
+    said = checked(program, conf)
+    assert said.returncode == 0, said.stderr
+    assert "[warn]" not in said.stderr
+    assert ("TLSv1.2" in conf.read_text()) == (profile == "intermediate")
+
+
 def test_nginx_accepts_the_longest_names(nginx, folder):
     """A slug of 32 characters and a domain of 253 do not break its hash tables."""
     program, version = nginx
@@ -155,9 +170,10 @@ def running(nginx, folder):
         "listen 443": f"listen 127.0.0.1:{tls}",
         "127.0.0.1:8081": f"127.0.0.1:{health}",
         "resolver 127.0.0.11": "resolver 127.0.0.1:9",  # nothing resolves: every upstream is down
-        "resolver_timeout 5s": "resolver_timeout 1s",
+        "resolver_timeout 5s": "resolver_timeout 50ms",
     }
-    conf = lay_out(folder, front(fleet_for(version)), ["acme.example", "beta.example"], ports)
+    fleet = fleet_for(version, services=[*EVERYTHING, "nginx"])
+    conf = lay_out(folder, front(fleet), ["acme.example", "beta.example"], ports)
     (folder / "srv/acme/.well-known/acme-challenge").mkdir(parents=True)
     (folder / "srv/acme/.well-known/acme-challenge/token").write_text("proof")
     with (folder / "errors").open("w") as errors:
@@ -209,6 +225,10 @@ def test_nginx_answers_as_rendered(running):
     assert headers["server"] == "nginx"
     assert get(f"https://127.0.0.1:{tls}/", "beta.example", tls)[2].count("Beta") == 2
     assert get(f"https://127.0.0.1:{tls}/health", "acme.example", tls)[0] == 502
+    for name in ("n8n", "app", "chat"):
+        assert get(f"https://127.0.0.1:{tls}/", f"{name}.acme.example", tls)[0] == 502
+    for path in ("/metrics", "/METRICS/", "//metrics", "/metric%73/x"):
+        assert get(f"https://127.0.0.1:{tls}{path}", "n8n.acme.example", tls)[0] == 404
     assert get(f"http://127.0.0.1:{plain}/", "stranger.example", tls)[0] == 0
     assert get(f"https://127.0.0.1:{tls}/", "stranger.example", tls)[0] == 0
 
@@ -231,6 +251,16 @@ def test_too_many_requests_are_answered_429(running):
             if 429 in seen:
                 break
     assert seen == {200, 429}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_route_has_a_limit_of_its_own(running):
+    """Guessing a password at n8n is stopped early, and the rest of n8n still answers."""
+    _, tls = running
+    statuses = [get(f"https://127.0.0.1:{tls}/rest/login", "n8n.acme.example", tls)[0] for _ in range(40)]
+    assert statuses[0] == 502
+    assert 429 in statuses
+    assert get(f"https://127.0.0.1:{tls}/", "n8n.acme.example", tls)[0] == 502
 
 
 def test_the_rendered_shell_scripts_are_shell():

@@ -1,6 +1,7 @@
 """Whatever a valid manifest says, it renders, and what is rendered keeps its promises."""
 
 import json
+import posixpath
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from otobotctl import manifest
 from otobotctl.manifest import words
 from otobotctl.render.client import render_client
 from otobotctl.render.front import render_front
-from tests.render.sample import catalog, composed, secrets_of
+from tests.render.sample import EVERYTHING, catalog, composed, secrets_of
 
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
 DOMAIN = st.builds("{}.{}.example".format, LABEL, LABEL)
@@ -21,7 +22,12 @@ SERVICES = (
     ["postgres", "vault-api"],
     ["nginx", "vault-api", "postgres"],
     ["postgres", "vault-api", "token-refresher", "nginx"],
+    ["postgres", "n8n"],
+    ["postgres", "redis", "n8n", "tooljet", "nginx"],
+    ["postgres", "mongo", "librechat", "nginx"],
+    [*EVERYTHING, "nginx"],
 )
+PROXIES = ("nginx", "caddy")
 
 
 def value_of(setting):
@@ -31,7 +37,13 @@ def value_of(setting):
     if setting.pattern:
         text = st.from_regex(setting.pattern, fullmatch=True)
         return text.map(int) if setting.type == "integer" else text
-    return {"boolean": st.booleans(), "integer": st.integers(1, 9999), "text": LINE}[setting.type]
+    kinds = {
+        "boolean": st.booleans(),
+        "integer": st.integers(1, 9999),
+        "text": LINE,
+        "list": st.lists(LINE, max_size=3),
+    }
+    return kinds[setting.type]
 
 
 def settings_of(service):
@@ -47,7 +59,7 @@ CLIENT = st.fixed_dictionaries(
         "tls": st.sampled_from(("acme", "self-signed")),
         "timezone": st.sampled_from(("Europe/Paris", "UTC")),
         "settings": st.fixed_dictionaries(
-            {}, optional={name: settings_of(catalog().services[name]) for name in SERVICES[-1]}
+            {}, optional={name: settings_of(catalog().services[name]) for name in (*EVERYTHING, *PROXIES)}
         ),
     },
 )
@@ -59,8 +71,12 @@ def documents(draw):
     clients = draw(st.dictionaries(SLUG, CLIENT, min_size=1, max_size=4))
     domains = draw(st.lists(DOMAIN, min_size=len(clients), max_size=len(clients), unique=True))
     slots = draw(st.lists(st.integers(0, 99), min_size=len(clients), max_size=len(clients), unique=True))
+    proxy = draw(st.sampled_from(PROXIES))
     for client, domain, slot in zip(clients.values(), domains, slots, strict=True):
         client.update(host="vps-1", domain=domain, index=slot)
+        client["services"] = [proxy if name in PROXIES else name for name in client["services"]]
+        if "redis" not in client["services"]:
+            client.get("settings", {}).get("n8n", {}).pop("mode", None)
     return {"version": 1, "hosts": {"vps-1": {"address": "203.0.113.10"}}, "clients": clients}
 
 
@@ -82,9 +98,9 @@ def test_every_valid_manifest_renders(document):
         assert taken.isdisjoint(ports)
         taken.update(ports)
     front = render_front(host, fleet.clients_of("vps-1"), catalog())
-    served = [client for client in fleet.clients.values() if "nginx" in client.services]
+    served = [client for client in fleet.clients.values() if set(PROXIES) & set(client.services)]
     assert (front is None) == (not served)
     if front:
-        sites = {file.path for file in front.files if file.path.startswith("nginx/sites/")}
-        assert sites == {f"nginx/sites/{client.slug}.conf" for client in served}
+        sites = {posixpath.splitext(file.path)[0] for file in front.files if "/sites/" in file.path}
+        assert sites == {f"{front.services[0]}/sites/{client.slug}" for client in served}
         assert not any(file.secret for file in front.files)
