@@ -34,6 +34,7 @@ class Session:
 
     def show(self, command: str, data: Any, human: Callable[[], str]) -> None:
         """Print the answer, for a machine or for a person."""
+        self.warn(data)
         if self.as_json:
             import msgspec
 
@@ -56,6 +57,11 @@ class Session:
         sys.stderr.flush()
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise UsageError("not confirmed; nothing was changed")
+
+    def warn(self, data: Any) -> None:
+        """Tell a person the warnings of an answer; a machine finds them in it."""
+        for warning in getattr(data, "warnings", ()):
+            self.say(f"warning: {warning}")
 
     def say(self, text: str) -> None:
         """A line of the story, for people only."""

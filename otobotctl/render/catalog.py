@@ -15,6 +15,7 @@ from otobotctl.errors import ManifestError
 from otobotctl.manifest.shape import ServiceShape, SettingShape
 from otobotctl.render.document import parse_yaml
 from otobotctl.render.image import BuiltImage, read_context
+from otobotctl.render.known_bad import KnownBad
 from otobotctl.render.service import ServiceTemplate, Setting, Stack
 from otobotctl.secrets import SecretSpec
 
@@ -34,6 +35,7 @@ class Catalog:
     stacks: Mapping[str, Stack]
     sources: Mapping[str, str] = field(repr=False)
     images: Mapping[str, BuiltImage] = field(repr=False, default_factory=dict)
+    known_bad: Mapping[str, tuple[KnownBad, ...]] = field(repr=False, default_factory=dict)
 
     def service(self, name: str) -> ServiceTemplate:
         """Return the service. Raises ManifestError naming those that exist."""
@@ -101,7 +103,9 @@ def load_catalog(templates: Path | None = None, contexts: Path | None = None) ->
     }
     builds = sorted({service.build for service in services.values() if service.build})
     package = contexts or Path(__file__).resolve().parent.parent
-    catalog = Catalog(services, stacks, sources, {build: read_context(package, build) for build in builds})
+    images = {build: read_context(package, build) for build in builds}
+    known_bad = _read(root / "known-bad.yaml", dict[str, tuple[KnownBad, ...]])
+    catalog = Catalog(services, stacks, sources, images, known_bad)
     check(catalog)
     return catalog
 
@@ -127,6 +131,9 @@ def _unknown(catalog: Catalog) -> list[str]:
     for stack in catalog.stacks.values():
         names = (*stack.services, *stack.host_services, *(n for e in stack.environments.values() for n in e.settings))
         wrong += [f"stack {stack.name}: {name} is no service" for name in names if name not in catalog.services]
+    for name in catalog.known_bad:
+        if name not in catalog.services or "version" not in catalog.services[name].settings:
+            wrong.append(f"known-bad.yaml: {name} is no service with a version")
     return wrong
 
 

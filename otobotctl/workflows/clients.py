@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from otobotctl import manifest
-from otobotctl.workflows.desired import load
+from otobotctl.workflows.desired import load, warnings
 from otobotctl.workflows.secrets import mint
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Created:
     domain: str
     new: bool
     minted: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def create(fleet: Fleet, wanted: NewClient) -> Created:
     new = manifest.add_client(fleet.manifest, wanted.slug, wanted.entry(), catalog.service_shapes())
     loaded = load(fleet)
     client = loaded.manifest.client(wanted.slug)
-    return Created(client.slug, client.host, client.domain, new, mint(loaded, client.slug))
+    minted = mint(loaded, client.slug)
+    return Created(client.slug, client.host, client.domain, new, minted, warnings(loaded, (client,)))
 
 
 def listed(fleet: Fleet) -> tuple[ResolvedClient, ...]:

@@ -13,7 +13,7 @@ import msgspec
 
 from otobotctl.transport.ssh import open_door
 from otobotctl.workflows import secrets
-from otobotctl.workflows.desired import Desired, Loaded, desired, load
+from otobotctl.workflows.desired import Desired, Loaded, desired, load, warnings
 from otobotctl.workflows.hosts import target
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class HostPlan:
     host: str
     looked_at: int
     steps: tuple[PlanRow, ...]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,7 @@ def _plan(loaded: Loaded, wanted: Desired, password: Password | None) -> HostPla
         wanted.host,
         sum(len(stage.steps) for stage in wanted.stages),
         tuple(row for each in plans for row in _rows(each)),
+        warnings(loaded, loaded.manifest.clients_of(wanted.host)),
     )
 
 

@@ -47,6 +47,13 @@ def load(fleet: Fleet) -> Loaded:
     return Loaded(fleet, manifest.resolve(raw), catalog)
 
 
+def warnings(loaded: Loaded, clients: Iterable[ResolvedClient]) -> tuple[str, ...]:
+    """What an operator should know of these clients' versions."""
+    from otobotctl.render import known_bad
+
+    return known_bad.warnings(loaded.manifest, clients, loaded.catalog)
+
+
 def desired(loaded: Loaded, name: str, secrets: Mapping[str, Mapping[str, Secret]]) -> Desired:
     """What a host should be with these secrets, by client."""
     from otobotctl.plan.playbook import load_playbook

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from otobotctl import manifest
 from otobotctl.render.catalog import load_catalog
-from otobotctl.workflows.desired import load
+from otobotctl.workflows.desired import load, warnings
 
 if TYPE_CHECKING:
     from otobotctl.fleet import Fleet
@@ -15,17 +15,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Validated:
-    """A manifest without findings."""
+    """A manifest without findings. `warnings` are of what may be so, and should not."""
 
     path: str
     hosts: int
     clients: int
+    warnings: tuple[str, ...]
 
 
 def validate(fleet: Fleet) -> Validated:
-    """Check the manifest. Raises ManifestError with every finding."""
+    """Check the manifest, and that its services fit together on every host.
+
+    Raises ManifestError with every finding of the file, or with the first client or host whose services do not fit.
+    """
+    from otobotctl.render.client import services_of
+    from otobotctl.render.front import render_front
+
     loaded = load(fleet)
-    return Validated(str(fleet.manifest), len(loaded.manifest.hosts), len(loaded.manifest.clients))
+    for client in loaded.manifest.clients.values():
+        services_of(client, loaded.manifest.host(client.host), loaded.catalog)
+    for host in loaded.manifest.hosts.values():
+        render_front(host, loaded.manifest.clients_of(host.name), loaded.catalog)
+    return Validated(
+        str(fleet.manifest),
+        len(loaded.manifest.hosts),
+        len(loaded.manifest.clients),
+        warnings(loaded, loaded.manifest.clients.values()),
+    )
 
 
 def schema() -> dict[str, Any]:

@@ -61,6 +61,7 @@ def create(
         here.show("client create", made, lambda: human.created(made))
         return
     here.say(human.created(made))
+    here.warn(made)
     _deploy(here, "client create", slug, ask_sudo)
 
 
