@@ -1,17 +1,19 @@
 """What is rendered runs: Docker Compose, the database, the proxy and its certificates on a real host."""
 
 import io
+import json
 import shlex
 import socket
 import ssl
 import tarfile
 import time
+from dataclasses import replace
 
 import pytest
 
 from otobotctl.render import layout
 from tests.lab.shell import LabError
-from tests.render.sample import front, rendered, resolved
+from tests.render.sample import EVERYTHING, front, rendered, resolved
 
 
 def upload(host, *releases):
@@ -79,6 +81,30 @@ def test_docker_compose_accepts_every_project(host):
     for client in ("acme", "beta", "front"):
         said = compose(host, client, "config", "--quiet")
         assert said.stdout + said.stderr == ""
+
+
+@pytest.mark.parametrize("environment", ["dev", "stage", "prod"])
+def test_docker_compose_accepts_every_service(host, environment):
+    """With everything on, queue mode and Caddy, `docker compose config` has nothing to say either."""
+    fleet = resolved(
+        lambda document: (
+            document["clients"].pop("beta"),
+            document["clients"].update(gamma=document["clients"].pop("acme")),
+            document["clients"]["gamma"].update(
+                services=[*EVERYTHING, "caddy"], environment=environment, settings={"n8n": {"mode": "queue"}}
+            ),
+        )
+    )
+    proxy = front(fleet)
+    upload(host, rendered(fleet, "gamma"), replace(proxy, client="gamma-front", project=layout.project("gamma-front")))
+    for client in ("gamma", "gamma-front"):
+        said = compose(host, client, "config", "--quiet")
+        assert said.stdout + said.stderr == ""
+    said = json.loads(compose(host, "gamma", "config", "--format", "json").stdout)["services"]
+    assert said["n8n-worker"]["deploy"]["replicas"] == 2
+    assert said["n8n-worker"]["environment"]["QUEUE_BULL_REDIS_PASSWORD"] == "gamma-redis_password-VALUE"
+    assert said["librechat"]["environment"]["CREDS_IV"] == "gamma-creds_iv-VALUE"
+    assert said["tooljet"]["healthcheck"]["test"][:2] == ["CMD", "curl"]
 
 
 def test_compose_reads_back_the_values_that_were_rendered(host):

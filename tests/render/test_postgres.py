@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.render.sample import rendered, resolved, text
+from tests.render.sample import EVERYTHING, rendered, resolved, text
 
 
 def _programs():
@@ -115,6 +115,31 @@ def test_roles_and_databases_are_as_rendered_however_often_it_runs(server):
     assert "permission denied" in server.ask(*RUNTIME, "CREATE SCHEMA mine")[1]
     assert "permission denied" in server.ask(*RUNTIME, "SELECT * FROM kept")[1]
     assert "permission denied" in server.ask(*RUNTIME, "CREATE ROLE more")[1]
+
+
+def test_each_application_owns_its_database_and_sees_no_other(server):
+    """n8n's and ToolJet's owners build in their own database, have pgcrypto there, and may not enter another's."""
+    fleet = resolved(lambda document: document["clients"]["acme"].update(services=list(EVERYTHING)))
+    for _ in range(2):
+        server.initialise(rendered(fleet))
+    for name, other in (("n8n", "otobot_tooljet"), ("tooljet", "otobot_n8n")):
+        login = (f"{name}_owner", f"acme-{name}_db_password-VALUE")
+        own = f"otobot_{name}"
+        assert server.ask(*login, "CREATE TABLE IF NOT EXISTS kept (id uuid DEFAULT gen_random_uuid())", own)[0] == 0
+        assert server.ask(*login, "SELECT length(digest('x', 'sha256'))", own) == (0, "32")
+        assert "permission denied for database" in server.ask(*login, "SELECT 1", other)[1]
+        assert "permission denied for database" in server.ask(*login, "SELECT 1")[1]
+        assert "permission denied to create database" in server.ask(*login, "CREATE DATABASE mine", own)[1]
+
+
+def test_an_extension_that_the_server_lacks_is_left_out(server):
+    """A PostgreSQL without it is initialised all the same."""
+    release = rendered(resolved())
+    files = tuple(
+        type(file)(file.path, file.content.replace(b"pgcrypto", b"no_such_extension"), file.mode, file.secret)
+        for file in release.files
+    )
+    server.initialise(type(release)(release.client, release.project, files, release.services, release.digest))
 
 
 def test_a_changed_password_takes_effect_at_the_next_run(server):
