@@ -73,7 +73,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class PlannedStep:
-    """A step whose facts differ. `seen` is the digest of the facts it was planned from ("" when it was planned because of another step)."""
+    """A step whose facts differ.
+
+    `seen` is the digest of the facts it was planned from, "" when it was planned because of another step.
+    """
 
     step: Step
     changes: tuple[Change, ...]

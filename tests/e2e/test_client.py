@@ -53,7 +53,10 @@ def deployed(lab: Lab, tmp_path_factory) -> Iterator[Deployed]:
 def visit(host: Host, path: str) -> tuple[int, bytes]:
     """Ask the client's site from outside the host, by its name."""
     context = ssl._create_unverified_context()
-    with socket.create_connection((host.address, 443), 10) as raw, context.wrap_socket(raw, server_hostname=DOMAIN) as tls:
+    with (
+        socket.create_connection((host.address, 443), 10) as raw,
+        context.wrap_socket(raw, server_hostname=DOMAIN) as tls,
+    ):
         tls.settimeout(30)
         tls.sendall(f"GET {path} HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n\r\n".encode())
         answer = b""
@@ -132,7 +135,9 @@ def test_no_secret_is_anywhere_it_can_be_read(deployed):
     assert "docker" in deployed.processes  # the control: it did look while the deploy ran
     places = ("/tmp", "/var/tmp", "/var/log", "/var/lib/otobot", "/run/otobot", "/home", "/root", "/etc")
     assert found_in_files(deployed.host, values, *places) == []
-    env_files = found_in_files(deployed.host, values, "/opt/otobot")  # the control: grep does find them where they belong
+    env_files = found_in_files(
+        deployed.host, values, "/opt/otobot"
+    )  # the control: grep does find them where they belong
     assert env_files
     modes = deployed.host.ssh(f"stat -c '%a %U' {' '.join(env_files)}", user="root").stdout.split("\n")
     assert {mode for mode in modes if mode} == {"600 root"}
@@ -184,11 +189,17 @@ def change_setting(operator: Operator, **settings: object) -> None:
 
 
 def test_a_killed_deploy_converges_when_it_is_run_again(deployed):
-    """kill -9 in the middle of a deploy: the same command ends with one healthy release."""
+    """A kill -9 in the middle of a deploy: the same command ends with one healthy release."""
     change_setting(deployed.operator, max_connections=120)
     running = deployed.operator.start("client", "deploy", "acme")
     try:
-        eventually(lambda: "02" in "".join(releases(deployed.host)) or len(releases(deployed.host)) > 2 or running.poll() is not None)
+        eventually(
+            lambda: (
+                "02" in "".join(releases(deployed.host))
+                or len(releases(deployed.host)) > 2
+                or running.poll() is not None
+            )
+        )
     finally:
         running.kill()
         running.wait()
@@ -229,7 +240,9 @@ def test_a_release_that_does_not_become_healthy_is_taken_back(deployed):
 def test_destroy_takes_the_client_off_and_keeps_its_data(deployed):
     """Containers, releases and routes go; the volume stays, so a new deploy finds its data."""
     deployed.operator.run("client", "destroy", "acme", "--yes")
-    left = deployed.host.ssh("docker ps --all --format '{{.Names}}'; ls /opt/otobot; docker volume ls --quiet", user="root").stdout.split()
+    left = deployed.host.ssh(
+        "docker ps --all --format '{{.Names}}'; ls /opt/otobot; docker volume ls --quiet", user="root"
+    ).stdout.split()
     assert not [name for name in left if name.startswith("otobot-acme-")]
     assert "acme" not in left
     assert "otobot-acme_postgres_data" in left

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import threading
 from pathlib import Path
+from typing import Self
 
 from tests.lab.host import Host
 
@@ -20,7 +21,7 @@ class ProcessLists:
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._collect, daemon=True)
 
-    def __enter__(self) -> ProcessLists:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -86,7 +86,8 @@ def test_an_unhealthy_release_is_taken_back(host):
     """Its logs are shown, the release before is up again, and its own directory is gone."""
     host.apply(wanted(1))
     with pytest.raises(
-        StepError, match=r"release 2 did not become healthy \(web: unhealthy; docker ended with 1: .*\); release 1 is back and healthy"
+        StepError,
+        match=r"release 2 did not become healthy \(web: unhealthy; docker ended with 1: .*\); release 1 is back and healthy",
     ):
         host.apply(wanted(2, fails=True))
     assert "web | cannot open the door" in host.said
