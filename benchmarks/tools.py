@@ -34,6 +34,7 @@ class Tool:
     """One way to do the job. `run` is timed from outside; what it returns are measurements of its own."""
 
     name = ""
+    slow = False  # takes part in fewer rounds
 
     def __init__(self, work: Path) -> None:
         self.work = work
@@ -114,6 +115,7 @@ class Pyinfra(Tool):
     """`pyinfra -y inventory.py deploy.py`."""
 
     name = "pyinfra"
+    slow = True
 
     def __init__(self, work: Path, peers: Path) -> None:
         super().__init__(work)
@@ -150,6 +152,7 @@ class Ansible(Tool):
     """`ansible-playbook` with pipelining, no fact gathering and its connections kept, as its own guide advises."""
 
     name = "ansible, pipelining"
+    slow = True
 
     def __init__(self, work: Path, peers: Path) -> None:
         super().__init__(work)
