@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import subprocess
 import tempfile
@@ -11,11 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from otobotctl import atomic
+from otobotctl.errors import OtobotError
 from otobotctl.transport import failures
 from otobotctl.transport.options import destination, options
 from otobotctl.transport.ssh import environment, explain, no_ssh
 from otobotctl.transport.target import Settings, Target
 
+_KINDS = ("ssh-ed25519", "ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521", "rsa-sha2-512,rsa-sha2-256")
 _FIELDS = 3  # of a known_hosts line: names, type, blob
 
 
@@ -41,18 +44,32 @@ def fingerprint(blob: str) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(raw).digest()).decode().rstrip("=")
 
 
-def fetch_keys(target: Target, *, settings: Settings | None = None) -> tuple[HostKey, ...]:
+def fetch_keys(target: Target, *, expected: str | None = None, settings: Settings | None = None) -> tuple[HostKey, ...]:
     """The key that `target` proves to hold now, through its jump hosts. Nothing is logged in to and nothing is pinned.
+
+    ssh asks for the kind it likes best. A provider may show another's fingerprint: with `expected`, the other kinds
+    are asked for too, until one has that fingerprint.
 
     Raises HostUnreachableError, or HostKeyError for a jump host whose own key is not pinned.
     """
     settings = settings or Settings.from_environment()
+    found = list(_fetch(target, settings))
+    for kind in _KINDS if expected else ():
+        if any(key.fingerprint == expected for key in found):
+            break
+        # A host need not have a key of every kind; it answered before, so a refusal is no news.
+        with contextlib.suppress(OtobotError):
+            found += [key for key in _fetch(target, settings, kind) if key not in found]
+    return tuple(sorted(found, key=lambda key: key.fingerprint != expected))
+
+
+def _fetch(target: Target, settings: Settings, kind: str = "") -> tuple[HostKey, ...]:
     with tempfile.TemporaryDirectory(prefix="otobotctl-") as directory:
         shown = replace(target, known_hosts=Path(directory) / "known_hosts", identity=None)
         argv: tuple[str, ...] = ("ssh", "-o", "StrictHostKeyChecking=accept-new", "-o", "HashKnownHosts=no")
+        argv += ("-o", f"HostKeyAlgorithms={kind}") if kind else ()
         argv += ("-o", "PreferredAuthentications=none", *options(shown, settings, control=None), *destination(shown))
-        limit_s = settings.connect_timeout_s * 2 + 15
-        said = _run((*argv, "true"), limit_s, target)
+        said = _run((*argv, "true"), settings.connect_timeout_s * 2 + 15, target)
         keys = pinned(shown.known_hosts, target.name)
     if not keys:
         raise explain(target, settings, said)

@@ -91,7 +91,7 @@ def trust(fleet: Fleet, name: str, *, expected: str | None, agree: Callable[[str
     operator does not agree. Raises HostKeyError when the host shows another key than the expected one.
     """
     wanted = target(load(fleet), name)
-    offered = hostkeys.fetch_keys(wanted)
+    offered = hostkeys.fetch_keys(wanted, expected=expected)
     pinned = hostkeys.pinned(fleet.known_hosts, name)
     old = pinned[0].fingerprint if pinned else None
     if expected is not None:

@@ -39,12 +39,10 @@ def until(true, what, patience_s=PATIENCE_S):
     return value
 
 
-def new_key(path: Path) -> HostKey:
-    subprocess.run(
-        ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)), check=True, stdin=subprocess.DEVNULL
-    )
-    kind, blob, *_ = path.with_suffix(".pub").read_text().split()
-    return HostKey(kind, blob)
+def new_key(path: Path, kind: str = "ed25519") -> HostKey:
+    subprocess.run(("ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(path)), check=True, stdin=subprocess.DEVNULL)
+    shown, blob, *_ = path.with_suffix(".pub").read_text().split()
+    return HostKey(shown, blob)
 
 
 class Sshd:
@@ -56,6 +54,7 @@ class Sshd:
         self.user = getpass.getuser()
         self.key = directory / "user"
         self.host_key = new_key(directory / "host")
+        self.second_host_key = new_key(directory / "host_ecdsa", "ecdsa")
         new_key(self.key)
         (directory / "authorized_keys").write_bytes((directory / "user.pub").read_bytes())
         if os.getuid() == 0:
@@ -81,6 +80,7 @@ class Sshd:
 ListenAddress {self.address}
 Port {self.port}
 HostKey {d}/host
+HostKey {d}/host_ecdsa
 AuthorizedKeysFile {d}/authorized_keys
 PidFile none
 UsePAM no

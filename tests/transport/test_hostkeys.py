@@ -42,6 +42,16 @@ def test_fetched_key_is_the_hosts_and_nothing_is_pinned(server, tmp_path):
     assert not known_hosts.exists()
 
 
+def test_an_expected_key_of_another_kind_is_found(server, tmp_path):
+    """A provider may show the fingerprint of a key that ssh would not choose: it comes first, and a login uses it."""
+    known_hosts = tmp_path / "known_hosts"
+    wanted = server.second_host_key
+    keys = hostkeys.fetch_keys(server.target(known_hosts), expected=wanted.fingerprint, settings=PLAIN)
+    assert keys[0] == wanted
+    assert server.host_key in keys
+    assert hostkeys.fetch_keys(server.target(known_hosts), expected="SHA256:none", settings=PLAIN)[0] != wanted
+
+
 def test_fetch_goes_through_a_pinned_jump_host(server, tmp_path):
     """Behind a jump host the key is the far host's; an unpinned jump host is refused by name."""
     known_hosts = tmp_path / "known_hosts"
