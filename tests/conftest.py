@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ __all__ = ["bare_host", "docker_host", "lab", "light_host", "make_host", "module
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell that starts us in the background makes Ctrl-C be ignored, and every child would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     fixtures.configure(config)
 
 

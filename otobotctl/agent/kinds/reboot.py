@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any, Dict
 
-from otobotctl.agent.run import ProbeError, Run
+from otobotctl.agent.run import Run
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 KERNEL_LINKS = ("/vmlinuz", "/boot/vmlinuz")  # Debian, Ubuntu: each points at the newest installed kernel
@@ -38,14 +39,11 @@ def _asks(path: str) -> bool:
 
 
 def _booted_at() -> float:
-    """When process 1 started, in Unix seconds: in a container too, where btime is the machine's."""
-    with open("/proc/stat") as stream:
-        btime = next((int(line.split()[1]) for line in stream if line.startswith("btime ")), None)
-    if btime is None:
-        raise ProbeError("/proc/stat does not say when this host booted")
+    """When process 1 started, in Unix seconds: in a container too, where the machine booted long before."""
     with open("/proc/1/stat") as stream:
         ticks = int(stream.read().rpartition(")")[2].split()[19])
-    return btime + ticks / os.sysconf("SC_CLK_TCK")
+    # Not btime of /proc/stat: whole seconds, and a reboot of a container takes little more than one.
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _newer_kernel() -> str:
