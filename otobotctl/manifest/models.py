@@ -64,7 +64,9 @@ class Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A machine reached over SSH."""
 
-    address: Annotated[str, Meta(description="IPv4, IPv6 or name.", examples=["203.0.113.10"])]
+    address: Annotated[
+        str, Meta(description="IPv4, IPv6 or name; local: this machine, without SSH.", examples=["203.0.113.10"])
+    ]
     user: Annotated[str, Meta(description="Who logs in; needs sudo when it is not root.")] = "root"
     port: Annotated[int, Meta(ge=1, le=65535, description="The SSH port.")] = 22
     jump: Annotated[str | None, Meta(description="Another host of this manifest to go through.")] = None

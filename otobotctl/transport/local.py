@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     import subprocess
 
 
+LOCAL = "local"
+
+
 class LocalDoor:
     """A Door that runs commands here, as the user who called."""
 
-    def __init__(self, name: str = "local") -> None:
+    def __init__(self, name: str = LOCAL) -> None:
         self.name = name
         self._channels: weakref.WeakSet[ProcessChannel] = weakref.WeakSet()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from otobotctl.transport.local import LOCAL, LocalDoor
 from otobotctl.transport.ssh import open_door
 from otobotctl.workflows import secrets
 from otobotctl.workflows.desired import Desired, Loaded, desired, load, warnings
@@ -179,5 +180,7 @@ def _converge(loaded: Loaded, wanted: Desired, listener: Listener, password: Pas
 
 
 def _opener(loaded: Loaded, name: str) -> Callable[[], Door]:
+    if loaded.manifest.host(name).address == LOCAL:
+        return lambda: LocalDoor(name)
     where = target(loaded, name)
     return lambda: open_door(where)
