@@ -15,8 +15,8 @@ from otobotctl.errors import ManifestError
 from otobotctl.manifest.shape import ServiceShape, SettingShape
 from otobotctl.render.document import parse_yaml
 from otobotctl.render.image import BuiltImage, read_context
-from otobotctl.render.known_bad import KnownBad
 from otobotctl.render.service import ServiceTemplate, Setting, Stack
+from otobotctl.render.versions import KnownBad
 from otobotctl.secrets import SecretSpec
 
 PORT_STRIDE = 100  # from one client of a host to the next; wide enough that no two services' ports ever meet

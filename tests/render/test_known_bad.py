@@ -7,7 +7,8 @@ import yaml
 
 from otobotctl.cli import main as cli
 from otobotctl.data import data_dir
-from otobotctl.render.known_bad import KnownBad, warnings
+from otobotctl.render.known_bad import warnings
+from otobotctl.render.versions import KnownBad
 from tests.render.sample import DOCUMENT, catalog, resolved
 
 SERVICES = ["postgres", "redis", "mongo", "n8n", "nginx"]
