@@ -47,6 +47,11 @@ def once(found: Dict[str, Any]) -> List[str]:
     return sorted(names)
 
 
+def running_images(found: Dict[str, Any]) -> Dict[str, str]:
+    """What each service of a model runs."""
+    return {name: body.get("image", "") for name, body in found.get("services", {}).items()}
+
+
 def images(found: Dict[str, Any]) -> List[str]:
     """The images of a model that come from a registry."""
     bodies = found.get("services", {}).values()

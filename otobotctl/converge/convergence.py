@@ -63,6 +63,7 @@ class Convergence:
             self.tell({"event": "planned", "stage": stage.name, "steps": [step.step.name for step in plan.steps]})
             if not plan.steps:
                 return answers
+            planning.check_allowed(self.host, plan)
             asked = [questions_of(later) for later in remaining]
             story = self.apply(following.request(plan, list(itertools.chain.from_iterable(asked)), self.who, self.mask))
             if story is None:

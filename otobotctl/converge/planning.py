@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from otobotctl.errors import StepFailedError
+from otobotctl.errors import ManifestError, StepFailedError
 from otobotctl.plan.stage import plan_stage
 
 if TYPE_CHECKING:
@@ -32,6 +32,22 @@ def plan(host: str, stage: Stage, answers: Sequence[Answer], *, pending: bool = 
             )
         pending = step.name in planned
     return found
+
+
+def check_allowed(host: str, plan: StagePlan) -> None:
+    """Raise ManifestError for a change that may not be made; nothing of the stage has been applied then."""
+    refused = [
+        f"{step.step.name}: {change.what} ({change.before} -> {change.after}): {change.refused}"
+        for step in plan.steps
+        for change in step.changes
+        if change.refused
+    ]
+    if refused:
+        raise ManifestError(
+            f"{host}: {plan.stage.name} would lose data",
+            hint="change the manifest back, or read what each line says",
+            details=refused,
+        )
 
 
 def check_settled(host: str, plan: StagePlan, answers: Sequence[Answer]) -> None:

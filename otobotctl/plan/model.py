@@ -13,12 +13,17 @@ Facts = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Change:
-    """One difference between a host and what is desired. `diff` is a unified diff, already masked of secrets."""
+    """One difference between a host and what is desired.
+
+    `diff` is a unified diff, already masked of secrets. `refused` says why an apply will not make this change; empty:
+    it will.
+    """
 
     what: str
     before: str = ""
     after: str = ""
     diff: str = ""
+    refused: str = ""
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

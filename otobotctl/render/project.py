@@ -51,7 +51,9 @@ def render_project(client: str, parts: Sequence[Part], catalog: Catalog) -> Rend
     compose.label(services, files)
     _declare(project, parts)
     files["compose.yaml"] = RenderedFile("compose.yaml", compose.dump(project))
-    return release(client, project["name"], files.values(), services)
+    images = {name: str(tree.get("image", "")) for name, tree in services.items()}
+    stateful = [part.service.name for part in parts if part.service.engine or part.service.databases]
+    return release(client, project["name"], files.values(), images, stateful)
 
 
 def _fragment(part: Part, catalog: Catalog) -> compose.Tree:

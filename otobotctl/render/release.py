@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -23,6 +23,7 @@ class RenderedRelease:
 
     `client` names its directory under /opt/otobot, `project` is Compose's project name, `services` are the names of
     its containers and `files` are sorted by path. `digest` is the same for the same files, whoever rendered them.
+    `images` are what the containers run; the data of `stateful` ones does not survive an older version.
     """
 
     client: str
@@ -30,6 +31,8 @@ class RenderedRelease:
     files: tuple[RenderedFile, ...]
     services: tuple[str, ...]
     digest: str
+    images: Mapping[str, str] = field(default_factory=dict)
+    stateful: tuple[str, ...] = ()
 
     def file(self, path: str) -> RenderedFile:
         """Return the file at `path`. Raises KeyError."""
@@ -39,10 +42,12 @@ class RenderedRelease:
         raise KeyError(path)
 
 
-def release(client: str, project: str, files: Iterable[RenderedFile], services: Iterable[str]) -> RenderedRelease:
-    """Put a release together: files sorted, digest taken."""
+def release(
+    client: str, project: str, files: Iterable[RenderedFile], images: Mapping[str, str], stateful: Iterable[str] = ()
+) -> RenderedRelease:
+    """Put a release together: files sorted, digest taken. `images` are those of its containers, by name."""
     ordered = tuple(sorted(files, key=lambda file: file.path))
-    return RenderedRelease(client, project, ordered, tuple(services), digest(ordered))
+    return RenderedRelease(client, project, ordered, tuple(images), digest(ordered), images, tuple(stateful))
 
 
 def digest(files: Iterable[RenderedFile]) -> str:

@@ -89,7 +89,14 @@ def release_variables(release: RenderedRelease) -> dict[str, Any]:
         {"path": file.path, "mode": f"{file.mode:04o}", "secret": file.secret, **_content(file.content)}
         for file in release.files
     ]
-    return {"client": release.client, "project": release.project, "digest": release.digest, "files": files}
+    return {
+        "client": release.client,
+        "project": release.project,
+        "digest": release.digest,
+        "files": files,
+        "images": dict(release.images),
+        "stateful": list(release.stateful),
+    }
 
 
 def masked(stores: Iterable[Mapping[str, Secret]]) -> tuple[str, ...]:

@@ -19,9 +19,9 @@ SETTLE_S = 2.0  # a container without a health check counts as up when its progr
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     """Answer what is released and how its containers are.
 
-    current (number or None), digest, settled, files ({path: sha256, mode, and text where it may be shown and is not the
-    `known` one}), exists (the client's directory), _trouble ({service: what is wrong}), _services ({service: state}),
-    and volumes, when asked for.
+    current (number or None), digest, images ({service: reference}), settled, files ({path: sha256, mode, and text where
+    it may be shown and is not the `known` one}), exists (the client's directory), _trouble ({service: what is wrong}),
+    _services ({service: state}), and volumes, when asked for.
     """
     here = Releases(params["client"])
     number = here.current()
@@ -30,6 +30,7 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     facts = {
         "current": number,
         "digest": record.get("digest"),
+        "images": record.get("images") or {},
         "settled": here.settled(),
         "files": {} if number is None else _contents(here.path(number), record, params.get("known") or {}),
         "exists": os.path.lexists(here.home),
@@ -118,6 +119,7 @@ def _record(params: Dict[str, Any], found: Dict[str, Any]) -> bytes:
         "at": int(time.time()),
         "services": compose.services(found),
         "once": compose.once(found),
+        "images": compose.running_images(found),
         "secret": sorted(item["path"] for item in params["files"] if item.get("secret")),
     }
     return json.dumps(record, indent=1, sort_keys=True).encode() + b"\n"

@@ -35,6 +35,7 @@ def plan(found: HostPlan, *, explain: bool) -> str:
         for change in step.changes:
             moved = f": {change.before or '(nothing)'} -> {change.after or '(nothing)'}"
             lines.append(f"    {change.what}{moved if change.before or change.after else ''}")
+            lines += [f"      refused: {change.refused}"] if change.refused else []
             lines += [f"      {line}" for line in change.diff.splitlines()]
         if explain:
             lines += [f"    $ {command}" for command in step.commands]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
+import msgspec
 from msgspec import Meta
 
 from otobotctl.plan.contents import Content, refuse_twins
 from otobotctl.plan.fields import State, unified
+from otobotctl.plan.images import direction, tag
 from otobotctl.plan.model import Change, Facts, Spec
 
 ROOT = "/opt/otobot"
@@ -20,7 +22,8 @@ class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
     """`files` are the current release of `client`, and every service in them runs and is healthy.
 
     A release that is not healthy within `wait_s` is taken back. `keep` releases stay on the host. Absent takes the
-    containers and files away, and the volumes (the client's data) only with `remove_volumes`.
+    containers and files away, and the volumes (the client's data) only with `remove_volumes`. `images` are what the
+    services run; one of the `stateful` ones goes back to an older version only with `allow_downgrade`.
     """
 
     kind: ClassVar[str] = "compose_release"
@@ -32,6 +35,9 @@ class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
     pull: bool = True
     wait_s: Annotated[int, Meta(ge=1, le=3600)] = 300
     keep: Annotated[int, Meta(ge=2, le=100)] = 5
+    images: dict[str, str] = msgspec.field(default_factory=dict)
+    stateful: tuple[str, ...] = ()
+    allow_downgrade: bool = False
     state: State = "present"
     remove_volumes: bool = False
 
@@ -63,7 +69,7 @@ class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
         """By the digest, by each file as it is on disk, and by the health of every container."""
         if self.state == "absent":
             return self._leftovers(facts)
-        changes = [*self._release(facts), *self._files(facts)]
+        changes = [*self._release(facts), *self._versions(facts), *self._files(facts)]
         if not changes:
             if not facts["settled"]:
                 changes.append(Change("release", f"{facts['current']}, not seen healthy", "healthy"))
@@ -75,6 +81,18 @@ class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
             return []
         before = "absent" if facts["current"] is None else f"{facts['current']} ({str(facts['digest'])[:SHORT]})"
         return [Change("release", before, f"{len(self.files)} files ({str(self.digest)[:SHORT]})")]
+
+    def _versions(self, facts: Facts) -> list[Change]:
+        running = facts.get("images") or {}
+        moved = [name for name in sorted(self.images) if running.get(name, self.images[name]) != self.images[name]]
+        return [self._version(name, running[name]) for name in moved]
+
+    def _version(self, name: str, running: str) -> Change:
+        way = direction(running, self.images[name])
+        refused = ""
+        if way == "downgrade" and name in self.stateful and not self.allow_downgrade:
+            refused = f"{name} holds data that an older version cannot read; restore an archive, or add --force"
+        return Change(f"{way} {name}", tag(running), tag(self.images[name]), refused=refused)
 
     def _files(self, facts: Facts) -> list[Change]:
         found = facts["files"]
