@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 
 class OtobotError(Exception):
@@ -19,6 +22,16 @@ class OtobotError(Exception):
         self.hint = hint
         self.details = tuple(details)
 
+    def told(self) -> dict[str, Any]:
+        """Return it as `--json` shows it: code, kind, message, hint, details."""
+        return {
+            "code": self.exit_code,
+            "kind": type(self).__name__.removesuffix("Error"),
+            "message": self.message,
+            "hint": self.hint,
+            "details": list(self.details),
+        }
+
 
 class StepFailedError(OtobotError):
     """A step failed on a host; `details` are the step's own last lines of output."""
@@ -31,7 +44,7 @@ class UsageError(OtobotError):
 
 
 class PartialError(OtobotError):
-    """Some hosts succeeded and some failed."""
+    """Of several hosts, at least one failed; `details` has a line for each."""
 
     exit_code = 3
 
@@ -70,3 +83,12 @@ class InterruptedRunError(OtobotError):
     """The operator pressed Ctrl-C."""
 
     exit_code = 130
+
+
+def defect(error: Exception) -> OtobotError:
+    """Return a bug of ours in one line; its message is left out because it could quote what it was working on."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return OtobotError(
+        f"otobotctl has a defect: {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}",
+        hint="run it again with --verbose for the whole trace, and report it; nothing you have is lost",
+    )

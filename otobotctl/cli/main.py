@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001 - the last net: a defect is told in one line
-        output.defect(error, as_json=as_json, verbose="--verbose" in arguments)
+        output.unexpected(error, as_json=as_json, verbose="--verbose" in arguments)
         return 1
     finally:
         signal.signal(signal.SIGINT, previous)

@@ -7,10 +7,9 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from otobotctl.errors import OtobotError
+from otobotctl.errors import OtobotError, defect
 
 JSON_VERSION = 1
 
@@ -41,14 +40,12 @@ def coloured() -> bool:
 def failure(error: OtobotError, *, as_json: bool) -> None:
     """Say what happened and what to do next."""
     if as_json:
-        body = {
-            "code": error.exit_code,
-            "kind": type(error).__name__.removesuffix("Error"),
-            "message": error.message,
-            "hint": error.hint,
-            "details": list(error.details),
-        }
-        answer(envelope("", None, body))
+        answer(envelope("", None, error.told()))
+    explain(error)
+
+
+def explain(error: OtobotError) -> None:
+    """Say it in words, as a part of the story."""
     mark = "\x1b[31merror:\x1b[0m" if coloured() else "error:"
     story(f"{mark} {error.message}")
     for line in error.details:
@@ -57,14 +54,9 @@ def failure(error: OtobotError, *, as_json: bool) -> None:
         story(f"next:  {error.hint}")
 
 
-def defect(error: Exception, *, as_json: bool, verbose: bool) -> None:
-    """A bug of ours, in one line; its message is left out because it could quote what it was working on."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    told = OtobotError(
-        f"otobotctl has a defect: {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}",
-        hint="run it again with --verbose for the whole trace, and report it; nothing you have is lost",
-    )
-    failure(told, as_json=as_json)
+def unexpected(error: Exception, *, as_json: bool, verbose: bool) -> None:
+    """Tell of a bug of ours, in one line; its trace only when it was asked for."""
+    failure(defect(error), as_json=as_json)
     if verbose:
         traceback.print_tb(error.__traceback__)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from otobotctl.cli import output
-from otobotctl.errors import UsageError
+from otobotctl.errors import OtobotError, UsageError
 
 if TYPE_CHECKING:
     from otobotctl.fleet import Fleet
@@ -32,17 +32,26 @@ class Session:
 
         return fleet.find(self.fleet_option)
 
-    def show(self, command: str, data: Any, human: Callable[[], str]) -> None:
-        """Print the answer, for a machine or for a person."""
+    def show(self, command: str, data: Any, human: Callable[[], str], error: OtobotError | None = None) -> None:
+        """Print the answer, for a machine or for a person.
+
+        `error` is what is wrong although there is an answer: one envelope holds both, and the command ends with its
+        exit code.
+        """
         self.warn(data)
         if self.as_json:
             import msgspec
 
-            output.answer(output.envelope(command, msgspec.to_builtins(data)))
-        else:
-            text = human()
-            if text:
-                output.answer(text)
+            output.answer(output.envelope(command, msgspec.to_builtins(data), error.told() if error else None))
+            if error is not None:
+                output.explain(error)
+                raise typer.Exit(error.exit_code)
+            return
+        text = human()
+        if text:
+            output.answer(text)
+        if error is not None:
+            raise error
 
     def confirm(self, question: str) -> None:
         """Ask before something that cannot be taken back; `--yes` answers.

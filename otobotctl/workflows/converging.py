@@ -71,7 +71,7 @@ def facts(fleet: Fleet, name: str, password: Password | None = None) -> HostFact
     loaded = load(fleet)
     wanted = _desired(loaded, name)
     steps = [step for stage in wanted.stages for step in stage.steps]
-    seen = engine.observe(_opener(loaded, name), wanted.stages, password=password)
+    seen = engine.observe(opener(loaded, name), wanted.stages, password=password)
     answers = {
         step.name: dict(answer.facts) if answer.facts is not None else {"error": answer.error}
         for step, answer in zip(steps, seen.answers, strict=True)
@@ -81,7 +81,11 @@ def facts(fleet: Fleet, name: str, password: Password | None = None) -> HostFact
 
 def plan(fleet: Fleet, name: str, password: Password | None = None) -> HostPlan:
     """What an apply would change on a host; changes nothing."""
-    loaded = load(fleet)
+    return plan_loaded(load(fleet), name, password)
+
+
+def plan_loaded(loaded: Loaded, name: str, password: Password | None = None) -> HostPlan:
+    """What an apply would change on a host of a fleet that is read already."""
     return _plan(loaded, _desired(loaded, name), password)
 
 
@@ -94,7 +98,11 @@ def plan_client(fleet: Fleet, slug: str, password: Password | None = None) -> Ho
 
 def apply(fleet: Fleet, name: str, listener: Listener, password: Password | None = None) -> HostRun:
     """Make a host what the fleet says; missing secrets of its clients are minted first."""
-    loaded = load(fleet)
+    return apply_loaded(load(fleet), name, listener, password)
+
+
+def apply_loaded(loaded: Loaded, name: str, listener: Listener, password: Password | None = None) -> HostRun:
+    """Make a host what a fleet says that is read already; missing secrets of its clients are minted first."""
     for client in loaded.manifest.clients_of(name):
         secrets.mint(loaded, client.slug)
     return _converge(loaded, _desired(loaded, name), listener, password)
@@ -153,7 +161,7 @@ def _only(stages: Iterable[Stage], slug: str) -> tuple[Stage, ...]:
 def _plan(loaded: Loaded, wanted: Desired, password: Password | None) -> HostPlan:
     from otobotctl.converge import engine
 
-    plans = engine.observe_host(_opener(loaded, wanted.host), wanted.stages, password=password)
+    plans = engine.observe_host(opener(loaded, wanted.host), wanted.stages, password=password)
     return HostPlan(
         wanted.host,
         sum(len(stage.steps) for stage in wanted.stages),
@@ -174,12 +182,13 @@ def _converge(loaded: Loaded, wanted: Desired, listener: Listener, password: Pas
     started = time.monotonic()
     who = f"{getpass.getuser()}@{platform.node()}"
     done = engine.converge_host(
-        _opener(loaded, wanted.host), wanted.stages, who=who, mask=wanted.mask, listener=listener, password=password
+        opener(loaded, wanted.host), wanted.stages, who=who, mask=wanted.mask, listener=listener, password=password
     )
     return HostRun(wanted.host, done.executions, done.changed, round(time.monotonic() - started, 3))
 
 
-def _opener(loaded: Loaded, name: str) -> Callable[[], Door]:
+def opener(loaded: Loaded, name: str) -> Callable[[], Door]:
+    """What opens a door to a host."""
     if loaded.manifest.host(name).address == LOCAL:
         return lambda: LocalDoor(name)
     where = target(loaded, name)

@@ -14,7 +14,7 @@ COMMANDS = [
     ("init",),
     ("manifest", "validate"),
     ("manifest", "schema"),
-    *(("host", verb) for verb in ("add", "list", "remove", "trust", "facts", "plan", "apply")),
+    *(("host", verb) for verb in ("add", "list", "remove", "trust", "facts", "plan", "apply", "drift")),
     *(("client", verb) for verb in ("create", "list", "show", "render", "diff", "deploy", "destroy", "remove")),
     ("secrets", "list"),
     ("secrets", "set"),

@@ -116,9 +116,10 @@ def diff(
 
     here = session.of(context)
     found = converging.plan_client(here.fleet(), slug, human.sudo_password(ask=ask_sudo))
-    here.show("client diff", found, lambda: human.plan(found, explain=False))
-    if check and found.steps:
-        raise DriftError(f"{slug} differs from what runs on {found.host}", hint=f"otobotctl client deploy {slug}")
+    differs = DriftError(f"{slug} differs from what runs on {found.host}", hint=f"otobotctl client deploy {slug}")
+    here.show(
+        "client diff", found, lambda: human.plan(found, explain=False), differs if check and found.steps else None
+    )
 
 
 def deploy(context: typer.Context, slug: Slug, ask_sudo: AskSudo = False) -> None:

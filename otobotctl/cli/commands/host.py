@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from otobotctl.cli import session
+from otobotctl.cli.human import fleet
 from otobotctl.cli.human import hosts as human
 from otobotctl.errors import DriftError, UsageError
 
+if TYPE_CHECKING:
+    from otobotctl.workflows.selection import Selection
+
 HostName = Annotated[str, typer.Argument(help="A host of the manifest.")]
+HostNames = Annotated[list[str] | None, typer.Argument(metavar="[HOST]...", help="Hosts of the manifest.")]
+Tags = Annotated[list[str] | None, typer.Option("--tag", help="Every host with this tag; may be given several times.")]
+Every = Annotated[bool, typer.Option("--all", help="Every host of the manifest.")]
+Parallel = Annotated[int, typer.Option(min=1, help="How many hosts at once.")]
 AskSudo = Annotated[bool, typer.Option("--ask-sudo", help="Ask for the sudo password of the host's user.")]
 
 
@@ -23,7 +31,8 @@ def build() -> typer.Typer:
     app.command("trust", epilog="Example: otobotctl host trust vps-1 --host-key SHA256:...")(trust)
     app.command("facts", epilog="Example: otobotctl host facts vps-1")(facts)
     app.command("plan", epilog="Example: otobotctl host plan vps-1 --explain")(plan)
-    app.command("apply", epilog="Example: otobotctl host apply vps-1")(apply)
+    app.command("apply", epilog="Example: otobotctl host apply --tag paris --canary 1 --max-failures 2")(apply)
+    app.command("drift", epilog="Example: otobotctl host drift --all --json")(drift)
     return app
 
 
@@ -61,9 +70,9 @@ def remove(context: typer.Context, name: HostName) -> None:
     from otobotctl.workflows import hosts
 
     here = session.of(context)
-    fleet = here.fleet()
+    where = here.fleet()
     here.confirm(f"Remove host {name} from the manifest?")
-    removed = hosts.remove(fleet, name)
+    removed = hosts.remove(where, name)
     here.show("host remove", removed, lambda: f"removed host {name}")
 
 
@@ -120,16 +129,76 @@ def plan(
 
     here = session.of(context)
     found = converging.plan(here.fleet(), name, human.sudo_password(ask=ask_sudo))
-    here.show("host plan", found, lambda: human.plan(found, explain=explain))
-    if check and found.steps:
-        raise DriftError(f"{name} differs in {len(found.steps)} steps", hint=f"otobotctl host apply {name}")
+    differs = DriftError(f"{name} differs in {len(found.steps)} steps", hint=f"otobotctl host apply {name}")
+    here.show(
+        "host plan", found, lambda: human.plan(found, explain=explain), differs if check and found.steps else None
+    )
 
 
-def apply(context: typer.Context, name: HostName, ask_sudo: AskSudo = False) -> None:
-    """Make a host what the manifest says. Safe to run again at any time."""
-    from otobotctl.workflows import converging
+def apply(
+    context: typer.Context,
+    names: HostNames = None,
+    every: Every = False,
+    tag: Tags = None,
+    canary: Annotated[int, typer.Option(min=0, help="So many hosts go first, and must succeed.")] = 0,
+    max_failures: Annotated[
+        int | None, typer.Option(min=1, help="Start no other host after so many failed. Default: go on.")
+    ] = None,
+    parallel: Parallel = 8,
+    ask_sudo: AskSudo = False,
+) -> None:
+    """Make hosts what the manifest says. Safe to run again at any time: only what differs is changed.
+
+    Exit code 3 when one of several hosts failed or was not started; each one's own error and code is shown.
+    """
+    here = session.of(context)
+    if names and len(names) == 1 and not every and not tag:
+        _apply_one(here, names[0], ask_sudo)
+        return
+    from otobotctl.workflows import fleetwide
+    from otobotctl.workflows.parallel import Limits
+
+    limits = Limits(parallel, canary, max_failures)
+    password = fleet.sudo_password(ask=ask_sudo)
+    with fleet.watching(here) as listener:
+        done, error = fleetwide.apply(here.fleet(), _selection(names, tag, every), limits, listener, password)
+    here.show("host apply", done, lambda: fleet.applied(done), error)
+
+
+def drift(
+    context: typer.Context,
+    names: HostNames = None,
+    every: Every = False,
+    tag: Tags = None,
+    parallel: Parallel = 8,
+    ask_sudo: AskSudo = False,
+) -> None:
+    """Look where hosts differ from the manifest; nothing is changed. Without a name or tag: every host.
+
+    Exit code 4 when one differs, 3 when none does but some of several could not be looked at.
+    """
+    from otobotctl.workflows import fleetwide
+    from otobotctl.workflows.parallel import Limits
 
     here = session.of(context)
+    everything = every or not (names or tag)
+    password = fleet.sudo_password(ask=ask_sudo)
+    with fleet.watching(here) as listener:
+        found, error = fleetwide.drift(
+            here.fleet(), _selection(names, tag, everything), Limits(parallel), listener, password
+        )
+    here.show("host drift", found, lambda: fleet.drifted(found), error)
+
+
+def _apply_one(here: session.Session, name: str, ask_sudo: bool) -> None:
+    from otobotctl.workflows import converging
+
     with human.watching(here) as listener:
         done = converging.apply(here.fleet(), name, listener, human.sudo_password(ask=ask_sudo))
     here.show("host apply", done, lambda: human.applied(done))
+
+
+def _selection(names: list[str] | None, tags: list[str] | None, every: bool) -> Selection:
+    from otobotctl.workflows.selection import Selection
+
+    return Selection(tuple(names or ()), tuple(tags or ()), every)
