@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from otobotctl.cli.commands import client, host, manifest, secrets, start
+from otobotctl.cli.commands import client, host, manifest, secrets, start, status
 from otobotctl.cli.session import Session
 
 _EPILOG = (
@@ -29,6 +29,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_globals)
     start.register(app)
+    status.register(app)
     for name, module in (("manifest", manifest), ("host", host), ("client", client), ("secrets", secrets)):
         app.add_typer(module.build(), name=name)
     return app

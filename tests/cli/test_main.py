@@ -12,6 +12,7 @@ from otobotctl.cli import output
 
 COMMANDS = [
     ("init",),
+    ("status",),
     ("manifest", "validate"),
     ("manifest", "schema"),
     *(("host", verb) for verb in ("add", "list", "remove", "trust", "facts", "plan", "apply", "drift")),

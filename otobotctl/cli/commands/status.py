@@ -1,0 +1,94 @@
+"""`otobotctl status`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from otobotctl.cli import session
+from otobotctl.cli.commands.host import AskSudo, HostNames, Parallel, Tags
+from otobotctl.cli.human import fleet
+from otobotctl.errors import InterruptedRunError, OtobotError, UsageError
+
+if TYPE_CHECKING:
+    from otobotctl.workflows.status import Status
+
+    Look = Callable[[], tuple[Status, OtobotError | None]]
+
+_CLEAR = "\x1b[H\x1b[2J"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command, which has no noun."""
+    app.command("status", epilog="Example: otobotctl status --tag paris --html status.html")(status)
+
+
+def status(
+    context: typer.Context,
+    names: HostNames = None,
+    tag: Tags = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
+    every_s: Annotated[float, typer.Option("--every", min=1, help="With --watch: the pause, in seconds.")] = 10,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with charts; it needs no other file.")] = None,
+    parallel: Parallel = 8,
+    ask_sudo: AskSudo = False,
+) -> None:
+    """Show how hosts and clients are, with one remote execution a host. Without a name or tag: every host.
+
+    Exit code 3 when some of several hosts cannot be asked; the host's own code when it is the only one.
+    """
+    from otobotctl.workflows import status as workflow
+    from otobotctl.workflows.parallel import Limits
+    from otobotctl.workflows.selection import Selection
+
+    here = session.of(context)
+    where = here.fleet()
+    chosen = Selection(tuple(names or ()), tuple(tag or ()), every=not (names or tag))
+    password = fleet.sudo_password(ask=ask_sudo)
+
+    def look() -> tuple[Status, OtobotError | None]:
+        return workflow.status(where, chosen, Limits(parallel), fleet.Unseen(), password)
+
+    if watch:
+        _again_and_again(here, look, html, every_s)
+        return
+    found, error = look()
+    _write(here, found, html)
+    here.show("status", found, lambda: _screen(found), error)
+
+
+def _again_and_again(here: session.Session, look: Look, html: Path | None, every_s: float) -> None:
+    """One screen after the other; Ctrl-C is how it ends, so that is no error."""
+    try:
+        while True:
+            found, _ = look()
+            _write(here, found, html)
+            clear = _CLEAR if sys.stdout.isatty() and not here.as_json else ""
+            here.show("status", found, lambda shown=found, before=clear: before + _screen(shown))  # type: ignore[misc]
+            time.sleep(every_s)
+    except (KeyboardInterrupt, InterruptedRunError):
+        return
+
+
+def _screen(found: Status) -> str:
+    from otobotctl.cli.human.status import screen
+
+    return screen(found)
+
+
+def _write(here: session.Session, found: Status, html: Path | None) -> None:
+    if html is None:
+        return
+    from otobotctl import atomic
+    from otobotctl.cli.human.page import page
+
+    try:
+        atomic.write(html, page(found).encode(), 0o644)
+    except OSError as error:
+        raise UsageError(f"{html} cannot be written: {error.strerror}", hint="name another file") from error
+    here.say(f"wrote {html}")

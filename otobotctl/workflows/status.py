@@ -1,0 +1,201 @@
+"""`status`: how every host and client is, one remote execution a host; nothing is changed anywhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from otobotctl import secrets
+from otobotctl.errors import HostUnreachableError, ManifestError, OtobotError, StepFailedError
+from otobotctl.render import layout
+from otobotctl.render.client import render_client
+from otobotctl.render.front import front_clients, names_of, render_front
+from otobotctl.workflows import fleetwide, judging
+from otobotctl.workflows.converging import opener
+from otobotctl.workflows.desired import load
+from otobotctl.workflows.parallel import Limits, Outcome, each_host
+from otobotctl.workflows.secrets import opened
+
+if TYPE_CHECKING:
+    from otobotctl.converge.model import Listener, Observation, Password
+    from otobotctl.fleet import Fleet
+    from otobotctl.manifest import ResolvedClient
+    from otobotctl.workflows.desired import Loaded
+    from otobotctl.workflows.selection import Selection
+
+_DAY_S = 86400
+_DUE_DAYS = 14.0  # a secret is told of so long before its time
+
+
+@dataclass(frozen=True)
+class DueSecret:
+    """A secret whose time has come or comes soon; `days` is negative when it is overdue."""
+
+    name: str
+    days: float
+
+
+@dataclass(frozen=True)
+class Release:
+    """A client (or the host's proxy) on its host.
+
+    `release` is the number, None when nothing is deployed; `matches` whether its digest is that of what would be
+    deployed (None: not to be told without the secrets' key); `services` are states, `trouble` those that are not well.
+    """
+
+    client: str
+    release: int | None
+    matches: bool | None
+    services: Mapping[str, str]
+    trouble: Mapping[str, str]
+    certificate_days: float | None = None
+    certificate: str = ""  # "", self-signed (where that is meant), or what is wrong with it
+    secrets_due: tuple[DueSecret, ...] = ()
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """One host. `state`: well, attention, unreachable or failed (it could not be asked); `attention` says why.
+
+    `machine` is what agent/machine.py answers (bytes, seconds); `last` the newest run there, if any: LastRun of
+    agent/protocol.py.
+    """
+
+    host: str
+    address: str
+    state: str
+    attention: tuple[str, ...] = ()
+    machine: Mapping[str, Any] | None = None
+    releases: tuple[Release, ...] = ()
+    last: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """The fleet at one moment, `at` (UTC, ISO 8601)."""
+
+    at: str
+    company: str
+    hosts: tuple[HostStatus, ...]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a host is compared with: a digest for each release (None: cannot be told here), host names by client."""
+
+    digests: Mapping[str, str | None]
+    names: Mapping[str, tuple[str, ...]]
+
+
+def status(
+    fleet: Fleet, selection: Selection, limits: Limits, listener: Listener, password: Password | None = None
+) -> tuple[Status, OtobotError | None]:
+    """How hosts are now; also the error that those which could not be asked amount to, if any."""
+    loaded = load(fleet)
+    outcomes = each_host(selection.of(loaded.manifest), lambda name, _: _host(loaded, name, password), limits, listener)
+    hosts = tuple(_shown(loaded, each) for each in outcomes)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    return Status(at, loaded.manifest.company, hosts), fleetwide.failure(outcomes)
+
+
+def _shown(loaded: Loaded, outcome: Outcome[HostStatus]) -> HostStatus:
+    if outcome.result is not None:
+        return outcome.result
+    error = outcome.error or OtobotError("not asked")
+    address = loaded.manifest.host(outcome.host).address
+    state = "unreachable" if isinstance(error, HostUnreachableError) else "failed"
+    return HostStatus(outcome.host, address, state, (error.message,), error=error.told())
+
+
+def _host(loaded: Loaded, name: str, password: Password | None) -> HostStatus:
+    from otobotctl.converge import engine
+
+    wanted = _wanted(loaded, name)
+    params = {
+        "projects": {client: layout.project(client) for client in wanted.digests},
+        "names": [each for names in wanted.names.values() for each in names],
+    }
+    found = engine.ask(opener(loaded, name), [{"kind": "host_status", "params": params}], password=password)
+    facts = found.answers[0].facts
+    if facts is None:
+        raise StepFailedError(f"{name}: cannot be looked at: {found.answers[0].error}", hint="see the host's own log")
+    return _judged(loaded, name, wanted, facts, found)
+
+
+def _judged(loaded: Loaded, name: str, wanted: _Wanted, facts: Mapping[str, Any], found: Observation) -> HostStatus:
+    now = time.time()
+    releases = tuple(_release(loaded, client, wanted, facts, now) for client in wanted.digests)
+    machine = {key: value for key, value in facts.items() if key not in {"releases", "certificates"}}
+    last = dict(found.last) if found.last else None
+    attention = judging.attention(machine, releases, last)
+    state = "attention" if attention else "well"
+    return HostStatus(name, loaded.manifest.host(name).address, state, attention, machine, releases, last)
+
+
+def _release(loaded: Loaded, client: str, wanted: _Wanted, facts: Mapping[str, Any], now: float) -> Release:
+    found, digest = facts["releases"][client], wanted.digests[client]
+    shown = [facts["certificates"][name] for name in wanted.names.get(client, ())]
+    acme = client != layout.FRONT and loaded.manifest.client(client).tls == "acme"
+    days, words = _certificate(shown, now, acme=acme)
+    return Release(
+        client,
+        found["current"],
+        None if digest is None else found["digest"] == digest,
+        found["services"],
+        found["trouble"],
+        days,
+        words,
+        () if client == layout.FRONT else secrets_due(loaded, client, now),
+    )
+
+
+def _certificate(found: Sequence[Mapping[str, Any]], now: float, *, acme: bool) -> tuple[float | None, str]:
+    """Days until the first of a client's certificates ends, and what else is to be said of them.
+
+    A host serves certificates that sign themselves until the authority's have come: they would hide that none ever did.
+    """
+    errors = [each["error"] for each in found if "error" in each]
+    ends = [each["not_after"] for each in found if "error" not in each]
+    itself = judging.NOT_YET if acme else judging.SELF_SIGNED
+    words = errors[0] if errors else itself if any(each["self_signed"] for each in found) else ""
+    return (round((min(ends) - now) / _DAY_S, 1) if ends else None), words
+
+
+def secrets_due(loaded: Loaded, client: str, now: float) -> tuple[DueSecret, ...]:
+    """A client's secrets that are to be rotated now or soon, the most urgent first; needs no key."""
+    try:
+        known = secrets.read_metadata(loaded.fleet.client(client))
+    except ManifestError:
+        return ()
+    moment = datetime.fromtimestamp(now, UTC)
+    due = []
+    for secret in known:
+        if secret.rotate_days is None:
+            continue
+        made = datetime.fromisoformat(secret.created)
+        left = made.astimezone(UTC) + timedelta(days=secret.rotate_days) - moment
+        due.append(DueSecret(secret.name, round(left.total_seconds() / _DAY_S, 1)))
+    return tuple(sorted((each for each in due if each.days <= _DUE_DAYS), key=lambda each: each.days))
+
+
+def _wanted(loaded: Loaded, name: str) -> _Wanted:
+    host, clients = loaded.manifest.host(name), loaded.manifest.clients_of(name)
+    digests: dict[str, str | None] = {client.slug: _digest(loaded, client) for client in clients}
+    front = render_front(host, clients, loaded.catalog)
+    if front is not None:
+        digests[layout.FRONT] = front.digest
+    served = front_clients(clients, loaded.catalog)
+    return _Wanted(digests, {client.slug: names_of(client, host, loaded.catalog) for client in served})
+
+
+def _digest(loaded: Loaded, client: ResolvedClient) -> str | None:
+    """The digest of what would be deployed; None where the secrets cannot be opened here: status needs no key."""
+    try:
+        values = opened(loaded, client.slug)
+    except ManifestError:
+        return None
+    return render_client(client, loaded.manifest.host(client.host), client.index, values, loaded.catalog).digest
