@@ -108,9 +108,17 @@ def apply_loaded(loaded: Loaded, name: str, listener: Listener, password: Passwo
     return _converge(loaded, _desired(loaded, name), listener, password)
 
 
-def deploy(fleet: Fleet, slug: str, listener: Listener, password: Password | None = None) -> HostRun:
-    """Bring a client, and the host below it, to what the fleet says."""
-    return apply(fleet, load(fleet).manifest.client(slug).host, listener, password)
+def deploy(
+    fleet: Fleet, slug: str, listener: Listener, password: Password | None = None, *, force: bool = False
+) -> HostRun:
+    """Bring a client, and the host below it, to what the fleet says.
+
+    With `force` its services may go back to older versions, which may not read the data they find.
+    """
+    loaded = load(fleet)
+    if force:
+        loaded = replace(loaded, forced=frozenset({slug}))
+    return apply_loaded(loaded, loaded.manifest.client(slug).host, listener, password)
 
 
 def destroy(

@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A fleet read from disk: valid, defaults applied."""
+    """A fleet read from disk: valid, defaults applied.
+
+    `forced` are the clients whose services may go back to an older version although they hold data.
+    """
 
     fleet: Fleet
     manifest: ResolvedManifest
     catalog: Catalog
+    forced: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def desired(loaded: Loaded, name: str, secrets: Mapping[str, Mapping[str, Secret
     images = loaded.catalog.built_images({service for client in clients for service in client.services})
     variables = {
         "host": host,
-        "clients": [_client(client, releases[client.slug]) for client in clients],
+        "clients": [_client(client, releases[client.slug], client.slug in loaded.forced) for client in clients],
         "front": release_variables(front) if front else None,
         "images": [_image(image) for image in images],
     }
@@ -104,9 +108,12 @@ def masked(stores: Iterable[Mapping[str, Secret]]) -> tuple[str, ...]:
     return tuple(sorted({secret.reveal() for store in stores for secret in store.values()}))
 
 
-def _client(client: ResolvedClient, release: RenderedRelease) -> dict[str, Any]:
+def _client(client: ResolvedClient, release: RenderedRelease, forced: bool) -> dict[str, Any]:
     fields = ("slug", "company", "email", "domain", "environment", "tls", "services")
-    return {**{field: getattr(client, field) for field in fields}, "release": release_variables(release)}
+    return {
+        **{field: getattr(client, field) for field in fields},
+        "release": {**release_variables(release), "allow_downgrade": forced},
+    }
 
 
 def _image(image: BuiltImage) -> dict[str, Any]:

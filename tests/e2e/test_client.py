@@ -227,6 +227,20 @@ def test_a_power_cut_in_a_deploy_converges_when_it_is_run_again(deployed):
     assert deployed.operator.data("host", "apply", "vps-1")["changed"] == []
 
 
+def test_an_older_version_of_a_database_is_refused(deployed):
+    """The plan says downgrade in words; a deploy ends with 10 before anything is touched, --force or not asked for."""
+    before = releases(deployed.host)
+    change_setting(deployed.operator, max_connections=130, version="13.2")
+    planned = deployed.operator.data("client", "diff", "acme")
+    changes = [change for step in planned["steps"] for change in step["changes"]]
+    assert [change["before"].split(".")[0] for change in changes if change["what"] == "downgrade postgres"] == ["16"]
+    refused = deployed.operator.run("client", "deploy", "acme", check=False)
+    assert refused.returncode == 10
+    assert "downgrade postgres" in refused.stderr
+    assert releases(deployed.host) == before
+    change_setting(deployed.operator, max_connections=130)
+
+
 def test_a_release_that_does_not_become_healthy_is_taken_back(deployed):
     """Exit code 1 with the containers' own words; the release before serves on."""
     change_setting(deployed.operator, max_connections=130, shared_buffers="900000GB")

@@ -122,16 +122,26 @@ def diff(
     )
 
 
-def deploy(context: typer.Context, slug: Slug, ask_sudo: AskSudo = False) -> None:
+def deploy(
+    context: typer.Context,
+    slug: Slug,
+    force: Annotated[
+        bool, typer.Option(help="Let services that hold data go back to an older version; restore an archive first.")
+    ] = False,
+    ask_sudo: AskSudo = False,
+) -> None:
     """Bring a client to what the manifest says, host included, and wait until it is healthy."""
-    _deploy(session.of(context), "client deploy", slug, ask_sudo)
+    here = session.of(context)
+    if force:
+        here.confirm(f"Let services of {slug} go back to older versions, which may not read their data?")
+    _deploy(here, "client deploy", slug, ask_sudo, force=force)
 
 
-def _deploy(here: session.Session, command: str, slug: str, ask_sudo: bool) -> None:
+def _deploy(here: session.Session, command: str, slug: str, ask_sudo: bool, *, force: bool = False) -> None:
     from otobotctl.workflows import converging
 
     with human.watching(here) as listener:
-        done = converging.deploy(here.fleet(), slug, listener, human.sudo_password(ask=ask_sudo))
+        done = converging.deploy(here.fleet(), slug, listener, human.sudo_password(ask=ask_sudo), force=force)
     here.show(command, done, lambda: human.applied(done))
 
 
