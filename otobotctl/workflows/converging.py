@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from otobotctl.converge.model import Listener, Password
     from otobotctl.fleet import Fleet
     from otobotctl.plan.model import Change, Stage, StagePlan
-    from otobotctl.transport.base import Door
+    from otobotctl.transport.base import Door, Opener
 
 
 @dataclass(frozen=True)
@@ -86,14 +86,18 @@ def plan(fleet: Fleet, name: str, password: Password | None = None) -> HostPlan:
 
 def plan_loaded(loaded: Loaded, name: str, password: Password | None = None) -> HostPlan:
     """What an apply would change on a host of a fleet that is read already."""
-    return _plan(loaded, _desired(loaded, name), password)
+    from otobotctl.converge import early
+
+    with early.reaching(opener(loaded, name), with_password=password is not None) as reached:
+        return _plan(reached, loaded, _desired(loaded, name), password)
 
 
 def plan_client(fleet: Fleet, slug: str, password: Password | None = None) -> HostPlan:
     """What a deploy would change of a client's own release."""
     loaded = load(fleet)
     wanted = _desired(loaded, loaded.manifest.client(slug).host)
-    return _plan(loaded, replace(wanted, stages=_only(wanted.stages, slug)), password)
+    reached = opener(loaded, wanted.host)
+    return _plan(reached, loaded, replace(wanted, stages=_only(wanted.stages, slug)), password)
 
 
 def apply(fleet: Fleet, name: str, listener: Listener, password: Password | None = None) -> HostRun:
@@ -103,9 +107,12 @@ def apply(fleet: Fleet, name: str, listener: Listener, password: Password | None
 
 def apply_loaded(loaded: Loaded, name: str, listener: Listener, password: Password | None = None) -> HostRun:
     """Make a host what a fleet says that is read already; missing secrets of its clients are minted first."""
-    for client in loaded.manifest.clients_of(name):
-        secrets.mint(loaded, client.slug)
-    return _converge(loaded, _desired(loaded, name), listener, password)
+    from otobotctl.converge import early
+
+    with early.reaching(opener(loaded, name), with_password=password is not None) as reached:
+        for client in loaded.manifest.clients_of(name):
+            secrets.mint(loaded, client.slug)
+        return _converge(reached, _desired(loaded, name), listener, password)
 
 
 def deploy(
@@ -144,7 +151,8 @@ def destroy(
     steps: tuple[Step, ...] = (absent(slug, with_volumes=volumes),)
     if not front:
         steps = (absent(layout.FRONT, with_volumes=False), *steps)
-    return _converge(loaded, replace(wanted, stages=(*front, Stage("destroy", steps))), listener, password)
+    stages = (*front, Stage("destroy", steps))
+    return _converge(opener(loaded, name), replace(wanted, stages=stages), listener, password)
 
 
 def _desired(loaded: Loaded, name: str, *, without: str | None = None) -> Desired:
@@ -166,10 +174,10 @@ def _only(stages: Iterable[Stage], slug: str) -> tuple[Stage, ...]:
     return tuple(kept)
 
 
-def _plan(loaded: Loaded, wanted: Desired, password: Password | None) -> HostPlan:
+def _plan(reached: Opener, loaded: Loaded, wanted: Desired, password: Password | None) -> HostPlan:
     from otobotctl.converge import engine
 
-    plans = engine.observe_host(opener(loaded, wanted.host), wanted.stages, password=password)
+    plans = engine.observe_host(reached, wanted.stages, password=password)
     return HostPlan(
         wanted.host,
         sum(len(stage.steps) for stage in wanted.stages),
@@ -184,14 +192,12 @@ def _rows(found: StagePlan) -> Iterable[PlanRow]:
         yield PlanRow(planned.step.name, spec.kind, spec.title(), planned.changes, spec.commands())
 
 
-def _converge(loaded: Loaded, wanted: Desired, listener: Listener, password: Password | None) -> HostRun:
+def _converge(reached: Opener, wanted: Desired, listener: Listener, password: Password | None) -> HostRun:
     from otobotctl.converge import engine
 
     started = time.monotonic()
     who = f"{getpass.getuser()}@{platform.node()}"
-    done = engine.converge_host(
-        opener(loaded, wanted.host), wanted.stages, who=who, mask=wanted.mask, listener=listener, password=password
-    )
+    done = engine.converge_host(reached, wanted.stages, who=who, mask=wanted.mask, listener=listener, password=password)
     return HostRun(wanted.host, done.executions, done.changed, round(time.monotonic() - started, 3))
 
 
