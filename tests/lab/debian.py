@@ -41,12 +41,12 @@ def digest(*inputs: str | bytes | Path) -> str:
 def tar(name: str, suite: str, *options: str) -> Path:
     """Return a tar of a new Debian, downloaded once: it is what is worth caching."""
     path = home() / "cache" / f"{name}-{digest(suite, *options, *sources(suite))}.tar"
-    with locked(home() / "cache.lock"):
+    with locked(home() / f"cache-{name}.lock"):
         if not path.exists():
             path.parent.mkdir(exist_ok=True)
             part = path.with_suffix(".part")
             # A folder of ours, so that what a killed run left in it goes with the next one.
-            scratch = path.parent / "scratch"
+            scratch = path.parent / f"scratch-{name}"
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
             command: tuple[Argument, ...] = (

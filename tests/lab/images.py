@@ -9,6 +9,7 @@ import configparser
 import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ _PROJECT = Path(__file__).resolve().parents[2]
 _PACKAGES = "busybox,ca-certificates,curl,openssl,passwd,tzdata"
 # Stand-ins that no test starts yet: each would make the warm base slower to build for everybody.
 _NOT_YET = frozenset({"caddy", "redis"})
+_BUILDS = 3
 _LEAN = tuple(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale"))
 
 
@@ -87,11 +89,15 @@ def _pip_configuration() -> str:
     return "\n".join(lines) + "\n"
 
 
+def rootfs() -> Path:
+    """Return the file system that every image starts from, made when it is missing (about 25 s)."""
+    return debian.tar("images", base.SUITE, "--variant=apt", f"--include={_PACKAGES}", *_LEAN)
+
+
 def _context(folder: Path) -> None:
     """Write what the build needs into `folder`."""
     shutil.copytree(_FILES, folder)
-    root = debian.tar("images", base.SUITE, "--variant=apt", f"--include={_PACKAGES}", *_LEAN)
-    shutil.copyfile(root, folder / "rootfs.tar")
+    shutil.copyfile(rootfs(), folder / "rootfs.tar")
     base.put(folder, "pip.conf", _pip_configuration())
     base.put(folder, "authorities/README", "What the lab's machine trusts beyond Debian's own.\n")
     for number, certificate in enumerate(debian.authorities()):
@@ -102,10 +108,16 @@ def build(host: Host) -> None:
     """Build the wanted images on a host that has Docker, tag them as upstream does, and push them to the registry."""
     folder = host.root / "root/images"
     _context(folder)
-    for target, names in sorted(wanted().items()):
+
+    def make(target: str, names: list[str]) -> None:
         tags = " ".join(f"--tag {name}" for name in names)
         build = f"docker build --quiet --target {target} {tags} /root/images"
         push = " && ".join(f"docker push --quiet {name}" for name in names)
         for command in (build, push):
             retry(partial(host.ssh, command, user="root", timeout_s=500))
+
+    # Side by side: one waits for the mirror while another unpacks. What their stages share is built once all the same.
+    with ThreadPoolExecutor(_BUILDS) as pool:
+        for done in [pool.submit(make, *each) for each in sorted(wanted().items())]:
+            done.result()
     host.ssh("rm -r /root/images && docker builder prune --all --force", user="root")
