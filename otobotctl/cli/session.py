@@ -58,13 +58,20 @@ class Session:
 
         Raises UsageError for a no, or where nobody can answer.
         """
+        self._ask(f"{question} [y/N] ", question, {"y", "yes"})
+
+    def confirm_by_name(self, question: str, name: str) -> None:
+        """Ask for a name to be typed before something that ends what it names; else as `confirm`."""
+        self._ask(f"{question} Type {name} to go on: ", question, {name})
+
+    def _ask(self, prompt: str, question: str, accepted: set[str]) -> None:
         if self.yes:
             return
         if not sys.stdin.isatty():
             raise UsageError(f"{question} Nobody is there to answer.", hint="add --yes if you mean it")
-        sys.stderr.write(f"{question} [y/N] ")
+        sys.stderr.write(prompt)
         sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        if sys.stdin.readline().strip().lower() not in accepted:
             raise UsageError("not confirmed; nothing was changed")
 
     def warn(self, data: Any) -> None:

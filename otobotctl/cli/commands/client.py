@@ -156,7 +156,8 @@ def destroy(
 
     here = session.of(context)
     fleet = here.fleet()
-    here.confirm(f"Take {slug} off its host{', with all its data' if volumes else ''}?")
+    what = f"Take {slug} off its host{', with all its data' if volumes else ''}?"
+    here.confirm_by_name(what, slug)
     with human.watching(here) as listener:
         done = converging.destroy(fleet, slug, listener, human.sudo_password(ask=ask_sudo), volumes=volumes)
     here.show("client destroy", done, lambda: human.applied(done))
