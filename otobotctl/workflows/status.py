@@ -112,14 +112,15 @@ def _shown(loaded: Loaded, outcome: Outcome[HostStatus]) -> HostStatus:
 
 
 def _host(loaded: Loaded, name: str, password: Password | None) -> HostStatus:
-    from otobotctl.converge import engine
+    from otobotctl.converge import early, engine
 
-    wanted = _wanted(loaded, name)
-    params = {
-        "projects": {client: layout.project(client) for client in wanted.digests},
-        "names": [each for names in wanted.names.values() for each in names],
-    }
-    found = engine.ask(opener(loaded, name), [{"kind": "host_status", "params": params}], password=password)
+    with early.reaching(opener(loaded, name), with_password=password is not None) as reached:
+        wanted = _wanted(loaded, name)
+        params = {
+            "projects": {client: layout.project(client) for client in wanted.digests},
+            "names": [each for names in wanted.names.values() for each in names],
+        }
+        found = engine.ask(reached, [{"kind": "host_status", "params": params}], password=password)
     facts = found.answers[0].facts
     if facts is None:
         raise StepFailedError(f"{name}: cannot be looked at: {found.answers[0].error}", hint="see the host's own log")

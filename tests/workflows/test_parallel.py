@@ -1,6 +1,7 @@
 """Many hosts at once: how many, which first, when to stop, and one error for all."""
 
 import _thread
+import signal
 import threading
 
 import pytest
@@ -135,10 +136,13 @@ def test_ctrl_c_names_the_hosts_that_are_under_way():
             _thread.interrupt_main()
             never.wait(PATIENCE_S)
 
+    # A shell without job control starts what runs in the background with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(InterruptedRunError, match="under way: b"):
             each_host(("b",), work, Limits(), Heard())
     finally:
+        signal.signal(signal.SIGINT, before)
         never.set()
 
 
