@@ -121,6 +121,25 @@ def test_facts_name_every_step(deployed):
     assert found["boot_id"]
 
 
+def test_status_of_a_deployed_client(deployed):
+    """One execution tells what Docker, the release and the proxy's own certificate say."""
+    deployed.host.mark_sessions()
+    found = deployed.operator.data("status", "vps-1")["hosts"][0]
+    releases = {release["client"]: release for release in found["releases"]}
+    assert releases.keys() == {"acme", "front"}
+    acme = releases["acme"]
+    assert acme["release"] >= 1
+    assert (acme["matches"], acme["trouble"]) == (True, {})
+    assert {acme["services"][name] for name in ("postgres", "vault-api")} == {"healthy"}
+    assert acme["certificate"] == "self-signed"
+    assert acme["certificate_days"] > 3000
+    assert releases["front"]["matches"] is True
+    assert releases["front"]["services"]["nginx"] == "healthy"
+    assert found["machine"]["docker_error"] is None
+    assert found["last"]["state"] == "ok"
+    eventually(lambda: deployed.host.sessions() == 1, 30)
+
+
 def test_no_secret_is_anywhere_it_can_be_read(deployed):
     """Each minted value: not in any process list, journal, log or temporary file, nor in what the command said."""
     values = list(deployed.operator.secrets("acme").values())
