@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 
-from tests.lab import bases, images, light
+from tests.lab import bases, images
 from tests.lab import lab as laboratory
 from tests.lab.lab import Lab
 
@@ -21,7 +21,6 @@ def setup() -> None:
         lab.open()
         name = bases.warm(lab)
         bases.registry_storage(lab)
-        light.tree()
     finally:
         lab.close()
     for image in images.without_stand_in():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,10 +41,7 @@ def docker(lab: Lab) -> str:
 
 def warm(lab: Lab) -> str:
     """Return the base with Docker and the images in it, built when it is missing (about 2 minutes); fills the registry."""
-    with ThreadPoolExecutor(1) as beside:  # on a machine's first day the images' file system is made beside the hosts'
-        if Pool.find(_store()) is None:
-            beside.submit(images.rootfs)
-        with_docker = docker(lab)
+    with_docker = docker(lab)
     name = f"warm-{debian.digest(with_docker, images.digest())}"
     with locked(home() / "warm.lock"):
         if Pool.find(name) is None or Pool.find(_store()) is None:
