@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Dict, List, Set
+from typing import Dict, List, Optional, Set, Tuple
 
 from otobotctl.agent.shell import ask
 
 _PROGRAMS = re.compile(r'"(?:sshd|sshd-session|sshd-auth|dropbear)"')
 _SOCKETS = ("ssh.socket", "sshd.socket")
+_SESSIONS = ("sshd", "sshd-session")
 
 
 def ports() -> List[int]:
@@ -53,6 +54,17 @@ def _session_ports() -> Set[int]:
     return found
 
 
+def login_began() -> Optional[float]:
+    """When the login that this process came by began, in seconds since the boot; None when it came by none."""
+    pid = os.getpid()
+    while pid > 1:
+        name, fields = _status(pid)
+        if name in _SESSIONS:
+            return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        pid = int(fields[1]) if fields else 0
+    return None
+
+
 def _environment(pid: int) -> Dict[str, str]:
     try:
         with open("/proc/{}/environ".format(pid), "rb") as stream:
@@ -63,8 +75,15 @@ def _environment(pid: int) -> Dict[str, str]:
 
 
 def _parent(pid: int) -> int:
+    fields = _status(pid)[1]
+    return int(fields[1]) if fields else 0
+
+
+def _status(pid: int) -> Tuple[str, List[str]]:
+    """A process's short name and the fields behind it, from its state on; ("", []) when it is gone."""
     try:
         with open("/proc/{}/stat".format(pid)) as stream:
-            return int(stream.read().rpartition(")")[2].split()[1])
+            before, _, behind = stream.read().rpartition(")")
     except OSError:
-        return 0
+        return "", []
+    return before.partition("(")[2], behind.split()

@@ -64,6 +64,8 @@ class Convergence:
             if not plan.steps:
                 return answers
             planning.check_allowed(self.host, plan)
+            if any(planned.step.spec.fresh_login() for planned in plan.steps):
+                self.session.renew()
             asked = [questions_of(later) for later in remaining]
             story = self.apply(following.request(plan, list(itertools.chain.from_iterable(asked)), self.who, self.mask))
             if story is None:

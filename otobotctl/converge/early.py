@@ -30,12 +30,20 @@ class EarlyDoor:
             first.close()
         return self._door.execute(argv, silence_s=silence_s)
 
+    def renew(self) -> None:
+        """Make the next execution log in anew."""
+        self._end_first()
+        self._door.renew()
+
     def close(self) -> None:
         """Give the connection back; an execution that nobody took ends, having changed nothing."""
+        self._end_first()
+        self._door.close()
+
+    def _end_first(self) -> None:
         first, self._first = self._first, None
         if first is not None:
             first.close()
-        self._door.close()
 
 
 @contextmanager

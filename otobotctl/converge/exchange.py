@@ -59,6 +59,11 @@ class Session:
         if door is not None:
             door.close()
 
+    def renew(self) -> None:
+        """Let the next execution come in by a login of its own."""
+        if self._door is not None:
+            self._door.renew()
+
     def exchange(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Run one execution and yield its records up to and with the ending one.
 

@@ -59,6 +59,10 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         """Paths whose change makes this step necessary."""
         return ()
 
+    def fresh_login(self) -> bool:
+        """Whether it must be applied over a login that began after everything before it."""
+        return False
+
 
 @dataclass(frozen=True)
 class Step:

@@ -42,6 +42,9 @@ class Door(Protocol):
     def execute(self, argv: tuple[str, ...], *, silence_s: float = 15.0) -> Channel:
         """Start one remote execution. `silence_s`: no byte for so long means the line is dead."""
 
+    def renew(self) -> None:
+        """Make the next execution log in anew."""
+
     def close(self) -> None:
         """Give the connection back."""
 

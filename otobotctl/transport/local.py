@@ -37,6 +37,9 @@ class LocalDoor:
         self._channels.add(channel)
         return channel
 
+    def renew(self) -> None:
+        """There is no login."""
+
     def close(self) -> None:
         """End what still runs."""
         for channel in list(self._channels):

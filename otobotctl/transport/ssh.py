@@ -60,11 +60,18 @@ class SshDoor:
         if not self._settings.persist_s:
             self.drop()
 
+    def renew(self) -> None:
+        """Make the next execution log in anew; what others run over the shared connection goes on. Never hangs."""
+        self._control_to("stop" if self._settings.persist_s else "exit")
+
     def drop(self) -> None:
         """End the shared connection, so that the next execution makes a new one. Never hangs."""
+        self._control_to("exit")
+
+    def _control_to(self, order: str) -> None:
         if self._control is None or not self._control.exists():
             return
-        argv = (*self._ssh(), "-O", "exit", *destination(self._target))
+        argv = (*self._ssh(), "-O", order, *destination(self._target))
         # A master that does not answer in time loses its socket, and ends by itself once it has idled.
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CONTROL_S, check=False)

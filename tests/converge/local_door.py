@@ -35,6 +35,7 @@ class LocalHost:
     sent: list[bytes] = field(default_factory=list)
     path: str = field(default_factory=lambda: os.environ["PATH"])
     gone: bool = False
+    renewed: list[int] = field(default_factory=list)  # how many executions there were when a new login was asked for
     cut_after: Callable[[bytes], bool] | None = None  # the line breaks behind the first line that matches
 
     @property
@@ -78,6 +79,9 @@ class LocalDoor:
         channel = LocalChannel(self._host, [self._host.moved(word) for word in argv], dict(os.environ, PATH=path))
         self._channels.append(channel)
         return channel
+
+    def renew(self) -> None:
+        self._host.renewed.append(len(self._host.executions))
 
     def close(self) -> None:
         for channel in self._channels:

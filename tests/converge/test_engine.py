@@ -10,6 +10,7 @@ import pytest
 
 from otobotctl.converge import engine, pack
 from otobotctl.errors import DriftError, InterruptedRunError, LockedError, StepFailedError
+from otobotctl.plan.kinds.file import FileSpec
 from otobotctl.plan.model import Change
 from tests.converge.story import command_step, file_step, stage, wait_until
 
@@ -47,6 +48,20 @@ def test_two_stages_take_three_executions_and_then_one(host, tmp_path, heard):
     assert (second.executions, second.changed) == (1, ())
     assert len(host.executions) == 4
     assert len(second.boot_ids) == 1
+
+
+def test_a_step_that_wants_a_new_login_gets_one(host, tmp_path, monkeypatch):
+    """The connection is renewed right before its stage is applied, and only where it is."""
+    monkeypatch.setattr(FileSpec, "fresh_login", lambda spec: spec.path.endswith("b"))
+    stages = (
+        stage("one", file_step("one/a", tmp_path / "a", "A\n")),
+        stage("two", file_step("two/b", tmp_path / "b", "B\n")),
+        stage("three", file_step("three/c", tmp_path / "c", "C\n")),
+    )
+    converge(host, *stages)
+    assert host.renewed == [2]
+    converge(host, *stages)
+    assert host.renewed == [2]
 
 
 def test_the_agent_is_sent_only_until_it_is_kept(host, tmp_path):

@@ -116,6 +116,20 @@ def test_one_connection_serves_every_execution(server, known_hosts, opened, sock
     assert len(masters(sockets)) == 1
 
 
+def test_a_renewed_door_logs_in_anew_and_cuts_nobody_off(server, known_hosts, opened):
+    """What still runs over the old connection goes on to its end."""
+    door = opened(server.target(known_hosts), persist_s=60)
+    before = server.logins()
+    older = door.execute(("sh", "-c", "echo begun; read word; echo $word"), silence_s=60)
+    lines = iter(older.lines())
+    assert next(lines) == b"begun"
+    door.renew()
+    assert run(door, "true")[1].status == 0
+    assert server.logins() - before == 2
+    older.send(b"done\n")
+    assert (list(lines), older.finish().status) == ([b"done"], 0)
+
+
 def test_door_without_persistence_leaves_no_process(server, known_hosts, opened, sockets):
     """persist_s=0: the connection ends with its door, and so does what still runs."""
     door = opened(server.target(known_hosts), persist_s=0)

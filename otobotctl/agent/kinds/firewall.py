@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, List, Set
 
-from otobotctl.agent import files, sshd, ufw
+from otobotctl.agent import files, sshd, trial, ufw
 from otobotctl.agent.run import PATH, Run, StepError
 from otobotctl.agent.shell import ask
 
+TRIAL = "firewall"
 _CHAINS = {
     4: ("iptables", "ufw-user-input", "ufw-before-input"),
     6: ("ip6tables", "ufw6-user-input", "ufw6-before-input"),
@@ -20,7 +21,8 @@ def probe(_params: Dict[str, Any]) -> Dict[str, Any]:
 
     installed, ipv6, enabled (at boot), active (the kernel filters now), loaded (the kernel has as many rules as
     the files); incoming, outgoing (drop, reject or accept); allowed: rules that let in, in every family;
-    owned: rules that are ours; _ssh: ports SSH comes in by. A rule is written "80/tcp from any".
+    owned: rules that are ours; restored: when a firewall on trial was switched off again, or "";
+    _ssh: ports SSH comes in by. A rule is written "80/tcp from any".
     """
     ssh = sshd.ports()
     defaults = ufw.read(ufw.DEFAULTS)
@@ -40,6 +42,7 @@ def probe(_params: Dict[str, Any]) -> Dict[str, Any]:
         "outgoing": settings.get("DEFAULT_OUTPUT_POLICY", ""),
         "allowed": sorted(allowed_keys(rules)),
         "owned": sorted({rule.key for found in rules.values() for rule in found if rule.owned}),
+        "restored": trial.facts(TRIAL)["restored"],
         "_ssh": ssh,
     }
 
@@ -71,11 +74,23 @@ def apply(params: Dict[str, Any], run: Run) -> None:
         run.command(["ufw", "default", "allow", "outgoing"])
     for key in sorted(set(facts["owned"]) - wanted):
         run.command(["ufw", "--force", "delete", *rule_words(key)])
-    if not facts["enabled"] or not facts["active"]:
+    on_trial = _switch_on(params, facts, again, run)
+    _verify(params, wanted)
+    if on_trial:
+        trial.loaded(TRIAL)
+
+
+def _switch_on(params: Dict[str, Any], facts: Dict[str, Any], again: bool, run: Run) -> bool:
+    """Make the kernel filter by the rules of now; return whether that is on trial."""
+    off = not facts["enabled"] or not facts["active"]
+    on_trial = bool(params.get("trial_s")) and (off or bool(facts["restored"]))
+    if on_trial:
+        trial.arm(TRIAL, params["trial_s"], "ufw disable", run)
+    if off:
         run.command(["ufw", "--force", "enable"])
     elif again or not facts["loaded"]:
         run.command(["ufw", "reload"])
-    _verify(params, wanted)
+    return on_trial
 
 
 def rule_words(key: str) -> List[str]:

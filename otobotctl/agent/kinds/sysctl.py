@@ -13,8 +13,10 @@ PROC = "/proc/sys"
 
 
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
-    """Answer {"content": str or None, "live": {key: value or None where the kernel has no such key}}."""
-    return {"content": _read(params["path"]), "live": {key: live_value(key) for key in params["keys"]}}
+    """Answer `content` (None: no file), `live` ({key: value, None: no such key}), `fixed` (keys nobody can write)."""
+    keys = params["keys"]
+    live = {key: live_value(key) for key in keys}
+    return {"content": _read(params["path"]), "live": live, "fixed": [key for key in keys if _fixed(key)]}
 
 
 def apply(params: Dict[str, Any], run: Run) -> None:
@@ -27,15 +29,20 @@ def apply(params: Dict[str, Any], run: Run) -> None:
     refused = []
     for key in sorted(settings):
         live = live_value(key)
-        if live != settings[key]:
-            refused.append("{} (it is {})".format(key, "unknown to this kernel" if live is None else live))
+        if live == settings[key]:
+            continue
+        told = "{} (it is {})".format(key, "unknown to this kernel" if live is None else live)
+        if params.get("optional") and _fixed(key):
+            run.say("this host cannot set {}".format(told))
+        else:
+            refused.append(told)
     if refused:
         raise StepError(
             "this host refuses: {}; a container may not set every key, and some need a module".format(
                 ", ".join(refused)
             )
         )
-    if answer.status:
+    if answer.status and not params.get("optional"):
         raise StepError("sysctl -p {} ended with {}".format(path, answer.status))
 
 
@@ -43,6 +50,11 @@ def live_value(key: str) -> Optional[str]:
     """The kernel's value of `key`, blanks made single; None where there is no such key."""
     text = _read(os.path.join(PROC, key_path(key)))
     return None if text is None else " ".join(text.split())
+
+
+def _fixed(key: str) -> bool:
+    """Whether not even root can write `key` here: it is not there, or on a file system that is read-only."""
+    return not os.access(os.path.join(PROC, key_path(key)), os.W_OK)
 
 
 def key_path(key: str) -> str:

@@ -42,12 +42,14 @@ class FirewallSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Nothing comes in but `allow` and SSH (on whatever ports the host has it), over IPv4 and IPv6; all goes out.
 
     Rules that others made stay; ours carry the comment "otobot" and go when nobody wants them any more. Ports that
-    Docker publishes do not pass here: they must bind 127.0.0.1.
+    Docker publishes do not pass here: they must bind 127.0.0.1. `trial_s`: where it is switched on, the host itself
+    switches it off again after so many seconds unless a `login` step of a later stage comes in by a new login.
     """
 
     kind: ClassVar[str] = "firewall"
 
     allow: tuple[Allow, ...] = ()
+    trial_s: Annotated[int, Meta(ge=5, le=3600)] | None = None
 
     def question(self) -> dict[str, Any]:
         """There is one firewall."""
@@ -69,11 +71,14 @@ class FirewallSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
             changes.append(Change("firewall", "disabled" if not facts["enabled"] else "not running", "enabled"))
         elif not facts["loaded"]:
             changes.append(Change("firewall", "the kernel has other rules than the files", "loaded again"))
+        if facts.get("restored"):
+            changes.append(Change("trial", f"taken back at {facts['restored']}: no new login came", "tried again"))
         return tuple(changes)
 
     def wire(self) -> dict[str, Any]:
-        """The wanted rules by name."""
-        return {"allow": sorted({rule.key() for rule in self.allow})}
+        """The wanted rules by name, and how long they are on trial where they are."""
+        wanted: dict[str, Any] = {"allow": sorted({rule.key() for rule in self.allow})}
+        return wanted if self.trial_s is None else {**wanted, "trial_s": self.trial_s}
 
     def title(self) -> str:
         """What is let in."""

@@ -16,12 +16,16 @@ Value = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f]*\Z")]
 
 
 class SysctlSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The drop-in /etc/sysctl.d/60-otobot-<name>.conf holds these settings, and the kernel has them now."""
+    """The drop-in /etc/sysctl.d/60-otobot-<name>.conf holds these settings, and the kernel has them now.
+
+    `optional`: a key that this host's kernel does not have, or that a container may not write, is reported, not failed.
+    """
 
     kind: ClassVar[str] = "sysctl"
 
     name: Annotated[str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,40}\Z")]
     settings: Annotated[Mapping[Key, int | Value], Meta(min_length=1)]
+    optional: bool = False
 
     @property
     def path(self) -> str:
@@ -49,13 +53,13 @@ class SysctlSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
             changes.append(Change("file", before=what, diff=unified(self.path, before or "", self.content())))
         for key, value in self.values().items():
             live = facts["live"].get(key)
-            if live != value:
+            if live != value and not (self.optional and key in facts["fixed"]):
                 changes.append(Change(key, "unknown to the kernel" if live is None else live, value))
         return tuple(changes)
 
     def wire(self) -> dict[str, Any]:
         """The question, the file's text and the values to look for after."""
-        return {**self.question(), "content": self.content(), "settings": self.values()}
+        return {**self.question(), "content": self.content(), "settings": self.values(), "optional": self.optional}
 
     def title(self) -> str:
         """The name of the drop-in."""

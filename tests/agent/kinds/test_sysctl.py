@@ -38,7 +38,8 @@ def kernel(tmp_path, monkeypatch):
 def test_probe_reads_the_file_and_the_live_values(kernel):
     """Blanks are made single; what is not there is None."""
     facts = sysctl.probe({"path": str(kernel / "x.conf"), "keys": ["vm.swappiness", "vm.triple", "vm.none"]})
-    assert facts == {"content": None, "live": {"vm.swappiness": "60", "vm.triple": "1 2 3", "vm.none": None}}
+    live = {"vm.swappiness": "60", "vm.triple": "1 2 3", "vm.none": None}
+    assert facts == {"content": None, "live": live, "fixed": ["vm.none"]}
 
 
 def test_a_value_that_did_not_take_is_named(kernel, monkeypatch):
@@ -51,3 +52,15 @@ def test_a_value_that_did_not_take_is_named(kernel, monkeypatch):
         sysctl.apply(params, Run(said.append))
     assert "triple" not in str(caught.value)
     assert said == ['sysctl: permission denied on key "vm.swappiness"']
+
+
+def test_an_optional_key_that_cannot_be_written_is_told_and_not_failed(kernel, monkeypatch):
+    """One that can be written and did not take still fails."""
+    monkeypatch.setattr(sysctl, "ask", lambda argv: Answer(1, "", ""))
+    said = []
+    settings = {"vm.none": "1", "vm.triple": "1 2 3"}
+    params = {"path": str(kernel / "x.conf"), "keys": list(settings), "content": "...", "settings": settings}
+    sysctl.apply({**params, "optional": True}, Run(said.append))
+    assert said == ["this host cannot set vm.none (it is unknown to this kernel)"]
+    with pytest.raises(StepError, match=r"vm.swappiness \(it is 60\)"):
+        sysctl.apply({**params, "settings": {"vm.swappiness": "10"}, "optional": True}, Run(said.append))
