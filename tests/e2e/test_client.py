@@ -19,7 +19,7 @@ from tests.lab.host import Host
 from tests.lab.lab import Lab
 
 DOMAIN = "acme.example"
-STAGES = 7
+STAGES = 9
 
 
 @dataclass

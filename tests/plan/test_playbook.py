@@ -53,13 +53,13 @@ def test_the_vps_playbook_becomes_typed_steps():
     """Every step of the shipped playbook is valid, in stages that can each be looked at before they are applied."""
     stages = load_playbook(data_dir("playbooks") / "vps.yaml", variables())
     assert [stage.name for stage in stages] == [
-        "base", "docker", "otobot", "images", "client-acme", "client-beta", "front", "health",
+        "base", "docker", "otobot", "hardening", "login", "images", "client-acme", "client-beta", "front", "health",
     ]  # fmt: skip
     steps = vps()
     assert steps["docker/repository"].fingerprint == "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"
     assert "docker-ce" in steps["docker/engine"].names
     assert steps["docker/daemon"].watches() == ("/etc/docker/daemon.json",)
-    assert steps["otobot/firewall"].title() == "allow SSH, 443/tcp, 80/tcp"
+    assert steps["hardening/firewall"].title() == "allow SSH, 443/tcp, 80/tcp"
     assert steps["images/otobot/vault-api"].reference() == "otobot/vault-api:0123"
     assert steps["client-beta/release"].project == "otobot-beta"
     assert steps["front/release"].client == "front"
@@ -85,7 +85,7 @@ def test_only_clients_behind_the_proxy_get_certificates_and_are_asked_for_their_
 def test_a_host_without_a_proxy_has_no_stage_for_it():
     """Stages without a step are left out."""
     stages = load_playbook(data_dir("playbooks") / "vps.yaml", variables(front=None, clients=[], images=[]))
-    assert [stage.name for stage in stages] == ["base", "docker", "otobot"]
+    assert [stage.name for stage in stages] == ["base", "docker", "otobot", "hardening", "login"]
 
 
 def test_dockers_settings_are_json_and_publish_on_loopback():
