@@ -17,7 +17,7 @@ from otobotctl.transport.target import Settings, Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tests.lab.host import Host
+    from tests.lab.door import Door
 
 ME = "me@here"
 
@@ -29,16 +29,17 @@ class Way:
     directory: Path
     address: str
     user: str
+    port: int = 22
 
     @classmethod
-    def to(cls, host: Host, directory: Path, user: str | None = None) -> Way:
+    def to(cls, host: Door, directory: Path, user: str | None = None) -> Way:
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "known_hosts").write_text("".join(f"vps-1 {key}\n" for key in host.host_keys()))
         (directory / "ssh_config").write_text(f"IdentityFile {host.key}\nIdentitiesOnly yes\n")
-        return cls(directory, host.address, user or host.user)
+        return cls(directory, host.address, user or host.user, host.port)
 
     def open(self) -> SshDoor:
-        target = Target("vps-1", self.address, self.user, known_hosts=self.directory / "known_hosts")
+        target = Target("vps-1", self.address, self.user, self.port, known_hosts=self.directory / "known_hosts")
         return open_door(target, settings=Settings(config=self.directory / "ssh_config", persist_s=0))
 
 

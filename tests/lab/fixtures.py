@@ -134,10 +134,15 @@ def _restore(sign: signal.Signals, previous: Any) -> None:
 
 
 def mark(items: list[pytest.Item]) -> None:
-    """Mark the tests that use the lab."""
+    """Mark the tests that use the lab. They get one more try, which the summary tells as `rerun`.
+
+    A package mirror that hiccups or a machine that stands still for a minute is not what they are about; what is broken
+    fails twice.
+    """
     for item in items:
         if _OF_LAB.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.lab)
+            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=5))
 
 
 def summarise(reporter: Any) -> None:
