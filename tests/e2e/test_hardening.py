@@ -130,11 +130,12 @@ def test_what_the_host_says(host, hardened):
 def test_who_tries_passwords_is_banned_and_who_is_logged_in_is_not(host, hardened):
     """Six failures in sshd's log ban their address, whatever OpenSSH calls its process."""
     attacker = "203.0.113.9"
-    host.ssh(
-        "cp /usr/bin/logger /tmp/sshd-session; for n in 1 2 3 4 5 6; do "
-        f'/tmp/sshd-session -t sshd-session -p auth.info "Invalid user bob from {attacker} port 4200$n"; done',
-        user="root",
+    # The journal asks the kernel for the name of the process that wrote, so it must live until it has been asked.
+    program = (
+        "import syslog, time; syslog.openlog('sshd-session', 0, syslog.LOG_AUTH); "
+        f"[syslog.syslog(f'Invalid user bob from {attacker} port 4200{{n}}') for n in range(6)]; time.sleep(5)"
     )
+    host.ssh(f'cp /usr/bin/python3 /tmp/sshd-session; PYTHONHOME=/usr /tmp/sshd-session -c "{program}"', user="root")
     eventually(lambda: attacker in host.ssh("fail2ban-client status sshd", user="root").stdout)
     eventually(lambda: attacker in host.ssh("iptables -S", user="root").stdout)
     asked = "/usr/local/sbin/otobot-logged-in"
