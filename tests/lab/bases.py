@@ -75,8 +75,15 @@ def registry_storage(lab: Lab) -> Path:
 
 
 def _freeze(host: Host, name: str) -> None:
-    """Keep a host as a base: switched off in an orderly way, without what makes it that one host."""
+    """Keep a host as a base, switched off in an orderly way."""
     host.shut_down()
+    keep(host, name)
+
+
+def keep(host: Host, name: str) -> None:
+    """Keep a host as a base, without what makes it that one host; one that is on, as a power cut would leave it now."""
+    if host.running():
+        host.ssh("sync", user="root")
     tree = Pool.scratch(name.partition("-")[0])
     pool.snapshot(host.root, tree)
     base.forget_identity(tree)
