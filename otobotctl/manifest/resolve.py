@@ -9,6 +9,9 @@ import msgspec
 from otobotctl.errors import ManifestError
 from otobotctl.manifest.models import Backup, Client, Defaults, Environment, Host, Manifest, Settings, User
 
+Archives = Mapping[str, Mapping[str, Backup]]  # by stack, then by environment
+
+_NO_ARCHIVES: Archives = {}
 _BACKUP = Backup(schedule="daily", keep_daily=30, keep_weekly=12, keep_monthly=12, keep_yearly=7, before_deploy=True)
 
 
@@ -93,13 +96,16 @@ class ResolvedManifest(msgspec.Struct, frozen=True):
         return tuple(path)
 
 
-def resolve(manifest: Manifest) -> ResolvedManifest:
-    """Apply the defaults and each client's environment. The manifest must have been checked, as `load` does."""
+def resolve(manifest: Manifest, archives: Archives = _NO_ARCHIVES) -> ResolvedManifest:
+    """Apply the defaults and each client's environment. The manifest must have been checked, as `load` does.
+
+    `archives` is what each stack says of backups in each environment; every word of the manifest wins over it.
+    """
     return ResolvedManifest(
         company=manifest.company,
         recipients=manifest.recipients,
         hosts={name: _host(name, host, manifest.defaults) for name, host in manifest.hosts.items()},
-        clients={slug: _client(slug, client, manifest) for slug, client in manifest.clients.items()},
+        clients={slug: _client(slug, client, manifest, archives) for slug, client in manifest.clients.items()},
     )
 
 
@@ -117,10 +123,11 @@ def _host(name: str, host: Host, defaults: Defaults) -> ResolvedHost:
     )
 
 
-def _client(slug: str, client: Client, manifest: Manifest) -> ResolvedClient:
+def _client(slug: str, client: Client, manifest: Manifest, archives: Archives) -> ResolvedClient:
     defaults = manifest.defaults
     name = client.environment or defaults.environment
     environment = manifest.environments.get(name, Environment())
+    stack = manifest.hosts[client.host].stack if client.host in manifest.hosts else ""
     services = _first(client.services, environment.services, defaults.services)
     return ResolvedClient(
         slug=slug,
@@ -135,7 +142,7 @@ def _client(slug: str, client: Client, manifest: Manifest) -> ResolvedClient:
         settings=_settings(services, (defaults.settings, environment.settings, client.settings)),
         tls=client.tls or environment.tls or defaults.tls,
         users=client.users,
-        backup=_backup((client.backup, environment.backup, defaults.backup)),
+        backup=_backup((client.backup, environment.backup, defaults.backup, archives.get(stack, {}).get(name))),
     )
 
 

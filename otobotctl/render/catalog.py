@@ -12,6 +12,7 @@ import msgspec
 
 from otobotctl.data import data_dir
 from otobotctl.errors import ManifestError
+from otobotctl.manifest.models import ENVIRONMENTS, Backup
 from otobotctl.manifest.shape import ServiceShape, SettingShape
 from otobotctl.render.document import parse_yaml
 from otobotctl.render.image import BuiltImage, read_context
@@ -59,6 +60,13 @@ class Catalog:
             )
             for name, service in self.services.items()
             if service.offered
+        }
+
+    def archives(self) -> dict[str, dict[str, Backup]]:
+        """Return what each stack says of backups in each environment, for `manifest.resolve`."""
+        return {
+            name: {key: each.backup for key, each in stack.environments.items() if each.backup}
+            for name, stack in self.stacks.items()
         }
 
     def secret_specs(self, services: Iterable[str]) -> tuple[SecretSpec, ...]:
@@ -131,6 +139,7 @@ def _unknown(catalog: Catalog) -> list[str]:
     for stack in catalog.stacks.values():
         names = (*stack.services, *stack.host_services, *(n for e in stack.environments.values() for n in e.settings))
         wrong += [f"stack {stack.name}: {name} is no service" for name in names if name not in catalog.services]
+        wrong += [f"stack {stack.name}: {n} is no environment" for n in stack.environments if n not in ENVIRONMENTS]
     for name in catalog.known_bad:
         if name not in catalog.services or "version" not in catalog.services[name].settings:
             wrong.append(f"known-bad.yaml: {name} is no service with a version")

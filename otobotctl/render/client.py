@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import ManifestError
-from otobotctl.render import layout
+from otobotctl.render import compose, layout
 from otobotctl.render.catalog import PORT_STRIDE
 from otobotctl.render.engine import SecretView
 from otobotctl.render.project import Part, render_project
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from otobotctl.manifest.resolve import ResolvedClient, ResolvedHost
     from otobotctl.render.catalog import Catalog
     from otobotctl.render.release import RenderedRelease
-    from otobotctl.render.service import Database, ServiceTemplate
+    from otobotctl.render.service import Database, ServiceTemplate, Stack
     from otobotctl.secrets import Secret
 
 
@@ -75,11 +75,9 @@ def alias(client: ResolvedClient, service: ServiceTemplate) -> str:
     return f"{service.name}.{client.slug}"
 
 
-def published_ports(client: ResolvedClient, service: ServiceTemplate) -> dict[str, int]:
-    """Return the ports on the host's 127.0.0.1, by the names that service.yaml gives them."""
-    return {
-        name: port.base + client.index * PORT_STRIDE for name, port in service.ports.items() if port.base is not None
-    }
+def published_ports(client: ResolvedClient, service: ServiceTemplate, stack: Stack) -> dict[str, int]:
+    """Return the service's ports on the host's 127.0.0.1, by the names that service.yaml gives them."""
+    return compose.published(service, settings_for(service, client, stack), client.index * PORT_STRIDE)
 
 
 def _variables(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import ManifestError
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Tree = dict[str, Any]
 
+INTERNAL = "data"
+TUNNEL = "tunnel"
+
 
 def container(service: ServiceTemplate, image: str, settings: Mapping[str, Any], offset: int) -> Tree:
     """Return what every service's own container has, before its fragment is laid over it."""
@@ -24,9 +27,9 @@ def container(service: ServiceTemplate, image: str, settings: Mapping[str, Any],
         tree["pull_policy"] = "never"  # nobody else may offer an image of this name
     if service.depends:
         tree["depends_on"] = {name: {"condition": condition} for name, condition in service.depends.items()}
-    ports = [port for port in service.ports.values() if port.base is not None]
+    ports = published(service, settings, offset)
     if ports:
-        tree["ports"] = [f"127.0.0.1:{port.base + offset}:{port.container}" for port in ports if port.base is not None]
+        tree["ports"] = [f"127.0.0.1:{ports[name]}:{service.ports[name].container}" for name in ports]
     if service.volumes:
         tree["volumes"] = [f"{v.name}:{v.path}{':ro' if v.read_only else ''}" for v in service.volumes]
     if service.health:
@@ -44,6 +47,29 @@ def container(service: ServiceTemplate, image: str, settings: Mapping[str, Any],
         tree["mem_limit"] = settings["memory"]
     tree["pids_limit"] = service.limits.pids
     return tree
+
+
+def published(service: ServiceTemplate, settings: Mapping[str, Any], offset: int) -> dict[str, int]:
+    """Return the service's ports on the host's 127.0.0.1, by the names that service.yaml gives them."""
+    if not settings.get("published", True):
+        return {}
+    return {name: port.base + offset for name, port in service.ports.items() if port.base is not None}
+
+
+def networks(service: ServiceTemplate, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the networks of a service: those of service.yaml, and one to publish through where those are internal."""
+    through = TUNNEL if set(service.networks) <= {INTERNAL} and published(service, settings, 0) else ""
+    return (*service.networks, *([through] if through else []))
+
+
+def declared(names: Iterable[str]) -> Tree:
+    """Return what a project says of its networks. Databases reach nothing outside, and nothing outside reaches them."""
+    said: Mapping[str, Tree] = {
+        INTERNAL: {"internal": True},
+        # Docker publishes no port of an internal network. Without masquerading nothing finds its way out of this one.
+        TUNNEL: {"driver_opts": {"com.docker.network.bridge.enable_ip_masquerade": "false"}},
+    }
+    return {name: said.get(name, {}) for name in names}
 
 
 def hardening() -> Tree:

@@ -62,7 +62,7 @@ def _fragment(part: Part, catalog: Catalog) -> compose.Tree:
     own = compose.container(service, part.image, part.variables["settings"], part.offset)
     if service.networks:
         own["networks"] = {
-            name: {"aliases": [part.variables["alias"]]} if name == "edge" else {} for name in service.networks
+            name: {"aliases": [part.variables["alias"]]} if name == "edge" else {} for name in _networks(part)
         }
     name = f"{service.name}/{FRAGMENT}"
     fragment: compose.Tree = {"services": {}}
@@ -94,6 +94,10 @@ def _files(part: Part, catalog: Catalog) -> Iterator[RenderedFile]:
             yield RenderedFile(f"{service}/{path}", text.encode(), 0o755 if path.endswith(".sh") else 0o644)
 
 
+def _networks(part: Part) -> tuple[str, ...]:
+    return compose.networks(part.service, part.variables["settings"])
+
+
 def _none(part: Part) -> SecretView:
     return engine.NoSecrets(part.service.name)
 
@@ -109,11 +113,10 @@ def _check_dependencies(name: str, tree: compose.Tree, services: Mapping[str, co
 
 def _declare(project: compose.Tree, parts: Sequence[Part]) -> None:
     """Declare the networks and volumes that service.yaml files name; a fragment may have said more about them."""
-    networks = dict.fromkeys(network for part in parts for network in part.service.networks)
+    networks = dict.fromkeys(network for part in parts for network in _networks(part))
     volumes = dict.fromkeys(volume.name for part in parts for volume in part.service.volumes)
     said = {
-        # Databases reach nothing outside, and nothing outside reaches them.
-        "networks": {name: {"internal": True} if name == "data" else {} for name in networks},
+        "networks": compose.declared(networks),
         "volumes": {name: {} for name in volumes},
     }
     for key, tree in said.items():

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from otobotctl.manifest.models import Backup
 from otobotctl.manifest.shape import SettingType
 from otobotctl.secrets import SecretKind
 
@@ -47,7 +48,10 @@ class SecretNeed(_Model, frozen=True, kw_only=True):
 
 
 class Port(_Model, frozen=True, kw_only=True):
-    """A port of the container. With `base` it is published on 127.0.0.1, at the base plus the client's offset."""
+    """A port of the container. With `base` it can be published on 127.0.0.1, at the base plus the client's offset.
+
+    It is, unless the service has a setting `published` that says otherwise.
+    """
 
     container: PortNumber
     base: PortNumber | None = None
@@ -158,9 +162,10 @@ class ServiceTemplate(_Model, frozen=True, kw_only=True):
 
 
 class EnvironmentData(_Model, frozen=True, kw_only=True):
-    """What one environment says about its services' settings."""
+    """What one environment says about its services' settings and about archives; the manifest's words win over it."""
 
     settings: Mapping[str, Mapping[str, str | int | float | bool | tuple[str, ...]]] = {}
+    backup: Backup | None = None
 
 
 class Stack(_Model, frozen=True, kw_only=True):

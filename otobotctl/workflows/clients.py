@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from otobotctl import manifest
+from otobotctl.render.client import published_ports
+from otobotctl.render.settings import settings_for
 from otobotctl.workflows.desired import load, warnings
 from otobotctl.workflows.secrets import mint
 
@@ -79,9 +81,19 @@ def listed(fleet: Fleet) -> tuple[ResolvedClient, ...]:
 
 
 def shown(fleet: Fleet, slug: str) -> dict[str, Any]:
-    """One client with every default applied, as plain data."""
-    shown_client: dict[str, Any] = msgspec.to_builtins(load(fleet).manifest.client(slug))
-    return shown_client
+    """One client with every default applied, also its stack's: what its services' settings come to, and its ports."""
+    loaded = load(fleet)
+    client = loaded.manifest.client(slug)
+    stack = loaded.catalog.stack(loaded.manifest.host(client.host).stack)
+    services = [loaded.catalog.service(name) for name in client.services]
+    said: dict[str, Any] = msgspec.to_builtins(client)
+    settings = {service.name: settings_for(service, client, stack) for service in services}
+    ports = {
+        f"{service.name}.{name}": f"127.0.0.1:{port}"
+        for service in services
+        for name, port in published_ports(client, service, stack).items()
+    }
+    return {**said, "settings": settings, "ports": ports}
 
 
 def remove(fleet: Fleet, slug: str) -> Removed:

@@ -48,7 +48,7 @@ def load(fleet: Fleet) -> Loaded:
     """Read and check the manifest against the catalogue. Raises ManifestError with every finding."""
     catalog = load_catalog()
     raw = manifest.load(fleet.manifest, catalog.service_shapes())
-    return Loaded(fleet, manifest.resolve(raw), catalog)
+    return Loaded(fleet, manifest.resolve(raw, catalog.archives()), catalog)
 
 
 def warnings(loaded: Loaded, clients: Iterable[ResolvedClient]) -> tuple[str, ...]:

@@ -37,12 +37,13 @@ EVERYTHING = ("postgres", "redis", "mongo", "vault-api", "token-refresher", "n8n
 catalog = cache(load_catalog)
 
 
-def resolved(change=lambda _document: None):
+def resolved(change=lambda _document: None, archives=None):
     """The sample, changed and resolved; it must be a valid manifest."""
     document = copy.deepcopy(DOCUMENT)
     change(document)
     return manifest.resolve(
-        manifest.decode(json.dumps(document).encode(), "clients-config.json", catalog().service_shapes())
+        manifest.decode(json.dumps(document).encode(), "clients-config.json", catalog().service_shapes()),
+        archives or {},
     )
 
 

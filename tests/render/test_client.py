@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from otobotctl.errors import ManifestError
 from otobotctl.render.client import published_ports, render_client
-from tests.render.sample import catalog, composed, rendered, resolved, secrets_of, text
+from tests.render.sample import EVERYTHING, catalog, composed, rendered, resolved, secrets_of, text
 
 
 def test_a_client_gets_its_services_and_their_files():
@@ -86,14 +86,15 @@ def test_every_published_port_is_on_loopback():
 
 def test_clients_of_one_host_never_share_a_port():
     """Over all slots of a host, every published port has one owner and is a port that services may have."""
-    client = resolved().client("acme")
-    owners = {}
+    client = resolved(lambda document: document["clients"]["acme"].update(environment="dev")).client("acme")
+    owners, stack = {}, catalog().stack("client-vps")
     for index in range(100):
         for service in catalog().services.values():
-            for name, port in published_ports(replace(client, index=index), service).items():
+            for name, port in published_ports(replace(client, index=index), service, stack).items():
                 assert 1024 <= port <= 65535
                 assert owners.setdefault(port, (index, service.name, name)) == (index, service.name, name)
     assert owners[3001 + 99 * 100] == (99, "vault-api", "http")
+    assert {owner for _, owner, _ in owners.values()} == {*EVERYTHING} - {"token-refresher"}
 
 
 def test_two_clients_share_nothing_by_name():

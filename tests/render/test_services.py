@@ -56,10 +56,11 @@ def test_everything_keeps_its_secrets_in_environment_files():
 
 def test_two_clients_with_everything_share_no_port_and_no_name():
     """Loopback ports, projects, aliases and host names of two full clients differ."""
-    fleet = fleet_with()
+    everything = {"services": [*EVERYTHING, "nginx"], "environment": "dev"}
+    fleet = resolved(lambda document: document.update(defaults=everything))
     one, two = composed(rendered(fleet, "acme")), composed(rendered(fleet, "beta"))
     ports = [[port for tree in each["services"].values() for port in tree.get("ports", ())] for each in (one, two)]
-    assert ports[0] == [f"127.0.0.1:{port}:{port}" for port in (3001, 5678, 8082, 3080)]
+    assert ports[0] == [f"127.0.0.1:{port}:{port}" for port in (5432, 6379, 27017, 3001, 5678, 8082, 3080)]
     published = [{port.split(":")[1] for port in found} for found in ports]
     assert published[0].isdisjoint(published[1])
     assert one["name"] != two["name"]
@@ -91,7 +92,7 @@ def test_n8n_is_told_all_it_needs_and_keeps_nothing():
     assert said["EXECUTIONS_DATA_SAVE_ON_SUCCESS"] == said["EXECUTIONS_DATA_SAVE_ON_ERROR"] == "none"
     assert said["EXECUTIONS_DATA_SAVE_ON_PROGRESS"] == said["EXECUTIONS_DATA_SAVE_MANUAL_EXECUTIONS"] == "false"
     assert said["N8N_DIAGNOSTICS_ENABLED"] == said["N8N_VERSION_NOTIFICATIONS_ENABLED"] == "false"
-    assert said["N8N_METRICS"] == "false"
+    assert said["N8N_METRICS"] == "true"
     assert "EXECUTIONS_MODE" not in said
 
 
