@@ -108,6 +108,11 @@ class LightHost(Door):
             raise LabError(f"light host: left with {self._process.returncode}\n{(self.directory / 'log').read_text()}")
         return self.answers()
 
+    def pid_namespace(self) -> str:
+        """What all of its processes have in common, as /proc/PID/ns/pid names it."""
+        assert self._process is not None
+        return str(Path(f"/proc/{self._process.pid}/ns/pid_for_children").readlink())
+
     def destroy(self) -> None:
         """End it and remove what it wrote; safe to call twice."""
         if self._process is not None:
