@@ -10,6 +10,7 @@ from otobotctl.agent.run import ProbeError, Run, StepError
 from otobotctl.agent.shell import NOT_FOUND, ask
 
 LOG_LINES = 30
+_NO_COMPOSE = "docker has no compose plugin on this host; add a package step for it before this one"
 _WORST_FIRST = ("dead", "exited", "unhealthy", "restarting", "removing", "paused", "created", "starting")
 
 
@@ -29,6 +30,8 @@ def model(project: str, directory: str, run: Run) -> Dict[str, Any]:
         run.say(line)
     if answer.status == NOT_FOUND:
         raise StepError("docker is not on this host; add a step that installs it before this one")
+    if not _has_compose():
+        raise StepError(_NO_COMPOSE)
     raise StepError("docker compose does not accept this release")
 
 
@@ -64,11 +67,15 @@ def states(project: str) -> Dict[str, str]:
     answer = ask(["docker", "compose", "--project-name", project, "ps", "--all", "--format", "json"])
     if answer.status == NOT_FOUND:
         return {}
-    if answer.status and ask(["docker", "compose", "version"]).status:
-        raise ProbeError("docker has no compose plugin on this host; add a package step for it before this one")
+    if answer.status and not _has_compose():
+        raise ProbeError(_NO_COMPOSE)
     if answer.status:
         raise ProbeError("docker compose ps: {}".format(answer.stderr.strip()))
     return service_states(parse_ps(answer.stdout))
+
+
+def _has_compose() -> bool:
+    return not ask(["docker", "compose", "version"]).status
 
 
 def parse_ps(stdout: str) -> List[Dict[str, Any]]:

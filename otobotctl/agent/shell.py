@@ -19,6 +19,11 @@ class Answer(NamedTuple):
     stderr: str
 
 
+def has(program: str) -> bool:
+    """Whether a program of this name is where `ask` looks."""
+    return any(os.access(os.path.join(folder, program), os.X_OK) for folder in PATH.split(":"))
+
+
 def ask(
     argv: Sequence[str],
     env: Optional[Dict[str, str]] = None,

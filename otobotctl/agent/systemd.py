@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Dict, Sequence
+from typing import Dict, List, Sequence
 
 from otobotctl.agent.run import ProbeError, Run, StepError
 from otobotctl.agent.shell import ask
@@ -19,10 +19,18 @@ def show(unit: str, properties: Sequence[str]) -> Dict[str, str]:
     Raises:
         ProbeError: systemd does not run this host.
     """
-    answer = ask(["systemctl", "show", "--property=" + ",".join(properties), "--", unit])
+    return show_all([unit], properties)[0]
+
+
+def show_all(units: Sequence[str], properties: Sequence[str]) -> List[Dict[str, str]]:
+    """The properties of each unit, in their order, by one systemctl. Raises ProbeError as `show`."""
+    answer = ask(["systemctl", "show", "--property=" + ",".join(properties), "--", *units])
     if answer.status:
-        raise ProbeError("systemctl show {}: {}".format(unit, (answer.stderr or answer.stdout).strip()))
-    return parse_show(answer.stdout)
+        raise ProbeError("systemctl show {}: {}".format(" ".join(units), (answer.stderr or answer.stdout).strip()))
+    found = [parse_show(block) for block in answer.stdout.split("\n\n")]
+    if len(found) != len(units):
+        raise ProbeError("systemctl show {}: {} answers".format(" ".join(units), len(found)))
+    return found
 
 
 def parse_show(stdout: str) -> Dict[str, str]:

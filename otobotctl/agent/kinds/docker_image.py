@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 from otobotctl.agent.run import ProbeError, Run, StepError
 from otobotctl.agent.shell import NOT_FOUND, ask
@@ -14,7 +14,18 @@ KEPT_TAGS = 3
 
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     """Answer `id` (None: no such image, or no Docker yet) and `context`, the digest of what a step built it from."""
-    found = inspect(params["reference"])
+    return _facts(inspect(params["reference"]))
+
+
+def probe_all(many: Sequence[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """The facts of each, by one docker where it has every image. Raises ProbeError where it lacks one."""
+    answer = ask(["docker", "image", "inspect", "--", *(params["reference"] for params in many)])
+    if answer.status:
+        raise ProbeError("not all of the images are here")
+    return [_facts(found) for found in json.loads(answer.stdout)]
+
+
+def _facts(found: Any) -> Dict[str, Any]:
     if found is None:
         return {"id": None, "context": None}
     labels = (found.get("Config") or {}).get("Labels") or {}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Dict, List, Set
 
 from otobotctl.agent import files, sshd, trial, ufw
-from otobotctl.agent.run import PATH, Run, StepError
-from otobotctl.agent.shell import ask
+from otobotctl.agent.run import Run, StepError
+from otobotctl.agent.shell import ask, has
 
 TRIAL = "firewall"
 _CHAINS = {
@@ -26,7 +25,7 @@ def probe(_params: Dict[str, Any]) -> Dict[str, Any]:
     """
     ssh = sshd.ports()
     defaults = ufw.read(ufw.DEFAULTS)
-    if defaults is None or not _has_ufw():
+    if defaults is None or not has("ufw"):
         return {"installed": False, "allowed": [], "owned": [], "_ssh": ssh}
     settings = ufw.parse_settings(defaults)
     texts = {family: ufw.read(path) or "" for family, path in ufw.RULES.items()}
@@ -100,10 +99,6 @@ def rule_words(key: str) -> List[str]:
     return ["allow", "proto", proto, "from", source, "to", "any", "port", port]
 
 
-def _has_ufw() -> bool:
-    return any(os.access(os.path.join(folder, "ufw"), os.X_OK) for folder in PATH.split(":"))
-
-
 def _refuse_a_locked_door(ports: List[int]) -> None:
     for family, path in ufw.RULES.items():
         for rule in ufw.parse_rules(ufw.read(path) or ""):
@@ -129,11 +124,12 @@ def _set_ipv6() -> None:
 def _kernel(family: int, text: str) -> Dict[str, bool]:
     """Whether the kernel drops by default and asks ufw first, and has as many of its rules as the file."""
     program, user, before = _CHAINS[family]
-    chain = ask([program, "-S", "INPUT"]).stdout.splitlines()
-    live = ask([program, "-S", user])
+    live = ask([program, "-S"]).stdout
+    lines = live.splitlines()
+    there = "-N {}".format(user) in lines
     return {
-        "active": "-A INPUT -j {}".format(before) in chain,
-        "loaded": live.status == 0 and ufw.chain_length(live.stdout, user) == ufw.chain_length(text, user),
+        "active": "-A INPUT -j {}".format(before) in lines,
+        "loaded": there and ufw.chain_length(live, user) == ufw.chain_length(text, user),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List
+from typing import Any, Dict, Iterable, List, Sequence
 
 from otobotctl.agent import apt
 from otobotctl.agent.run import Run, StepError
@@ -11,6 +11,13 @@ from otobotctl.agent.run import Run, StepError
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     """Facts: `installed`, every alternative that is there -> its version."""
     return {"installed": apt.installed(_alternatives(params["names"]))}
+
+
+def probe_all(many: Sequence[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """The facts of each, by one dpkg-query."""
+    names = [_alternatives(params["names"]) for params in many]
+    found = apt.installed(sorted({name for each in names for name in each}))
+    return [{"installed": {name: found[name] for name in each if name in found}} for each in names]
 
 
 def apply(params: Dict[str, Any], run: Run) -> None:

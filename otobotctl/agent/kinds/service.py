@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Iterator, List
+from typing import Any, Dict, Iterator, List, Sequence
 
 from otobotctl.agent import files, protocol, systemd
 from otobotctl.agent.run import Run, StepError
@@ -17,7 +17,16 @@ _PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NeedDaemonReload")
 
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     """Answer load, _active, enabled in systemd's words, `watched` (digest now), `stamp` (digest at the last start)."""
-    shown = systemd.show(params["name"], _PROPERTIES)
+    return _facts(params, systemd.show(params["name"], _PROPERTIES))
+
+
+def probe_all(many: Sequence[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """The facts of each, by one systemctl."""
+    shown = systemd.show_all([params["name"] for params in many], _PROPERTIES)
+    return [_facts(params, each) for params, each in zip(many, shown)]
+
+
+def _facts(params: Dict[str, Any], shown: Dict[str, str]) -> Dict[str, Any]:
     return {
         "load": shown.get("LoadState", ""),
         "_active": shown.get("ActiveState", ""),

@@ -9,7 +9,7 @@ from typing import Any, Dict, Set
 
 from otobotctl.agent import files, sshd, systemd, trial
 from otobotctl.agent.run import ProbeError, Run, StepError
-from otobotctl.agent.shell import NOT_FOUND, ask
+from otobotctl.agent.shell import NOT_FOUND, ask, has
 
 TRIAL = "sshd"
 UNIT = "ssh"
@@ -21,7 +21,7 @@ _LISTEN_S = 10.0
 
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     """Answer `installed` (there is an sshd), `content` (of the drop-in, or None), and of its trial: see trial.facts."""
-    if ask(["sh", "-c", "command -v sshd"]).status:
+    if not has("sshd"):
         return {"installed": False}
     try:
         data = files.read(params["path"])

@@ -13,8 +13,8 @@ _PROPERTIES = ("ActiveState", "UnitFileState", "NeedDaemonReload")
 
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     """Answer `units` ({path: text or None}), the timer's `_active` and `enabled`, `stale`: systemd read older texts."""
-    timer = systemd.show(params["name"] + ".timer", _PROPERTIES)
-    service = systemd.show(params["name"] + ".service", _PROPERTIES)
+    units = [params["name"] + suffix for suffix in (".timer", ".service")]
+    timer, service = systemd.show_all(units, _PROPERTIES)
     return {
         "units": {path: _text(path) for path in params["paths"]},
         "_active": timer.get("ActiveState", ""),

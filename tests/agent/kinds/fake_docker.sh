@@ -25,6 +25,7 @@ case "$1" in
 config) [ -e "$dir/invalid" ] && { echo "services.web: no such key" >&2; exit 15; }; cat "$dir/compose.yaml" ;;
 up) cp "$dir/ps.jsonl" "$FAKE/ps"; [ ! -e "$dir/fails" ] || { echo "container web is unhealthy" >&2; exit 1; } ;;
 ps) cat "$FAKE/ps" 2>/dev/null || : ;;
+version) ;;
 logs) echo "cannot open the door" ;;
 down) rm -f "$FAKE/ps" ;;
 *) exit 9 ;;

@@ -27,7 +27,7 @@ def test_probe_reads_units_and_states(tmp_path, monkeypatch):
         "t.timer": {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"},
         "t.service": {"NeedDaemonReload": "yes"},
     }
-    monkeypatch.setattr(timer.systemd, "show", lambda name, _: shown[name])
+    monkeypatch.setattr(timer.systemd, "show_all", lambda names, _: [shown[name] for name in names])
     facts = timer.probe({"name": "t", "paths": [str(unit), str(tmp_path / "t.service")]})
     assert facts == {
         "units": {str(unit): "[Timer]\n", str(tmp_path / "t.service"): None},
