@@ -12,6 +12,7 @@ from otobotctl.errors import LockedError, ManifestError, UsageError
 
 MANIFEST = "clients-config.json"
 _IGNORED = ("# Nothing that can be read without a key belongs in git.", "*.key", "*.pem", ".env", "/rendered/")
+_LARGE = ("# Archives are sealed, and too large for git.", "/clients/*/archives/")
 _LOCK_S = 30.0
 
 
@@ -44,6 +45,16 @@ class Fleet:
     def client(self, slug: str) -> Path:
         """The directory of a client's sealed secrets and their metadata."""
         return self.root / "clients" / slug
+
+    def archives(self, slug: str) -> Path:
+        """Where the final archives of a client go."""
+        return self.client(slug) / "archives"
+
+    def prepare_archives(self, slug: str) -> None:
+        """Make that directory, of which git takes nothing whatever the fleet's own .gitignore says. Raises OSError."""
+        directory = self.archives(slug)
+        directory.mkdir(parents=True, exist_ok=True)
+        _write_new(directory / ".gitignore", "*\n", [])
 
 
 @dataclass(frozen=True)
@@ -136,7 +147,7 @@ def init_fleet(directory: Path, home: Path | None = None, schema: str | None = N
             else:
                 recipients, identity = operator_keys(home or Path.home())
                 _write_new(fleet.manifest, _empty_manifest(recipients, schema is not None), made)
-            _write_new(fleet.gitignore, "\n".join(_IGNORED) + "\n", made)
+            _write_new(fleet.gitignore, "\n".join((*_IGNORED, *_LARGE)) + "\n", made)
             if schema is not None:
                 _write_new(fleet.schema, schema, made)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Serves one request: observe, apply or follow."""
+"""Serves one request: observe, apply, follow or archive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from otobotctl.agent.wire import RefusedError, Wire
 
 def main(line: bytes, kept: str, state: str, runtime: str) -> NoReturn:
     """Answer the request in `line` on stdout, and end the process."""
-    wire = Wire(os.dup(1))
+    wire = Wire(os.dup(1), os.dup(0))
     os.dup2(2, 1)  # what a kind or its commands print cannot break a record
     signal.signal(signal.SIGALRM, wire.beat)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -69,5 +69,9 @@ def _serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:
         from otobotctl.agent.follow import again
 
         again(places, request["run"], request["offset"], wire)
+    elif request["op"] == "archive":
+        from otobotctl.agent.archive import archive
+
+        archive(request, places, wire)
     else:
         raise RefusedError("refused", "no such operation: {!r}".format(request["op"]))

@@ -69,6 +69,45 @@ class FollowRequest(TypedDict):
     offset: int
 
 
+class Source(TypedDict):
+    """What an archive must hold: kind is postgres, mongo or volume; `name` the database or the volume.
+
+    `service` is the container that a database is dumped in; empty for a volume.
+    """
+
+    kind: str
+    name: str
+    service: str
+
+
+class ArchiveRequest(TypedDict):
+    """op = "archive": stream a client's configuration and `sources`; the host keeps nothing but a note that it did.
+
+    `engines` are the services that hold databases. With `final` every other container is stopped first, and stays so
+    once the operator has confirmed the archive; after anything else it is started again.
+    """
+
+    version: int
+    op: str
+    run: str
+    who: str
+    client: str
+    project: str
+    sources: List[Source]
+    engines: List[str]
+    final: bool
+
+
+class Confirmation(TypedDict):
+    """The operator's word, in one line on stdin, that the archive `file` is on disk; sha256 and bytes are its own."""
+
+    file: str
+    sha256: str
+    bytes: int
+    members: int
+    consistent: bool
+
+
 class Holder(TypedDict):
     """Who holds the host's lock; `at` in Unix seconds."""
 
@@ -96,10 +135,17 @@ class LastRun(TypedDict):
 #   step_end    step, ok, changed, took_s, error (str, when not ok), drift (bool: facts had moved)
 #   answer      answer, facts | error     the request's questions again, after the last step
 #   run_end     ok, failed (step name or None), drift, reboot (bool: the host goes down now)
+# Records of an archive, each without "event":
+#   {"release": n}                   first; also images, and members: how many will come
+#   {"member": name}                 begins a member
+#   {"block": n}                     n bytes of it follow, raw; the operator's side adds them as "data"
+#   {"member_end": name}             also bytes, sha256, note (str: what an operator should know of it), rows_estimated
+#   {"archived": n}                  all n members came; also consistent. Now the host waits for a Confirmation
+#   {"final": {...} or None}         instead: nothing runs; the note of a final archive made before; also left (bool)
 # Lines that only the live stream has:
 #   {"ready": true} or {"need": "agent"}    first: whether the host keeps an agent of this digest, or needs it sent
 #   {"end": true}   also boot_id (str), holder (Holder or None), last (LastRun or None); ends the exchange
-#   {"error": ...}  code (locked, unknown, died, journal, refused, internal), message, holder; ends the exchange
+#   {"error": ...}  code (locked, unknown, died, journal, refused, archive, internal), message, holder; ends it too
 #   {"beat": true}                  every 3 seconds, so that a dead line is told from a slow step
 
 

@@ -62,6 +62,13 @@ class Releases:
         state = _read_json(self._state)
         return bool(state.get("settled")) and state.get("healthy") == self.current()
 
+    def touched_at(self) -> float:
+        """When a deploy last touched the containers, in Unix seconds; 0 where none is known of."""
+        try:
+            return os.stat(self._state).st_mtime
+        except OSError:
+            return 0.0
+
     def unsettle(self) -> None:
         """Note, before anything is touched, that containers may now be of any release."""
         self._write_state(self.healthy(), settled=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any, Dict, Optional
 
@@ -18,23 +19,43 @@ class RefusedError(Exception):
 
 
 class Wire:
-    """Writes records to a descriptor. Raises BrokenPipeError when nobody listens any more."""
+    """Writes records to a descriptor, and hears the caller on `ear`. Raises BrokenPipeError when nobody listens."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, ear: int = -1) -> None:
         self.descriptor = descriptor
+        self._ear = ear
         self._busy = False
 
     def send(self, record: Dict[str, Any]) -> None:
         """Write one record."""
         self.raw(encode(record))
 
-    def raw(self, data: bytes) -> None:
-        """Write whole lines."""
-        rest = memoryview(data)
+    def raw(self, *parts: bytes) -> None:
+        """Write whole lines, or a line and the bytes that it announces; nothing comes between them."""
         self._busy = True
-        while rest:
-            rest = rest[os.write(self.descriptor, rest) :]
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                rest = rest[os.write(self.descriptor, rest) :]
         self._busy = False
+
+    def block(self, data: bytes) -> None:
+        """Write bytes as they are, behind a record with their number."""
+        self.raw(encode({"block": len(data)}), data)
+
+    def hear(self) -> Dict[str, Any]:
+        """Wait for a line of the caller. Raises BrokenPipeError when none comes any more."""
+        heard = b""
+        while True:
+            data = os.read(self._ear, 4096)
+            if not data:
+                raise BrokenPipeError
+            heard += data
+            *lines, heard = heard.split(b"\n")
+            for line in lines:
+                if line.startswith(b"{"):
+                    found: Dict[str, Any] = json.loads(line)
+                    return found
 
     def beat(self, *_: object) -> None:
         """Handle SIGALRM: say that the agent lives, unless a record is being written, which says so itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 from otobotctl.agent.protocol import STATE_DIR, encode
@@ -39,6 +39,7 @@ class Session:
         self._opener = opener
         self._password = password
         self._door: Door | None = None
+        self._channel: Channel | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +65,13 @@ class Session:
         if self._door is not None:
             self._door.renew()
 
-    def exchange(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def say(self, record: Mapping[str, Any]) -> None:
+        """Tell the agent of the exchange under way something more."""
+        if self._channel is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._channel.send(encode(dict(record)))
+
+    def exchange(self, request: Mapping[str, Any]) -> Generator[dict[str, Any]]:
         """Run one execution and yield its records up to and with the ending one.
 
         Raises:
@@ -78,9 +85,11 @@ class Session:
         if self._lacks_agent:
             data += pack.archive()  # a round trip earlier than asked for; a host that has it by now reads no further
         exchange = _Exchange(door.name, channel, data, self._password, pushed=self._lacks_agent)
+        self._channel = channel
         try:
             yield from exchange.records()
         finally:
+            self._channel = None
             self._lacks_agent = exchange.lacks_agent
             channel.close()
 
@@ -108,7 +117,7 @@ class _Exchange:
             elif "error" in record and "answer" not in record and "event" not in record:
                 raise RefusedError(self.host, record["error"])
             else:
-                yield record
+                yield self._with_block(record) if "block" in record else record
                 if "end" in record:
                     return
         raise self._broken_off(self.channel.finish())
@@ -126,6 +135,12 @@ class _Exchange:
             self.noise = [*self.noise, line.decode("utf-8", "replace")][-_NOISE_LINES:]
             return None
         return None if "beat" in record else record
+
+    def _with_block(self, record: dict[str, Any]) -> dict[str, Any]:
+        data = self.channel.read(record["block"])
+        if len(data) < record["block"]:
+            raise self._broken_off(self.channel.finish())
+        return {**record, "data": data}
 
     def _answer_prompt(self) -> None:
         if self.asked or self.password is None:

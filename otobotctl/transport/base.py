@@ -27,6 +27,9 @@ class Channel(Protocol):
     def lines(self) -> Iterable[bytes]:
         """stdout, line by line without the newline, as it arrives, to its end."""
 
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes of stdout as they are; fewer only where it ends. Between two lines of `lines`."""
+
     def finish(self) -> Finished:
         """Wait for the exit status."""
 

@@ -7,7 +7,6 @@ import os
 import select
 import subprocess
 import time
-from collections import deque
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -49,8 +48,8 @@ class ProcessChannel:
         self._silence_s = silence_s
         self._sent: bytearray | None = bytearray()  # for a second try; None: the command may have begun
         self._no_more_input = False
-        self._ready: deque[bytes] = deque()
-        self._tail = bytearray()
+        self._received = bytearray()  # of stdout, not yet handed out
+        self._searched = 0  # so many bytes of it hold no newline
         self._stderr = bytearray()
         self._closed = False
         self._start()
@@ -68,15 +67,34 @@ class ProcessChannel:
     def lines(self) -> Iterable[bytes]:
         """stdout, line by line without the newline, as it arrives, to its end."""
         while True:
-            while self._ready:
-                yield self._ready.popleft()
-            if not self._stdout.closed:
-                self._wait(writing=False)
-            elif not self._over():
+            end = self._received.find(b"\n", self._searched)
+            if end >= 0:
+                yield self._taken(end + 1)[:-1]
+                continue
+            self._searched = len(self._received)
+            if not self._more():
                 break
-        if self._tail:
-            yield bytes(self._tail)
-            self._tail.clear()
+        if self._received:
+            yield self._taken(len(self._received))
+
+    def read(self, size: int) -> bytes:
+        """The next `size` bytes of stdout as they are; fewer only where it ends. Between two lines of `lines`."""
+        while len(self._received) < size and self._more():
+            pass
+        return self._taken(size)
+
+    def _more(self) -> bool:
+        """Wait until there may be more of stdout; False: it has ended."""
+        if self._stdout.closed:
+            return self._over()
+        self._wait(writing=False)
+        return True
+
+    def _taken(self, size: int) -> bytes:
+        self._searched = 0
+        taken = bytes(self._received[:size])
+        del self._received[:size]
+        return taken
 
     def finish(self) -> Finished:
         """Wait for the exit status; output that nobody read is dropped."""
@@ -172,11 +190,7 @@ class ProcessChannel:
             return
         self._opened = True
         self._sent = None
-        first, *others = chunk.split(b"\n")
-        self._tail += first
-        for part in others:
-            self._ready.append(bytes(self._tail))
-            self._tail = bytearray(part)
+        self._received += chunk
 
     def _over(self) -> bool:
         """After stdout's end: wait for the process, judge it; True when the execution begins again."""

@@ -44,6 +44,7 @@ class Release:
 
     `release` is the number, None when nothing is deployed; `matches` whether its digest is that of what would be
     deployed (None: not to be told without the secrets' key); `services` are states, `trouble` those that are not well.
+    `archive` is the host's note of the last one (agent/notes.py) with its age_s; None: never; {}: none is needed.
     """
 
     client: str
@@ -54,6 +55,7 @@ class Release:
     certificate_days: float | None = None
     certificate: str = ""  # "", self-signed (where that is meant), or what is wrong with it
     secrets_due: tuple[DueSecret, ...] = ()
+    archive: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,12 @@ def _release(loaded: Loaded, client: str, wanted: _Wanted, facts: Mapping[str, A
         days,
         words,
         () if client == layout.FRONT else secrets_due(loaded, client, now),
+        {} if client == layout.FRONT else _archive(found.get("archive"), now),
     )
+
+
+def _archive(note: Mapping[str, Any] | None, now: float) -> Mapping[str, Any] | None:
+    return None if note is None else {**note, "age_s": round(now - note["made"])}
 
 
 def _certificate(found: Sequence[Mapping[str, Any]], now: float, *, acme: bool) -> tuple[float | None, str]:

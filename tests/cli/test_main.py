@@ -16,7 +16,10 @@ COMMANDS = [
     ("manifest", "validate"),
     ("manifest", "schema"),
     *(("host", verb) for verb in ("add", "list", "remove", "trust", "facts", "plan", "apply", "drift")),
-    *(("client", verb) for verb in ("create", "list", "show", "render", "diff", "deploy", "destroy", "remove")),
+    *(
+        ("client", verb)
+        for verb in ("create", "list", "show", "render", "diff", "deploy", "export", "destroy", "remove")
+    ),
     ("secrets", "list"),
     ("secrets", "set"),
 ]

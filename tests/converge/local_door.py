@@ -116,6 +116,9 @@ class LocalChannel:
                 self.close()
                 raise HostUnreachableError("here: the line broke")
 
+    def read(self, size: int) -> bytes:
+        return self.process.stdout.read(size)
+
     def finish(self) -> Finished:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, Optional
 
-from otobotctl.agent import compose, containers, machine, served
+from otobotctl.agent import compose, containers, machine, notes, served
 from otobotctl.agent.releases import Releases
 from otobotctl.agent.run import ProbeError, Run, StepError
 
@@ -16,7 +16,7 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
 
     `projects` ({client: Compose project}) and `names` (host names that are served) are what to look at. A release is
     current (number or None), digest, healthy (the newest that was), services ({service: state}) and trouble, both
-    empty where Docker does not answer.
+    empty where Docker does not answer; and archive, the note of the last one (notes.py) or None.
     """
     trouble = None
     try:
@@ -48,6 +48,7 @@ def _release(client: str, states: Optional[Dict[str, str]]) -> Dict[str, Any]:
         "current": number,
         "digest": record.get("digest"),
         "healthy": here.healthy(),
+        "archive": notes.read(client),
         "services": states or {},
         "trouble": {} if states is None else compose.wrong(states, record.get("services", ()), record.get("once", ())),
     }

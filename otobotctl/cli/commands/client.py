@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from otobotctl.cli import output, session
+from otobotctl.cli.human import archives as words
 from otobotctl.cli.human import hosts as human
-from otobotctl.errors import DriftError
+from otobotctl.errors import DriftError, UsageError
 
 Slug = Annotated[str, typer.Argument(help="The client's slug.")]
 AskSudo = Annotated[bool, typer.Option("--ask-sudo", help="Ask for the sudo password of the host's user.")]
@@ -28,6 +29,10 @@ def build() -> typer.Typer:
     app.command("render", epilog="Example: otobotctl client render acme --out /dev/shm/acme")(render)
     app.command("diff", epilog="Example: otobotctl client diff acme")(diff)
     app.command("deploy", epilog="Example: otobotctl client deploy acme")(deploy)
+    app.command(
+        "export",
+        epilog="Example: otobotctl client export acme --output acme.zip.age; age -d -i KEY acme.zip.age > acme.zip",
+    )(export)
     app.command("destroy", epilog="Example: otobotctl client destroy acme")(destroy)
     app.command("remove", epilog="Example: otobotctl client remove acme")(remove)
     return app
@@ -145,22 +150,64 @@ def _deploy(here: session.Session, command: str, slug: str, ask_sudo: bool, *, f
     here.show(command, done, lambda: human.applied(done))
 
 
+def export(
+    context: typer.Context,
+    slug: Slug,
+    out: Annotated[Path, typer.Option("--output", help="The file to write, or a directory to put it in.")],
+    recipient: Annotated[
+        list[str] | None,
+        typer.Option(help="A public key to seal for instead of the manifest's. May be given several times."),
+    ] = None,
+    ask_sudo: AskSudo = False,
+) -> None:
+    """Write a client's data, configuration and secrets into one file, sealed with age, to hand them over."""
+    from otobotctl.workflows import archives
+
+    here = session.of(context)
+    with human.watching(here) as listener:
+        done = archives.export(
+            here.fleet(), slug, out, tuple(recipient or ()), listener, human.sudo_password(ask=ask_sudo)
+        )
+    here.show("client export", done, lambda: words.archived(done))
+
+
 def destroy(
     context: typer.Context,
     slug: Slug,
     volumes: Annotated[bool, typer.Option(help="Also delete the client's data volumes on the host.")] = False,
+    archive: Annotated[
+        Path | None, typer.Option(help="Where the final archive goes. Default: clients/CLIENT/archives/ in the fleet.")
+    ] = None,
+    without_archive: Annotated[
+        bool, typer.Option("--no-archive", help="Make no final archive: with --volumes the data is gone for good.")
+    ] = False,
     ask_sudo: AskSudo = False,
 ) -> None:
-    """Take a client's containers and releases off its host. Its data stays unless --volumes; its secrets stay."""
-    from otobotctl.workflows import converging
+    """Take a client's containers and releases off its host, after a final archive that was read back from disk.
+
+    Its data stays on the host unless --volumes, and its secrets stay in the fleet. The archive is made either way, with
+    the client's services stopped; if it fails they are started again and nothing is removed.
+    """
+    from otobotctl.workflows import archives
 
     here = session.of(context)
+    if archive is not None and without_archive:
+        raise UsageError("--archive and --no-archive contradict each other", hint="give one of the two")
     fleet = here.fleet()
-    what = f"Take {slug} off its host{', with all its data' if volumes else ''}?"
-    here.confirm_by_name(what, slug)
+    data = ", with all its data" if volumes else ""
+    kept = " WITHOUT an archive of it" if without_archive else ""
+    here.confirm_by_name(f"Take {slug} off its host{data}{kept}?", slug)
     with human.watching(here) as listener:
-        done = converging.destroy(fleet, slug, listener, human.sudo_password(ask=ask_sudo), volumes=volumes)
-    here.show("client destroy", done, lambda: human.applied(done))
+        done = archives.destroy(
+            fleet,
+            slug,
+            listener,
+            human.sudo_password(ask=ask_sudo),
+            volumes=volumes,
+            archive=archive,
+            without_archive=without_archive,
+        )
+    here.show("client destroy", done, lambda: words.destroyed(done))
 
 
 def remove(context: typer.Context, slug: Slug) -> None:

@@ -45,12 +45,15 @@ def plan(found: HostPlan, *, explain: bool) -> str:
 
 def applied(done: HostRun) -> str:
     """What a run did."""
-    runs = f"{done.executions} remote execution{'s' if done.executions != 1 else ''}, {done.took_s:.1f} s"
-    if not done.changed:
-        return f"{done.host}: 0 changes, {runs}"
-    return "\n".join(
-        [*(f"changed {name}" for name in done.changed), f"{done.host}: {len(done.changed)} changes, {runs}"]
-    )
+    return counted(done.host, done.executions, done.changed, done.took_s)
+
+
+def counted(host: str, executions: int, changed: Sequence[str], took_s: float) -> str:
+    """The steps that were applied on a host, and what it took."""
+    runs = f"{executions} remote execution{'s' if executions != 1 else ''}, {took_s:.1f} s"
+    if not changed:
+        return f"{host}: 0 changes, {runs}"
+    return "\n".join([*(f"changed {name}" for name in changed), f"{host}: {len(changed)} changes, {runs}"])
 
 
 def facts(found: HostFacts) -> str:

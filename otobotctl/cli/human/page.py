@@ -68,7 +68,7 @@ def _attention(hosts: Sequence[HostStatus]) -> list[str]:
 
 def _clients(hosts: Sequence[HostStatus]) -> list[str]:
     rows = [_release(host, release) for host in hosts for release in host.releases]
-    head = ("Client", "Host", "Release", "Containers", "Certificate", "Secrets")
+    head = ("Client", "Host", "Release", "Containers", "Certificate", "Secrets", "Last archive")
     return ["<h2>Clients</h2>", _table(head, rows)] if rows else []
 
 
@@ -108,6 +108,7 @@ def _release(host: HostStatus, release: Release) -> tuple[str, ...]:
         escape(words.containers(release)),
         certificate,
         escape(", ".join(f"{secret.name} ({secret.days:.0f} days)" for secret in release.secrets_due) or "-"),
+        escape(words.last_archive(release)),
     )
 
 

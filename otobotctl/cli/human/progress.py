@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from otobotctl.cli import output
+from otobotctl.cli.human import amounts
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -80,11 +81,22 @@ class Live:
             self._task = self._progress.add_task(str(record.get("stage", "")), total=len(record.get("steps", ())))
         elif kind == "step_start" and self._task is not None:
             self._progress.update(self._task, description=str(record.get("step", "")))
-        elif kind == "step_end" and self._task is not None:
+        elif kind == "archive_start":
+            self._task = self._progress.add_task("archive", total=int(record.get("members", 0)))
+        elif kind in {"step_end", "member_end"} and self._task is not None:
             self._progress.advance(self._task)
+        elif kind in {"member_start", "member_bytes"}:
+            self._member(record)
         text = told(record, verbose=self._verbose)
         if text:
             self._progress.console.print(text, markup=False, highlight=False)
+
+    def _member(self, record: Mapping[str, Any]) -> None:
+        """Nobody knows how large a dump will be: the bar counts members, and the name tells how much has come."""
+        if self._task is None:
+            return
+        size = amounts.size(int(record.get("bytes", 0)))
+        self._progress.update(self._task, description=f"{record.get('member')} {size}")
 
 
 def told(record: Mapping[str, Any], *, verbose: bool) -> str:
@@ -97,6 +109,18 @@ def told(record: Mapping[str, Any], *, verbose: bool) -> str:
             return f"{record.get('step')}: failed"
         what = "changed" if record.get("changed") else "as it was"
         return f"{record.get('step')}: {what} ({float(record.get('took_s', 0)):.1f} s)"
+    if kind in {"member_end", "archived"}:
+        return _archive_told(record, verbose=verbose)
     if kind in {"reattached", "lost", "rebooting"}:
         return f"{kind} {record.get('message') or record.get('run') or ''}".rstrip()
     return ""
+
+
+def _archive_told(record: Mapping[str, Any], *, verbose: bool) -> str:
+    size = int(record.get("bytes", 0))
+    if record.get("event") == "archived":
+        return f"{record.get('file')}: {amounts.size(size)}"
+    if str(record.get("member")).startswith("configuration/") and not verbose:
+        return ""
+    rate = size / max(float(record.get("took_s", 0)), 0.001)
+    return f"{record.get('member')}: {amounts.size(size)} ({amounts.size(rate)}/s)"

@@ -18,7 +18,7 @@ def screen(found: Status) -> str:
     ]
     rows = [_release(host, release) for host in found.hosts for release in host.releases]
     if rows:
-        head = ("CLIENT", "HOST", "RELEASE", "CONTAINERS", "CERTIFICATE", "SECRETS")
+        head = ("CLIENT", "HOST", "RELEASE", "CONTAINERS", "CERTIFICATE", "SECRETS", "LAST ARCHIVE")
         parts.append(output.table(head, rows))
     if lines := [f"{host.host}: {line}" for host in found.hosts for line in host.attention]:
         parts.append("\n".join(lines))
@@ -49,8 +49,9 @@ def _release(host: HostStatus, release: Release) -> tuple[str, ...]:
         host.host,
         release_words(release),
         containers(release),
-        certificate(release),
+        certificate(release).partition(", not ")[0],  # a line of its own tells the rest
         due(release),
+        last_archive(release),
     )
 
 
@@ -80,6 +81,13 @@ def certificate(release: Release) -> str:
 def due(release: Release) -> str:
     """How many secrets are to be rotated."""
     return f"{len(release.secrets_due)} due" if release.secrets_due else "-"
+
+
+def last_archive(release: Release) -> str:
+    """How old the last archive is; the proxy needs none."""
+    if release.archive is None:
+        return "never"
+    return amounts.duration(release.archive["age_s"]) if release.archive else "-"
 
 
 def last_run(last: Any) -> str:
