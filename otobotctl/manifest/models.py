@@ -12,6 +12,7 @@ VERSION = 1
 EnvironmentName = Literal["dev", "stage", "prod"]
 Docker = Literal["upstream", "distribution"]
 Tls = Literal["acme", "self-signed"]
+Names = Literal["subdomains", "paths"]
 Schedule = Literal["hourly", "daily", "weekly", "never"]
 Role = Literal["admin", "user"]
 SettingValue = str | int | float | bool | list[str]
@@ -21,6 +22,9 @@ ENVIRONMENTS: tuple[str, ...] = get_args(EnvironmentName)
 
 _Count = Annotated[int | None, Meta(description="How many of these archives to keep; 0 keeps none.")]
 _Services = Annotated[tuple[str, ...] | None, Meta(description="Which services run, in no particular order.")]
+_Names = Annotated[
+    Names | None, Meta(description="Services at names such as n8n.DOMAIN, or at paths such as DOMAIN/n8n/.")
+]
 _Settings = Annotated[Settings, Meta(description="Per service: its version and its other settings.")]
 
 
@@ -41,6 +45,7 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     services: _Services = None
     settings: _Settings = {}
     tls: Annotated[Tls | None, Meta(description="Where certificates come from.")] = None
+    names: _Names = None
     backup: Annotated[Backup | None, Meta(description="The backup policy.")] = None
 
 
@@ -58,6 +63,9 @@ class Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     settings: _Settings = {}
     docker: Annotated[Docker, Meta(description="Docker's own packages, or the distribution's.")] = "upstream"
     tls: Annotated[Tls, Meta(description="Where certificates come from.")] = "acme"
+    names: Annotated[
+        Names, Meta(description="Services at names such as n8n.DOMAIN, or at paths such as DOMAIN/n8n/.")
+    ] = "subdomains"
     backup: Annotated[Backup | None, Meta(description="The backup policy.")] = None
 
 
@@ -100,6 +108,7 @@ class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     services: _Services = None
     settings: _Settings = {}
     tls: Annotated[Tls | None, Meta(description="Where certificates come from.")] = None
+    names: _Names = None
     users: Annotated[tuple[User, ...], Meta(description="People of the client who may log in.")] = ()
     backup: Annotated[Backup | None, Meta(description="The backup policy.")] = None
 

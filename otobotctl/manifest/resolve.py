@@ -60,6 +60,7 @@ class ResolvedClient(msgspec.Struct, frozen=True):
     tls: str
     users: tuple[User, ...]
     backup: ResolvedBackup
+    names: str = "subdomains"
 
 
 class ResolvedManifest(msgspec.Struct, frozen=True):
@@ -141,6 +142,7 @@ def _client(slug: str, client: Client, manifest: Manifest, archives: Archives) -
         services=services,
         settings=_settings(services, (defaults.settings, environment.settings, client.settings)),
         tls=client.tls or environment.tls or defaults.tls,
+        names=client.names or environment.names or defaults.names,
         users=client.users,
         backup=_backup((client.backup, environment.backup, defaults.backup, archives.get(stack, {}).get(name))),
     )

@@ -147,12 +147,13 @@ def _unknown(catalog: Catalog) -> list[str]:
 
 
 def _shared_names(catalog: Catalog) -> list[str]:
-    """One secret, database or role has one owner: two would silently share it."""
+    """One secret, database, role or path has one owner: two would silently share it."""
     owners: dict[tuple[str, str], str] = {}
     wrong = []
     for service in catalog.services.values():
         names = [("secret", name) for name in service.secrets]
         names += [("database", database.name) for database in service.databases]
+        names += [("path", service.below.path)] if service.below.path else []
         names += [("role", role.name) for each in service.databases for role in (each.owner, *each.roles)]
         for name in names:
             other = owners.setdefault(name, service.name)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import ManifestError
-from otobotctl.render import compose, layout
+from otobotctl.render import compose, layout, names
 from otobotctl.render.catalog import PORT_STRIDE
 from otobotctl.render.engine import SecretView
 from otobotctl.render.project import Part, render_project
@@ -60,6 +60,7 @@ def services_of(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) ->
                 f"clients.{client.slug}.services: {name} requires {' and '.join(missing)}",
                 hint="add it, or leave out both",
             )
+    _check_names(client, stack, catalog)
     chosen = [catalog.service(name) for name in stack.services if name in client.services]
     own = tuple(service for service in chosen if service.scope == "client")
     if not own:
@@ -68,6 +69,18 @@ def services_of(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) ->
             hint="add a service, such as postgres",
         )
     return own
+
+
+def _check_names(client: ResolvedClient, stack: Stack, catalog: Catalog) -> None:
+    if client.names == "subdomains":
+        return
+    for service in map(catalog.service, client.services):
+        version = settings_for(service, client, stack).get("version", "")
+        for reason in names.refusals(client, service, version):
+            raise ManifestError(
+                f"clients.{client.slug}.names: {reason}",
+                hint=f'write "names": "subdomains", or take {service.name} out of the services',
+            )
 
 
 def alias(client: ResolvedClient, service: ServiceTemplate) -> str:
@@ -96,6 +109,7 @@ def _variables(
         "settings": settings_for(service, client, catalog.stack(host.stack)),
         "databases": [database for database in databases if database.engine == service.engine],
         "alias": alias(client, service),
+        "place": names.place_of(client, service),
     }
 
 

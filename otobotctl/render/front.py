@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from otobotctl.errors import ManifestError
-from otobotctl.render import layout
+from otobotctl.render import layout, names
 from otobotctl.render.client import alias, services_of
 from otobotctl.render.engine import NoSecrets
 from otobotctl.render.project import Part, render_project
@@ -112,11 +112,12 @@ def _sites(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> list
     routes: dict[str, list[dict[str, Any]]] = {"": []}
     for service in services_of(client, host, catalog):
         for number, route in enumerate(service.routes):
-            upstream = alias(client, service)
-            routes.setdefault(route.subdomain, []).append(
+            where = names.routed(client, service, route)
+            routes.setdefault(where["subdomain"], []).append(
                 {
                     **msgspec.structs.asdict(route),
-                    "upstream": upstream,
+                    **where,
+                    "upstream": alias(client, service),
                     # No slug has an underscore, so no two zones of a host share a name.
                     "zone": f"{client.slug}_{service.name}_{number}",
                 }
@@ -126,6 +127,7 @@ def _sites(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> list
             "name": f"{subdomain}.{client.domain}" if subdomain else client.domain,
             "routes": found,
             "page": not subdomain and all(route["path"] != "/" for route in found),
+            "prefixes": list(dict.fromkeys(route["prefix"] for route in found if route["prefix"])),
         }
         for subdomain, found in routes.items()
     ]

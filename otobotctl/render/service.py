@@ -102,6 +102,19 @@ class Route(_Model, frozen=True, kw_only=True):
     denied: bool = False
 
 
+class Below(_Model, frozen=True, kw_only=True):
+    """How a service whose routes have a subdomain lives below a path of the client's domain, such as /n8n.
+
+    With `strip` its container knows nothing of the path. `since` is the first version that can live so. Without a
+    path it cannot, and `refused` says why.
+    """
+
+    path: Annotated[str, Meta(pattern="^(/[a-z0-9-]+)?$")] = ""
+    strip: bool = True
+    since: Annotated[str, Meta(pattern=r"^(\d+(\.\d+)*)?$")] = ""
+    refused: str = ""
+
+
 class Health(_Model, frozen=True, kw_only=True):
     """How Docker tells that a container works."""
 
@@ -154,6 +167,7 @@ class ServiceTemplate(_Model, frozen=True, kw_only=True):
     engine: str = ""
     databases: tuple[Database, ...] = ()
     routes: tuple[Route, ...] = ()
+    below: Below = Below()
     health: Health | None = None
     requires: tuple[Name, ...] = ()
     depends: Mapping[str, Condition] = {}

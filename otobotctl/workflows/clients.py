@@ -9,6 +9,7 @@ import msgspec
 
 from otobotctl import manifest
 from otobotctl.render.client import published_ports
+from otobotctl.render.names import place_of
 from otobotctl.render.settings import settings_for
 from otobotctl.workflows.desired import load, warnings
 from otobotctl.workflows.secrets import mint
@@ -93,7 +94,8 @@ def shown(fleet: Fleet, slug: str) -> dict[str, Any]:
         for service in services
         for name, port in published_ports(client, service, stack).items()
     }
-    return {**said, "settings": settings, "ports": ports}
+    urls = {service.name: place_of(client, service).url for service in services if service.routes}
+    return {**said, "settings": settings, "ports": ports, "urls": urls}
 
 
 def remove(fleet: Fleet, slug: str) -> Removed:

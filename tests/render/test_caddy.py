@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -92,12 +93,20 @@ def test_caddy_accepts_the_rendered_configuration(caddy, folder, environment, pr
 @pytest.fixture
 def running(caddy, folder):  # noqa: F811
     """Caddy with the sample's sites on free ports of 127.0.0.1; gives (port of HTTP, port of HTTPS)."""
+    with served(caddy, folder, fleet_with(acme={"tls": "self-signed"})) as ports:
+        yield ports
+
+
+@contextmanager
+def served(caddy, folder, fleet, places=None):  # noqa: F811
+    """Caddy with a fleet's sites on free ports of 127.0.0.1; `places` replaces more words of its configuration."""
     plain, tls, health = free_port(), free_port(), free_port()
     ports = {
         "127.0.0.1:8081": f"127.0.0.1:{health}",
         "\tadmin off": f"\tadmin off\n\thttp_port {plain}\n\thttps_port {tls}",
+        **(places or {}),
     }
-    conf = lay_out(folder, front(fleet_with(acme={"tls": "self-signed"})), ["acme.example", "beta.example"], ports)
+    conf = lay_out(folder, front(fleet), ["acme.example", "beta.example"], ports)
     env = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": f"{folder}/data", "XDG_CONFIG_HOME": str(folder)}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -163,7 +164,13 @@ def test_http2_is_said_as_each_version_understands_it(version, directive):
 @pytest.fixture
 def running(nginx, folder):
     """Nginx with the sample's sites on free ports of 127.0.0.1; gives (port of HTTP, port of HTTPS)."""
-    program, version = nginx
+    with served(nginx[0], folder, fleet_for(nginx[1], services=[*EVERYTHING, "nginx"])) as ports:
+        yield ports
+
+
+@contextmanager
+def served(program, folder, fleet, places=None):
+    """Nginx with a fleet's sites on free ports of 127.0.0.1; `places` replaces more words of its configuration."""
     plain, tls, health = free_port(), free_port(), free_port()
     ports = {
         "listen 80": f"listen 127.0.0.1:{plain}",
@@ -171,8 +178,8 @@ def running(nginx, folder):
         "127.0.0.1:8081": f"127.0.0.1:{health}",
         "resolver 127.0.0.11": "resolver 127.0.0.1:9",  # nothing resolves: every upstream is down
         "resolver_timeout 5s": "resolver_timeout 50ms",
+        **(places or {}),
     }
-    fleet = fleet_for(version, services=[*EVERYTHING, "nginx"])
     conf = lay_out(folder, front(fleet), ["acme.example", "beta.example"], ports)
     (folder / "srv/acme/.well-known/acme-challenge").mkdir(parents=True)
     (folder / "srv/acme/.well-known/acme-challenge/token").write_text("proof")
