@@ -25,7 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _ask_health(arguments.port)
     logs.start(os.environ.get("VAULT_LOG_LEVEL", "info").lower() if _level_known() else "info")
     try:
-        settings = Settings.from_environment(os.environ)
+        settings = Settings.from_environment(
+            os.environ, owner=arguments.command == "migrate", serves=arguments.command == "serve"
+        )
     except ConfigurationError as error:
         logs.event("configuration_refused", logging.ERROR, findings=error.findings)
         return EXIT_CONFIGURATION
@@ -61,10 +63,9 @@ def _level_known() -> bool:
 
 def _migrate(settings: Settings) -> int:
     from . import schema
-    from .crypto import Keyring
 
     try:
-        applied = schema.migrate(settings, Keyring.single(settings.master_key.reveal()))
+        applied = schema.migrate(settings)
     except schema.SchemaError as error:  # its own words, which hold no value
         logs.event("migration_refused", logging.ERROR, findings=(str(error),))
         return 1
@@ -79,20 +80,20 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
     import uvicorn
 
     from . import app
-    from .crypto import Keyring
-    from .store import Store
 
-    failed = _migrate(settings)
+    # Where the owner's login is given too, as on a developer's machine, `serve` alone is enough.
+    failed = _migrate(settings) if settings.owner else 0
     if failed:
         return failed
-    store = Store(settings, Keyring.single(settings.master_key.reveal()))
     config = uvicorn.Config(
-        app.build(store, tuple(token.reveal() for token in settings.tokens)),
+        app.of(settings),
         host=arguments.host,
         port=arguments.port,
+        lifespan="on",
         log_config=None,
         access_log=False,  # the guard logs requests, without paths
         server_header=False,
+        date_header=False,
         proxy_headers=False,
         limit_concurrency=512,
         timeout_keep_alive=30,

@@ -1,167 +1,112 @@
-"""The routes. The one that n8n calls all day is plain ASGI in front of the others, which are Starlette's."""
+"""The whole ASGI application: the guard, the hot route, and everything else."""
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Final
 
+import msgspec
 import psycopg
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse
-from starlette.routing import Route
 
 from . import contract, inputs, logs
-from .guard import App, Gate, Guard, Receive, Scope, Send, TooLargeError, answer, failure
-from .schema import migrations
-from .store import Asked, Found, Store, TakenError, UnknownServiceError, UnknownUserError, UnreadableError
+from .actor import INTERNAL
+from .errors import Problem, unauthorized, unavailable, unexpected
+from .guard import App, Guard, Receive, Scope, Send, answer, send_json
+from .reads import Asked, UnreadableError
+from .routes import ENDPOINTS
+from .routes.internal import no_connection, shown, unreadable
+from .routing import application
 
-_HOT = re.compile(r"/api/internal/user/([^/]+)/credentials/([^/]+)")
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from .configuration import Settings
+    from .vault import Vault
+
+_HOT: Final = re.compile(r"/api/internal/user/([^/]+)/credentials/([^/]+)")
+_TOKEN: Final = contract.TOKEN_HEADER.encode()
+_ENCODE: Final = msgspec.json.Encoder().encode
 
 
-def build(store: Store, tokens: tuple[str, ...]) -> App:
-    """The whole ASGI application."""
-    return Guard(_Dispatch(store), Gate(tokens))
+def build(opening: Callable[[], Awaitable[Vault]]) -> App:
+    """The application of the vault that `opening` opens when the server starts."""
+    return Guard(_Whole(opening))
 
 
-class _Dispatch:
-    """Sends a credential read straight to the store, everything else to Starlette."""
+class _Whole:
+    """Opens the vault with the server, and sends a credential read straight to it."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._rest = _starlette(store)
+    def __init__(self, opening: Callable[[], Awaitable[Vault]]) -> None:
+        self._opening = opening
+        self._vault: Vault | None = None
+        self._rest: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "GET":
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        if self._vault is None or self._rest is None:
+            raise unavailable()
+        if scope["method"] == "GET":
             match = _HOT.fullmatch(scope["path"])
             if match:
                 scope["route_name"] = "read"
-                await answer(send, *await self._read(match[1], match[2], scope))
+                await _read(self._vault, match[1], match[2], scope, send)
                 return
         await self._rest(scope, receive, send)
 
-    async def _read(self, user: str, service: str, scope: Scope) -> tuple[int, Any]:
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
         try:
-            asked = Asked(inputs.user_id(user), inputs.service_code(service), scope["request_id"])
-            found = await self._store.read(asked)
-        except inputs.InputError as error:
-            return 400, {"error": "Invalid request", "details": list(error.findings), "hasCredentials": False}
-        except UnreadableError:
-            logs.event("credential_unreadable", logging.ERROR, request=scope["request_id"])
-            return 500, {"error": "The stored credential does not open", "hasCredentials": False}
-        if found is None:
-            return 404, {"error": contract.NOT_FOUND, "hasCredentials": False}
-        return 200, shown(found)
+            self._vault = await self._opening()
+        except Exception as error:  # noqa: BLE001 - told by type; the text may quote a row
+            logs.event("start_failed", 40, **logs.describe(error))
+            await send({"type": "lifespan.startup.failed", "message": type(error).__name__})
+            return
+        self._rest = application(self._vault, ENDPOINTS)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        vault, self._vault = self._vault, None
+        await vault.close()
+        await send({"type": "lifespan.shutdown.complete"})
 
 
-def shown(found: Found) -> contract.Connection:
-    """A connection as n8n gets it."""
-    credentials: contract.Credentials = {}
-    if found.access_token.value is not None:
-        credentials["accessToken"] = found.access_token.value
-    if found.api_key.value is not None:
-        credentials["apiKey"] = found.api_key.value
-    return {
-        "connectionId": str(found.id),
-        "hasCredentials": bool(credentials),
-        "credentials": credentials,
-        "metadata": {
-            "accountIdentifier": found.account,
-            "tokenExpired": found.expired,
-            "expiresAt": found.expires_at.isoformat() if found.expires_at else None,
-        },
-    }
-
-
-def _starlette(store: Store) -> Starlette:
-    async def health(request: Request) -> JSONResponse:
-        request.scope["route_name"] = "health"
-        checks = await _checks(store)
-        healthy = set(checks.values()) == {"ok"}
-        body: contract.Health = {
-            "status": "ok" if healthy else "unavailable",
-            "service": contract.SERVICE,
-            "version": contract.VERSION,
-            "checks": checks,
-        }
-        if not healthy:
-            logs.event("unhealthy", logging.WARNING, checks=checks)
-        return JSONResponse(body, 200 if healthy else 503)
-
-    async def put_user(request: Request) -> JSONResponse:
-        request.scope["route_name"] = "user"
-        user = inputs.user_id(request.path_params["user"])
-        created = await store.save_user(user, *inputs.user(await request.body()))
-        return JSONResponse({"userId": str(user), "created": created}, 201 if created else 200)
-
-    async def save(request: Request) -> JSONResponse:
-        request.scope["route_name"] = "store"
-        path = request.path_params
-        asked = Asked(inputs.user_id(path["user"]), inputs.service_code(path["service"]), request.scope["request_id"])
-        row, created = await store.save(asked, inputs.connection(await request.body()), replace=request.method == "PUT")
-        body: contract.Stored = {"connectionId": str(row), "created": created}
-        return JSONResponse(body, 201 if created else 200)
-
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        await store.open()
-        try:
-            yield
-        finally:
-            await store.close()
-
-    routes = [
-        Route(contract.HEALTH_PATH, health, methods=["GET"]),
-        Route(contract.USER_PATH, put_user, methods=["PUT"]),
-        Route(contract.CREDENTIALS_PATH, save, methods=["PUT", "POST"]),
-    ]
-    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=_HANDLERS)
-
-
-async def _checks(store: Store) -> dict[str, str]:
+async def _read(vault: Vault, user: str, service: str, scope: Scope, send: Send) -> None:
+    """The endpoint `read` without what the other endpoints need: no Request, no Call, no route table."""
     try:
-        there = await store.migrations()
-        await store.client_id()
-    except psycopg.Error:
-        return {"database": "unreachable", "migrations": "unknown"}
-    except LookupError:
-        return {"database": "ok", "migrations": "missing"}
-    missing = {migration.version for migration in migrations()} - there
-    return {"database": "ok", "migrations": "missing" if missing else "ok"}
+        presented = next((value for name, value in scope["headers"] if name == _TOKEN), b"")
+        if not vault.gate.admits(presented):
+            await vault.limits.guess(scope["caller_address"])
+            raise unauthorized()
+        vault.limits.internal.take()
+        row = Asked(
+            inputs.identity(user, "user"),
+            inputs.service_code(service),
+            scope["request_id"],
+            INTERNAL,
+            scope["caller_address"],
+        )
+        found = await vault.reads.read(row)
+        if found is None:
+            raise no_connection()
+        await send_json(send, 200, _ENCODE(shown(found)))
+    except Problem as problem:
+        await answer(send, problem)
+    except UnreadableError:
+        await answer(send, unreadable())
+    except psycopg.OperationalError as error:
+        logs.failed(error, scope["request_id"])
+        await answer(send, unavailable())
+    except (psycopg.Error, LookupError) as error:
+        logs.failed(error, scope["request_id"])
+        await answer(send, unexpected())
 
 
-def _refuses(status: int, text: str) -> Any:
-    async def handler(_request: Request, error: Exception) -> JSONResponse:
-        body: contract.Failure = {"error": text}
-        if isinstance(error, inputs.InputError):
-            body["details"] = list(error.findings)
-        return JSONResponse(body, status)
+def of(settings: Settings) -> App:
+    """The application of these settings."""
+    from .vault import Vault
 
-    return handler
+    def opening() -> Awaitable[Vault]:
+        return Vault.open(settings)
 
-
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    logs.event("request_failed", logging.ERROR, request=request.scope["request_id"], **logs.describe(error))
-    status, body = failure(error)
-    return JSONResponse(body, status)
-
-
-async def _http(_request: Request, error: Exception) -> JSONResponse:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    return JSONResponse({"error": {404: "Not found", 405: "Method not allowed"}.get(status, "Invalid request")}, status)
-
-
-_HANDLERS: dict[Any, Any] = {
-    HTTPException: _http,
-    TooLargeError: _unexpected,
-    LookupError: _unexpected,
-    psycopg.Error: _unexpected,
-    inputs.InputError: _refuses(400, "Invalid request"),
-    UnknownUserError: _refuses(404, "User not found"),
-    UnknownServiceError: _refuses(404, "Service not found"),
-    TakenError: _refuses(409, "Already exists"),
-}
+    return build(opening)

@@ -1,21 +1,42 @@
-"""What the vault API and its callers agree on: names, paths and the shapes of answers. Standard library only."""
+"""What the vault API and its callers agree on: names, paths and the shapes of bodies and answers.
+
+JSON names are those of the platform's documents: camelCase, and snake_case for rows that are passed on as they are.
+"""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 SERVICE = "otobot-vault-api"
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 PORT = 3001
 TOKEN_HEADER = "x-internal-token"  # noqa: S105 - the header's name
+OPERATOR_HEADER = "x-operator-token"
+OPERATOR_NAME_HEADER = "x-operator-name"
 REQUEST_HEADER = "x-request-id"
 MAX_BODY_BYTES = 64 * 1024
 
 HEALTH_PATH = "/health"
+READY_PATH = "/health/ready"
+METRICS_PATH = "/metrics"
+OPENAPI_PATH = "/openapi.json"
 USER_PATH = "/api/internal/user/{user}"
 CREDENTIALS_PATH = "/api/internal/user/{user}/credentials/{service}"
+CONNECTIONS_PATH = "/api/internal/user/{user}/connections"
+STATUS_PATH = "/api/internal/connection-status/{connection}"
+SERVICES_PATH = "/api/internal/services"
 
 NOT_FOUND = "Connection not found"  # the words that workflows test for
+
+Line = Annotated[str, Meta(max_length=254)]
+Word = Annotated[str, Meta(min_length=1, max_length=254)]
+Email = Annotated[str, Meta(pattern=r"^[^@\s]{1,64}@[^@\s]{1,189}$", max_length=254)]
+Opaque = Annotated[str, Meta(min_length=1, max_length=61440)]
+Role = Literal["admin", "user"]
+Health = Literal["ok", "unavailable"]
+ConnectionState = Literal["valid", "refresh_needed", "expired"]
 
 
 def user_path(user: str) -> str:
@@ -28,67 +49,139 @@ def credentials_path(user: str, service: str) -> str:
     return CREDENTIALS_PATH.format(user=user, service=service)
 
 
-class Health(TypedDict):
-    """GET /health: 200 with status "ok", otherwise 503 with status "unavailable" and what is missing."""
+class Body(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
+    """What a caller sends: nothing unknown."""
 
-    status: str
+
+class Reply(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What the vault answers."""
+
+
+class Alive(Reply, frozen=True, kw_only=True):
+    """GET /health and /health/ready: 200 with status "ok", otherwise 503 with what is missing."""
+
+    status: Health
     service: str
     version: str
     checks: dict[str, str]
 
 
-class NewUser(TypedDict):
-    """A person of the client; `role` is "admin" or "user"."""
+class Failure(Reply, frozen=True, kw_only=True):
+    """Any answer that is not the asked-for one. `code` is for programs; `error` never quotes what was sent."""
 
-    email: str
-    name: str
-    role: str
-
-
-class NewCredentials(TypedDict, total=False):
-    """What a caller stores: at least one of the first three. `expiresAt` is ISO 8601 with an offset."""
-
-    accessToken: str
-    refreshToken: str
-    apiKey: str
-    accountIdentifier: str
-    expiresAt: str
+    error: str
+    code: str
+    details: list[str] | UnsetType = UNSET
 
 
-class Credentials(TypedDict, total=False):
+class NoConnection(Reply, frozen=True, kw_only=True):
+    """404 of a read."""
+
+    error: str
+    code: str
+    has_credentials: Literal[False]
+
+
+class NewUser(Body, frozen=True, kw_only=True):
+    """A person of the client."""
+
+    email: Email
+    name: Line = ""
+    role: Role = "user"
+
+
+class UserSaved(Reply, frozen=True, kw_only=True):
+    """200 or 201 of a user's PUT."""
+
+    user_id: str
+    created: bool
+
+
+class NewCredentials(Body, frozen=True, kw_only=True):
+    """What a caller stores: at least one of the first three. `expires_at` is ISO 8601 with an offset."""
+
+    access_token: Opaque | None = None
+    refresh_token: Opaque | None = None
+    api_key: Opaque | None = None
+    account_identifier: Line = ""
+    expires_at: Line | None = None
+
+
+class Credentials(Reply, frozen=True, kw_only=True):
     """What a reader gets; a refresh token is never given out."""
 
-    accessToken: str
-    apiKey: str
+    access_token: str | UnsetType = UNSET
+    api_key: str | UnsetType = UNSET
 
 
-class Metadata(TypedDict):
+class Metadata(Reply, frozen=True, kw_only=True):
     """About a connection, nothing secret."""
 
-    accountIdentifier: str
-    tokenExpired: bool
-    expiresAt: str | None
+    account_identifier: str
+    token_expired: bool
+    expires_at: str | None
+    status: str
 
 
-class Connection(TypedDict):
+class Connection(Reply, frozen=True, kw_only=True):
     """200 of a read."""
 
-    connectionId: str
-    hasCredentials: bool
+    connection_id: str
+    has_credentials: bool
     credentials: Credentials
     metadata: Metadata
 
 
-class Stored(TypedDict):
+class Stored(Reply, frozen=True, kw_only=True):
     """200 or 201 of a write."""
 
-    connectionId: str
+    connection_id: str
     created: bool
 
 
-class Failure(TypedDict, total=False):
-    """Any other answer. `error` says what; it never quotes what was sent."""
+class ListedConnection(Struct, frozen=True, kw_only=True):
+    """A connection in a list; `status` is what connection-status says of it."""
 
-    error: str
-    details: list[str]
-    hasCredentials: bool
+    id: str
+    service_name: str
+    display_name: str
+    account_identifier: str
+    status: ConnectionState
+    is_broken: bool
+    token_expires_at: str | None
+    created_at: str
+
+
+class Connections(Reply, frozen=True, kw_only=True):
+    """Every connection of a user."""
+
+    user_id: str
+    connections: list[ListedConnection]
+
+
+class ConnectionStatus(Reply, frozen=True, kw_only=True):
+    """200 of connection-status."""
+
+    id: str
+    status: ConnectionState
+    service_name: str
+    broken: bool
+    broken_reason: str
+    expires_at: str | None
+    last_refresh_at: str | None
+    refresh_failures: int
+
+
+class ListedService(Reply, frozen=True, kw_only=True):
+    """A service that the vault knows. `api_hosts` are the only hosts that its token may be sent to."""
+
+    code: str
+    display_name: str
+    oauth_type: str
+    api_hosts: list[str]
+
+
+class Services(Reply, frozen=True, kw_only=True):
+    """Every service."""
+
+    services: list[ListedService]

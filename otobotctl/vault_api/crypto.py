@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 NONCE_BYTES = 12
 TAG_BYTES = 16
+ALLOWANCE = 100_000
 _PARTS = 4
 
 
@@ -35,22 +37,35 @@ class Place:
 
 
 class Keyring:
-    """The keys by version. Text format: `version:iv:authTag:ciphertext`, the last three in hexadecimal."""
+    """The keys by version. Text format: `version:iv:authTag:ciphertext`, the last three in hexadecimal.
 
-    def __init__(self, keys: dict[int, bytes], current: int) -> None:
+    Nonces are random, so uses of a key are counted: `allowance` is how often `seal` may still be called, raised by
+    whoever has written the higher count down first (keys.py).
+    """
+
+    def __init__(self, keys: Mapping[int, bytes], current: int, allowance: int = ALLOWANCE) -> None:
         self._ciphers = {version: AESGCM(key) for version, key in keys.items()}
         self.current = current
+        self.allowance = allowance
 
     def __repr__(self) -> str:
         return f"Keyring(versions={sorted(self._ciphers)})"
 
+    @property
+    def versions(self) -> frozenset[int]:
+        """Every version that this keyring opens."""
+        return frozenset(self._ciphers)
+
     @classmethod
     def single(cls, master_key_hex: str) -> Keyring:
-        """The one key of ENCRYPTION_MASTER_KEY, as version 1."""
+        """One key, as version 1."""
         return cls({1: bytes.fromhex(master_key_hex)}, 1)
 
     def seal(self, plain: str, place: Place) -> str:
-        """Encrypt under the current key, with a fresh random nonce."""
+        """Encrypt under the current key, with a fresh random nonce. Raises SealError: the key was used too often."""
+        if self.allowance <= 0:
+            raise SealError("the key has no uses left that were counted; rotate ENCRYPTION_MASTER_KEY")
+        self.allowance -= 1
         nonce = os.urandom(NONCE_BYTES)
         sealed = self._ciphers[self.current].encrypt(nonce, plain.encode(), place.bound(self.current))
         cipher, tag = sealed[:-TAG_BYTES], sealed[-TAG_BYTES:]

@@ -1,96 +1,70 @@
-"""What callers send, checked. Findings name the field and never quote the value."""
+"""What is sent, to typed values. A finding names a field and what it must be, and never repeats what was sent."""
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from .store import NewConnection
+import msgspec
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_SERVICE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_EMAIL = re.compile(r"[^@\s\x00]{1,64}@[^@\s\x00]{1,189}")
-_COLUMNS = {
-    "accessToken": "encrypted_access_token",
-    "refreshToken": "encrypted_refresh_token",
-    "apiKey": "encrypted_api_key",
-}
+from .errors import Problem, invalid
 
+T = TypeVar("T", bound=msgspec.Struct)
 
-class InputError(Exception):
-    """A request is not valid; one finding a field."""
-
-    def __init__(self, *findings: str) -> None:
-        super().__init__(*findings)
-        self.findings = findings
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_SERVICE: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_WHERE: Final = re.compile(r" - at `\$\.?([A-Za-z0-9_.\[\]]*)`$")
+_EXPECTED: Final = re.compile(
+    r"Expected `[a-z0-9 |]+`( of length (>=|<=) [0-9]+)?|Object missing required field `[A-Za-z0-9_]+`"
+)
 
 
-def user_id(text: str) -> UUID:
-    """A user's id in the canonical form. Raises InputError."""
+def identity(text: str, name: str) -> UUID:
+    """An id in the canonical form. Raises Problem."""
     if not _UUID.fullmatch(text):
-        raise InputError("the user must be a UUID")
+        raise invalid(f"{name} must be a UUID")
     return UUID(text)
 
 
 def service_code(text: str) -> str:
-    """A service's code. Raises InputError."""
+    """A service's code. Raises Problem."""
     if not _SERVICE.fullmatch(text):
-        raise InputError("the service must be a code such as google: a-z, 0-9, hyphens and underscores")
+        raise invalid("the service must be a code such as google: a-z, 0-9, hyphens and underscores")
     return text
 
 
-def connection(body: bytes) -> NewConnection:
-    """A NewCredentials of the contract. Raises InputError."""
-    values = _strings(body, {*_COLUMNS, "accountIdentifier", "expiresAt"})
-    if not any(values.get(name) for name in _COLUMNS):
-        raise InputError("one of accessToken, refreshToken and apiKey is needed")
-    sealed = {column: values.get(name) or None for name, column in _COLUMNS.items()}
-    return NewConnection(sealed, values.get("accountIdentifier", ""), _instant(values.get("expiresAt")))
-
-
-def user(body: bytes) -> tuple[str, str, str]:
-    """The e-mail address, name and role of a NewUser. Raises InputError."""
-    values = _strings(body, {"email", "name", "role"})
-    email, role = values.get("email", ""), values.get("role", "user")
-    findings = []
-    if not _EMAIL.fullmatch(email):
-        findings.append("email must be an e-mail address")
-    if role not in {"admin", "user"}:
-        findings.append("role must be admin or user")
-    if findings:
-        raise InputError(*findings)
-    return email, values.get("name", ""), role
-
-
-def _strings(body: bytes, known: set[str]) -> dict[str, str]:
+def body(data: bytes, shape: type[T]) -> T:
+    """A JSON body of this shape. Raises Problem."""
     try:
-        document: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        raise InputError("the body must be JSON") from None
-    if not isinstance(document, dict):
-        raise InputError("the body must be a JSON object")
-    findings = [] if document.keys() <= known else [f"only these fields are known: {', '.join(sorted(known))}"]
-    texts = sorted(known & document.keys())
-    findings += [f"{name} must be a string of Unicode text" for name in texts if not _is_text(document[name])]
-    if findings:
-        raise InputError(*findings)
-    return document
+        found = msgspec.json.decode(data, type=shape)
+    except msgspec.ValidationError as error:
+        raise _refused(error, shape) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        raise invalid("the body must be JSON") from None
+    _no_nul(msgspec.to_builtins(found))
+    return found
 
 
-def _is_text(value: object) -> bool:
-    if not isinstance(value, str) or "\x00" in value:  # PostgreSQL's text has no NUL
-        return False
+def query(pairs: Iterable[tuple[str, str]], shape: type[T]) -> T:
+    """Query parameters of this shape, each given once. Raises Problem."""
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        if name in given:
+            raise invalid("a query parameter may be given once")
+        given[name] = value
     try:
-        value.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
-    return True
+        found = msgspec.convert(given, shape, strict=False)
+    except msgspec.ValidationError as error:
+        raise _refused(error, shape) from None
+    _no_nul(given)
+    return found
 
 
-def _instant(text: str | None) -> datetime | None:
+def instant(text: str | None, name: str = "expiresAt") -> datetime | None:
+    """An ISO 8601 time with an offset. Raises Problem."""
     if not text:
         return None
     try:
@@ -98,5 +72,33 @@ def _instant(text: str | None) -> datetime | None:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise InputError("expiresAt must be an ISO 8601 time with an offset, such as 2026-01-31T12:00:00Z")
+        raise invalid(f"{name} must be an ISO 8601 time with an offset, such as 2026-01-31T12:00:00Z")
     return moment
+
+
+def _refused(error: msgspec.ValidationError, shape: type[msgspec.Struct]) -> Problem:
+    """The library's words where they quote nothing of the request; otherwise only where it went wrong."""
+    text = str(error)
+    where = _WHERE.search(text)
+    place = where[1] if where and where[1] else "the body"
+    if "unknown field" in text:
+        known = ", ".join(
+            msgspec.structs.fields(shape)[n].encode_name for n in range(len(msgspec.structs.fields(shape)))
+        )
+        return invalid(f"only these fields are known: {known}")
+    expected = _EXPECTED.match(text)
+    return invalid(f"{place}: {expected[0] if expected else 'not of the documented form'}")
+
+
+def _no_nul(value: Any) -> None:
+    """PostgreSQL's text has no NUL."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise invalid("text may not hold the character NUL")
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            _no_nul(key)
+            _no_nul(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _no_nul(inner)

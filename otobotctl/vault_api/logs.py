@@ -8,7 +8,10 @@ import sys
 import time
 from typing import TextIO
 
-_NAMES = "at checks client due error findings method migration overdue port request route status took_ms"
+_NAMES = (
+    "alert at checks client connection due error findings kind method migration outcome overdue port processed request "
+    "route service status stream took_ms version"
+)
 FIELDS = frozenset(_NAMES.split())
 
 
@@ -49,6 +52,16 @@ def event(name: str, level: int = logging.INFO, **fields: object) -> None:
     if unknown:
         raise ValueError(f"not allowed in a log: {', '.join(sorted(unknown))}")
     logging.getLogger("vault").log(level, name, extra={"fields": fields})
+
+
+def failed(error: BaseException, request: object) -> None:
+    """Log an exception that a request ended with, as its type and place."""
+    event("request_failed", logging.ERROR, request=request, **describe(error))
+
+
+def wanted(level: int) -> bool:
+    """Whether an event of this level would be written: making one costs more than a read."""
+    return logging.getLogger("vault").isEnabledFor(level)
 
 
 def start(level: str, stream: TextIO | None = None) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 
 from . import logs
-from .schema import conninfo
+from .database import Database
 
 if TYPE_CHECKING:
     from .configuration import Settings
@@ -67,9 +67,11 @@ async def swept_lately(settings: Settings) -> bool:
     return bool(row and row[0])
 
 
-async def _one(settings: Settings, statement: str, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
-    # One connection a minute: holding it open in between would only take a slot from the vault.
-    address = conninfo(settings, settings.runtime, "-c statement_timeout=10s")
-    async with await psycopg.AsyncConnection.connect(address, autocommit=True) as connection:
-        row: tuple[Any, ...] | None = await (await connection.execute(statement.encode(), parameters)).fetchone()
-        return row
+async def _one(settings: Settings, statement: LiteralString, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
+    # Opened for a moment: holding a connection in between would only take a slot from the vault.
+    database = Database(settings, size=1)
+    await database.open()
+    try:
+        return await database.one(statement, parameters)
+    finally:
+        await database.close()

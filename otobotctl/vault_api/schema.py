@@ -11,17 +11,14 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
-from . import logs
-from .configuration import Login, Settings
-from .crypto import Keyring, Place, SealError
+from . import keys, logs
+from .configuration import Settings
+from .database import SCHEMA, conninfo
 
-SCHEMA = "vault"
 Owner = psycopg.Connection[tuple[Any, ...]]
 _HERE = Path(__file__).resolve().parent
 _LOCK = 0x0B0B07  # any number that only the vault locks in this database
-_PROOF = "otobot vault key"
 _LEDGER = """CREATE TABLE IF NOT EXISTS schema_migrations (
     version integer PRIMARY KEY,
     name text NOT NULL,
@@ -54,27 +51,11 @@ def migrations(directory: Path = _HERE / "migrations") -> tuple[Migration, ...]:
     return tuple(Migration(int(f.name.partition("_")[0]), f.stem, f.read_text(encoding="utf-8")) for f in files)
 
 
-def conninfo(settings: Settings, login: Login, options: str = "") -> str:
-    """How psycopg connects as `login`, looking into the vault's schema only. Holds the password: never log it."""
-    return make_conninfo(
-        host=settings.host,
-        port=settings.port,
-        dbname=settings.database,
-        user=login.user,
-        password=login.password.reveal(),
-        connect_timeout=5,
-        application_name="otobot-vault-api",
-        options=f"-c search_path={SCHEMA} -c timezone=UTC {options}".strip(),
-    )
-
-
-def migrate(
-    settings: Settings, keyring: Keyring, *, wait_s: float = 60, shipped: tuple[Migration, ...] | None = None
-) -> tuple[str, ...]:
+def migrate(settings: Settings, *, wait_s: float = 60, shipped: tuple[Migration, ...] | None = None) -> tuple[str, ...]:
     """Bring the database to this version and return the names applied now (none: it was there already).
 
     Raises:
-        SchemaError: no connection within `wait_s`, an applied file has changed, or another master key was used before.
+        SchemaError: no connection within `wait_s`, an applied file has changed, or other master keys were used before.
     """
     with _connect(settings, wait_s) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))  # released with the session, also by a crash
@@ -84,12 +65,14 @@ def migrate(
         applied = _apply(connection, migrations() if shipped is None else shipped)
         with connection.transaction():
             _grant(connection, settings.runtime.user)
-            _prove_key(connection, settings.client, keyring)
+            _register_key(connection, settings)
     return applied
 
 
 def _connect(settings: Settings, wait_s: float) -> Owner:
     # Notices ("already exists, skipping") would say nothing new at every start.
+    if settings.owner is None:
+        raise SchemaError("VAULT_OWNER_USER and VAULT_OWNER_PASSWORD are needed to migrate")
     address = conninfo(settings, settings.owner, "-c client_min_messages=warning")
     deadline = time.monotonic() + wait_s
     while True:
@@ -126,16 +109,26 @@ def _grant(connection: Owner, runtime: str) -> None:
     connection.execute(text.replace("{runtime}", sql.Identifier(runtime).as_string(connection)).encode())
 
 
-def _prove_key(connection: Owner, client: str, keyring: Keyring) -> None:
-    connection.execute("INSERT INTO clients (slug) VALUES (%s) ON CONFLICT (slug) DO NOTHING", (client,))
-    ((client_id,),) = connection.execute("SELECT id FROM clients WHERE slug = %s", (client,)).fetchall()
-    place = Place(client, "", "", str(client_id), "encryption_keys.proof")
-    connection.execute(
-        "INSERT INTO encryption_keys (client_id, version, proof) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-        (client_id, keyring.current, keyring.seal(_PROOF, place)),
-    )
-    for (proof,) in connection.execute("SELECT proof FROM encryption_keys WHERE client_id = %s", (client_id,)):
-        try:
-            keyring.open(proof, place)
-        except SealError as error:
-            raise SchemaError(f"ENCRYPTION_MASTER_KEY is not the key this database was sealed with: {error}") from None
+def _register_key(connection: Owner, settings: Settings) -> None:
+    """Write a new master key's proof down before anything is sealed under it; refuse keys that do not fit."""
+    connection.execute("INSERT INTO clients (slug) VALUES (%s) ON CONFLICT (slug) DO NOTHING", (settings.client,))
+    ((client,),) = connection.execute("SELECT id FROM clients WHERE slug = %s", (settings.client,)).fetchall()
+    where = keys.place(settings.client, client)
+    rows = connection.execute("SELECT version, proof, retired_at FROM encryption_keys WHERE client_id = %s", (client,))
+    known = rows.fetchall()
+    proofs = {row[0]: row[1] for row in known}
+    active = bytes.fromhex(settings.master_keys[0].reveal())
+    found = keys.recognise(settings.master_keys, proofs, where)
+    if active not in found.values() and (not proofs or found):
+        # A first key, or a new one beside one that the database knows: never one that came alone.
+        version = max(proofs, default=0) + 1
+        proofs[version] = keys.proof_for(settings.master_keys[0], version, where)
+        connection.execute(
+            "INSERT INTO encryption_keys (client_id, version, proof) VALUES (%s, %s, %s)",
+            (client, version, proofs[version]),
+        )
+        logs.event("key_registered", version=version)
+    try:
+        keys.keyring(settings.master_keys, proofs, [row[0] for row in known if row[2]], where)
+    except keys.KeysError as error:
+        raise SchemaError(str(error)) from None

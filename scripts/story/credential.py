@@ -62,10 +62,14 @@ def ground(story: Story, rendered: Rendered, directory: Path) -> Iterator[Ground
             for _ in range(2):
                 left_out = _prepare(server, rendered)
             proof.evidence = f"roles, database, passwords{left_out}"
-        environment = rendered.environment("vault-api") | {
-            "VAULT_DATABASE_HOST": server.host,
-            "VAULT_DATABASE_PORT": str(server.port),
-        }
+        environment = (
+            rendered.environment("vault-migrate")
+            | rendered.environment("vault-api")
+            | {
+                "VAULT_DATABASE_HOST": server.host,
+                "VAULT_DATABASE_PORT": str(server.port),
+            }
+        )
         with story.proof("the vault API starts and is healthy") as proof:
             running = stack.enter_context(vault.serving(environment, directory / "vault-api.log"))
             proof.evidence = f"{running.url}{contract.HEALTH_PATH}"

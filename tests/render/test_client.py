@@ -18,7 +18,7 @@ def test_a_client_gets_its_services_and_their_files():
     release = rendered(resolved())
     assert release.client == "acme"
     assert release.project == "otobot-acme"
-    assert release.services == ("postgres", "postgres-init", "vault-api", "token-refresher")
+    assert release.services == ("postgres", "postgres-init", "vault-api", "vault-migrate", "token-refresher")
     environments = {file.path for file in release.files if file.path.startswith("env/")}
     assert environments == {f"env/{name}.env" for name in release.services}
     assert [file.path for file in release.files] == sorted(file.path for file in release.files)
@@ -137,8 +137,8 @@ def test_only_containers_whose_files_changed_get_another_label():
     )
     after = composed(rendered(changed))["services"]
     differing = {name for name in before if before[name]["labels"] != after[name]["labels"]}
-    assert differing == {"vault-api"}
-    assert {name for name in before if before[name] != after[name]} == {"vault-api"}
+    assert differing == {"vault-api", "vault-migrate"}
+    assert {name for name in before if before[name] != after[name]} == differing
 
 
 def test_environments_differ_as_the_stack_says_and_the_manifest_wins():

@@ -73,6 +73,8 @@ def test_repeated_parts_are_written_out():
 def test_waiting_for_databases_is_waiting_for_their_initialisation():
     """The vault starts when its database and roles are there."""
     services = composed(rendered(resolved()))["services"]
-    assert services["vault-api"]["depends_on"] == {"postgres-init": {"condition": "service_completed_successfully"}}
+    done = {"condition": "service_completed_successfully"}
+    assert services["vault-api"]["depends_on"] == {"postgres-init": done, "vault-migrate": done}
+    assert services["vault-migrate"]["depends_on"] == {"postgres-init": done}
     assert services["postgres-init"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
     assert services["postgres-init"]["restart"] == "no"

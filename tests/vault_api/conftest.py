@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import urllib.request
 from types import SimpleNamespace
 
 import psycopg
 import pytest
 
 from otobotctl.vault_api.configuration import Settings
-from otobotctl.vault_api.crypto import Keyring
 from scripts.story import embedded, vault
 
 _NUMBER = itertools.count(1)
@@ -47,6 +47,8 @@ def new_environment(postgres):
         "ENCRYPTION_MASTER_KEY": secrets.token_hex(32),
         "N8N_INTERNAL_TOKEN": secrets.token_urlsafe(48),
         "API_JWT_SECRET": secrets.token_urlsafe(48),
+        "AUDIT_HMAC_KEY": secrets.token_hex(32),
+        "VAULT_OPERATOR_TOKEN": secrets.token_urlsafe(48),
     }
 
 
@@ -62,11 +64,6 @@ def settings(environment):
     return Settings.from_environment(environment)
 
 
-@pytest.fixture
-def keyring(settings):
-    return Keyring.single(settings.master_key.reveal())
-
-
 class Live:
     """A running vault, its environment, and doors into its database."""
 
@@ -78,6 +75,11 @@ class Live:
 
     def ask(self, path, method="GET", *, body=None, token=None):
         return self.vault.ask(path, method, body=body, token=self.token if token is None else token)
+
+    def text(self, path):
+        """An answer that is no JSON."""
+        with urllib.request.urlopen(self.vault.url + path, timeout=60) as answer:
+            return answer.read().decode()
 
     def database(self, role="superuser"):
         """A connection as the superuser, vault_owner or vault_runtime, looking into the vault's schema."""

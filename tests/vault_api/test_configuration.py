@@ -17,7 +17,9 @@ GOOD = {
     "ENCRYPTION_MASTER_KEY": "a1" * 32,
     "N8N_INTERNAL_TOKEN": "TOKEN-VALUE-" * 4,
     "API_JWT_SECRET": "JWT-VALUE-" * 4,
+    "AUDIT_HMAC_KEY": "b2" * 32,
 }
+OWNER = {"VAULT_OWNER_USER", "VAULT_OWNER_PASSWORD"}
 
 
 def findings(**changed):
@@ -37,13 +39,34 @@ def test_a_good_environment_is_read():
 def test_an_empty_environment_names_everything_at_once():
     """Every variable that has no default is named in one error."""
     with pytest.raises(ConfigurationError) as raised:
-        Settings.from_environment({})
+        Settings.from_environment({}, owner=True)
     assert {finding.partition(" ")[0] for finding in raised.value.findings} == set(GOOD)
+
+
+def test_only_migrate_needs_the_owner():
+    """Without the owner's login everything else starts."""
+    without = {name: value for name, value in GOOD.items() if name not in OWNER}
+    assert Settings.from_environment(without).owner is None
+    with pytest.raises(ConfigurationError) as raised:
+        Settings.from_environment(without, owner=True)
+    assert {finding.partition(" ")[0] for finding in raised.value.findings} == OWNER
+
+
+def test_previous_master_keys_come_in_order():
+    """The key that seals is first, those that only open follow; a bad one is named."""
+    keys = {"ENCRYPTION_MASTER_KEY_PREVIOUS": "c3" * 32, "ENCRYPTION_MASTER_KEY_PREVIOUS_2": "d4" * 32}
+    found = Settings.from_environment({**GOOD, **keys}).master_keys
+    assert [key.reveal()[:2] for key in found] == ["a1", "c3", "d4"]
+    assert findings(**{**keys, "ENCRYPTION_MASTER_KEY_PREVIOUS_2": "x"})[0].startswith(
+        "ENCRYPTION_MASTER_KEY_PREVIOUS_2"
+    )
 
 
 @pytest.mark.parametrize(("name", "value"), [
     ("ENCRYPTION_MASTER_KEY", "VALUE"), ("ENCRYPTION_MASTER_KEY", "zz" * 32), ("ENCRYPTION_MASTER_KEY", "a1" * 33),
-    ("VAULT_DATABASE_PORT", "VALUE"), ("VAULT_DATABASE_PORT", "0"), ("VAULT_DATABASE_PORT", "65536"), ("VAULT_DATABASE_PORT", "5" * 5000),
+    ("VAULT_DATABASE_PORT", "VALUE"), ("VAULT_DATABASE_PORT", "0"), ("VAULT_DATABASE_PORT", "65536"), ("VAULT_DATABASE_PORT", "5" * 5000), ("AUDIT_HMAC_KEY", "VALUE"),
+    ("VAULT_PUBLIC_URL", "javascript:VALUE"), ("VAULT_ALLOWED_ORIGINS", "https://a.example/VALUE"), ("VAULT_INTERNAL_RATE", "VALUE"),
+    ("VAULT_TRUSTED_PROXIES", "-1"), ("VAULT_OPERATOR_TOKEN", "VALUE"),
     ("N8N_INTERNAL_TOKEN", "VALUE"), ("API_JWT_SECRET", "VALUE"), ("VAULT_LOG_LEVEL", "VALUE"), ("VAULT_CLIENT", "VALUE"),
     ("VAULT_OWNER_USER", 'x"; DROP'), ("N8N_INTERNAL_TOKEN_PREVIOUS", "VALUE"),
 ])  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import threading
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -30,7 +31,7 @@ def audit(live, user):
     """(action, outcome, connection) of every entry about a user, oldest first."""
     with live.database() as connection:
         rows = connection.execute(
-            "SELECT action, outcome, client_connection_id FROM credential_access_logs WHERE user_id = %s ORDER BY id",
+            "SELECT access_type, outcome, client_connection_id FROM credential_access_logs WHERE user_id = %s ORDER BY id",
             (user,),
         ).fetchall()
     return [(action, outcome, str(row) if row else None) for action, outcome, row in rows]
@@ -47,7 +48,12 @@ def test_what_is_stored_is_read_back(live, user):
         "connectionId": row,
         "hasCredentials": True,
         "credentials": {"accessToken": SECRET, "apiKey": "sk-1"},
-        "metadata": {"accountIdentifier": "Léa Pro", "tokenExpired": False, "expiresAt": "2199-01-31T12:00:00+00:00"},
+        "metadata": {
+            "accountIdentifier": "Léa Pro",
+            "tokenExpired": False,
+            "expiresAt": "2199-01-31T12:00:00+00:00",
+            "status": "active",
+        },
     }
     assert answer.headers["cache-control"] == "no-store"
 
@@ -96,6 +102,7 @@ def test_every_read_and_write_is_audited(live, user):
     store(live, user)
     assert live.ask(path(user)).status == 200
     expected = [
+        ("user", "created", None),
         ("read", "missing", None),
         ("store", "created", row),
         ("store", "replaced", row),
@@ -129,7 +136,7 @@ def test_a_changed_ciphertext_is_refused(live, user):
         )
     answer = live.ask(path(user))
     assert (answer.status, answer.body["hasCredentials"]) == (500, False)
-    assert [entry[1] for entry in audit(live, user)][-2:] == ["found", "unreadable"]
+    assert [entry[1] for entry in audit(live, user)] == ["created", "created", "unreadable"]
 
 
 @pytest.mark.parametrize("column", ["encrypted_access_token", "encrypted_api_key"])
@@ -151,19 +158,19 @@ def test_a_ciphertext_opens_only_in_its_own_row_and_field(live, user, column):
 
 @pytest.mark.parametrize("token", ["", "wrong", "x" * 64])
 def test_without_the_token_nothing_is_told(live, user, token):
-    """401 for every path but health, whether it exists or not, and no audit entry about the user."""
+    """401 for every internal path, whether what it names exists or not, and no audit entry about the user."""
     store(live, user)
     before = audit(live, user)
-    for where in (path(user), path(str(uuid4())), "/api/internal/nothing", "/"):
+    for where in (path(user), path(str(uuid4())), contract.CONNECTIONS_PATH.format(user=user)):
         answer = live.ask(where, token=token)
-        assert (answer.status, answer.body) == (401, {"error": "Unauthorized"})
+        assert (answer.status, answer.body) == (401, {"error": "Unauthorized", "code": "unauthorized"})
     assert audit(live, user) == before
 
 
 def test_somebody_elses_connection_does_not_exist(live, user):
     """Another user, an unknown user and an unknown service are all the same 404."""
     store(live, user)
-    absent = {"error": "Connection not found", "hasCredentials": False}
+    absent = {"error": "Connection not found", "code": "connection_not_found", "hasCredentials": False}
     for where in (path(str(uuid4())), path(user, "notion"), path(user, "no-such-service")):
         answer = live.ask(where)
         assert (answer.status, answer.body) == (404, absent)
@@ -201,15 +208,21 @@ def test_a_malformed_path_is_400(live, where):
 def test_unknown_routes_and_methods_answer_json(live, user):
     """404 and 405 are JSON like the rest, and carry no-store."""
     unknown, wrong = live.ask("/api/internal/other"), live.ask(path(user), "DELETE")
-    assert (unknown.status, unknown.body) == (404, {"error": "Not found"})
-    assert (wrong.status, wrong.body) == (405, {"error": "Method not allowed"})
+    assert (unknown.status, unknown.body) == (404, {"error": "Path not found", "code": "path_not_found"})
+    assert (wrong.status, wrong.body) == (405, {"error": "Method not allowed", "code": "method_not_allowed"})
     assert unknown.headers["cache-control"] == "no-store"
 
 
 def test_storing_needs_a_user_and_a_service_that_exist(live, user):
     """404 for an unknown user or service; nothing is stored."""
-    assert live.ask(path(str(uuid4())), "PUT", body={"apiKey": "x"}).body == {"error": "User not found"}
-    assert live.ask(path(user, "no-such"), "PUT", body={"apiKey": "x"}).body == {"error": "Service not found"}
+    assert live.ask(path(str(uuid4())), "PUT", body={"apiKey": "x"}).body == {
+        "error": "User not found",
+        "code": "user_not_found",
+    }
+    assert live.ask(path(user, "no-such"), "PUT", body={"apiKey": "x"}).body == {
+        "error": "Service not found",
+        "code": "service_not_found",
+    }
 
 
 def test_an_email_address_belongs_to_one_user(live, user):
@@ -296,7 +309,7 @@ def test_the_log_holds_no_value_and_no_path(live, user):
     live.ask(path(user), "PUT", body=b'{"SECRET')
     text = live.vault.log.read_text()
     lines = [json.loads(line) for line in text.splitlines()]
-    assert any(line["event"] == "request" and line["route"] == "read" and line["status"] == 200 for line in lines)
+    assert any(line["event"] == "request" and line["route"] == "store" and line["status"] == 201 for line in lines)
     for value in (
         "SECRET",
         user,
@@ -305,3 +318,23 @@ def test_the_log_holds_no_value_and_no_path(live, user):
         live.environment["VAULT_RUNTIME_PASSWORD"],
     ):
         assert value not in text
+
+
+def test_the_document_names_every_endpoint(live):
+    """GET /openapi.json is a whole OpenAPI document; every reference in it resolves."""
+    answer = live.ask(contract.OPENAPI_PATH, token="")
+    assert answer.status == 200
+    assert contract.CREDENTIALS_PATH in answer.body["paths"]
+    for name in set(re.findall(r"#/components/schemas/(\w+)", json.dumps(answer.body))):
+        assert name in answer.body["components"]["schemas"]
+
+
+def test_metrics_count_without_naming_anybody(live, user):
+    """/metrics counts reads, decrypts and tokens by state; no user and no token is in it."""
+    store(live, user)
+    live.ask(path(user))
+    text = live.text(contract.METRICS_PATH)
+    assert 'vault_requests_total{method="GET",route="read",status="200"}' in text
+    assert 'vault_tokens{state="valid"}' in text
+    assert user not in text
+    assert SECRET not in text

@@ -1,0 +1,74 @@
+"""Who may pass an endpoint: by its access, then by its limit. A refusal does not say what was wrong."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, Iterable
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from . import contract
+from .actor import ANONYMOUS, INTERNAL, Access, Actor
+from .errors import unauthorized
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from .configuration import Hidden
+    from .endpoint import Endpoint
+    from .vault import Vault
+
+Authenticator = Callable[["Vault", "Endpoint", "Request"], Awaitable[Actor | None]]
+
+
+class Gate:
+    """Knows the digests of the valid tokens, and takes the same time for every answer."""
+
+    def __init__(self, tokens: Iterable[Hidden]) -> None:
+        self._digests = tuple(sha256(token.reveal().encode()).digest() for token in tokens)
+
+    def admits(self, presented: bytes) -> bool:
+        """Whether this token is one of the valid ones."""
+        digest = sha256(presented).digest()
+        # Every digest is compared, so that the time does not tell which one matched.
+        return any([hmac.compare_digest(digest, valid) for valid in self._digests])  # noqa: C419
+
+
+async def _anonymous(_vault: Vault, _endpoint: Endpoint, _request: Request) -> Actor:
+    return ANONYMOUS
+
+
+async def _internal(vault: Vault, _endpoint: Endpoint, request: Request) -> Actor | None:
+    presented = request.headers.get(contract.TOKEN_HEADER, "").encode("latin-1")
+    return INTERNAL if vault.gate.admits(presented) else None
+
+
+async def operator(vault: Vault, _endpoint: Endpoint, request: Request) -> Actor | None:
+    """The operator, who names himself in a header for the audit."""
+    presented = request.headers.get(contract.OPERATOR_HEADER, "").encode("latin-1")
+    if not vault.operator_gate.admits(presented):
+        return None
+    name = request.headers.get(contract.OPERATOR_NAME_HEADER, "")
+    return Actor("operator", "".join(c for c in name if c.isalnum() or c in "-_.@")[:64])
+
+
+# In order; the first that knows the caller decides.
+AUTHENTICATORS: Final[dict[Access, tuple[Authenticator, ...]]] = {
+    Access.PUBLIC: (_anonymous,),
+    Access.INTERNAL: (_internal,),
+    Access.OPERATOR: (operator,),
+    Access.USER: (),
+    Access.ADMIN: (operator,),
+}
+
+
+async def admit(vault: Vault, endpoint: Endpoint, request: Request) -> Actor:
+    """Return who asks. Raises Problem: 401 for a stranger, 429 for one who asks too often."""
+    for authenticate in AUTHENTICATORS[endpoint.access]:
+        actor = await authenticate(vault, endpoint, request)
+        if actor is not None:
+            await vault.limits.count(endpoint, actor, request.scope["caller_address"])
+            return actor
+    # Guessing is limited by the address it comes from.
+    await vault.limits.guess(request.scope["caller_address"])
+    raise unauthorized()

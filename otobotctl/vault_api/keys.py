@@ -1,0 +1,91 @@
+"""The versions of the master key: which key is which, how often each was used, and which may go.
+
+A key is known by a proof: a fixed text sealed under it, kept in `encryption_keys` before anything else is sealed. A
+vault that is started with another key refuses at once instead of at the first read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from .crypto import ALLOWANCE, Keyring, Place, SealError
+
+if TYPE_CHECKING:
+    from .configuration import Hidden
+    from .database import Database
+
+MOST_USES: Final = 2**31  # half of what NIST SP 800-38D allows for random nonces
+_PROOF = "otobot vault key"
+
+
+class KeysError(Exception):
+    """The configured keys do not fit the database; the text holds no value."""
+
+
+def place(slug: str, client: UUID) -> Place:
+    """Where a proof belongs."""
+    return Place(slug, "", "", str(client), "encryption_keys.proof")
+
+
+def recognise(keys: Sequence[Hidden], proofs: Mapping[int, str], where: Place) -> dict[int, bytes]:
+    """Return the configured keys by their version; one that is new has none yet."""
+    found: dict[int, bytes] = {}
+    for key in keys:
+        raw = bytes.fromhex(key.reveal())
+        for version, proof in proofs.items():
+            try:
+                Keyring({version: raw}, version).open(proof, where)
+            except SealError:
+                continue
+            found[version] = raw
+    return found
+
+
+def keyring(keys: Sequence[Hidden], proofs: Mapping[int, str], retired: Iterable[int], where: Place) -> Keyring:
+    """Return the keyring that seals with the first of `keys`.
+
+    Raises:
+        KeysError: that key is not registered, or a version that is still needed has no key.
+    """
+    found = recognise(keys, proofs, where)
+    active = bytes.fromhex(keys[0].reveal())
+    current = [version for version, raw in found.items() if raw == active]
+    if not current:
+        raise KeysError(
+            "ENCRYPTION_MASTER_KEY is not the key this database was sealed with; "
+            "put the right one back, or give the old one as ENCRYPTION_MASTER_KEY_PREVIOUS and run migrate"
+        )
+    lost = sorted(proofs.keys() - found.keys() - set(retired))
+    if lost:
+        raise KeysError(
+            f"no key is configured for version {lost[0]}, which is still in use; "
+            "give it as ENCRYPTION_MASTER_KEY_PREVIOUS"
+        )
+    return Keyring(found, current[0], allowance=0)
+
+
+def proof_for(key: Hidden, version: int, where: Place) -> str:
+    """The proof of a new version."""
+    return Keyring({version: bytes.fromhex(key.reveal())}, version).seal(_PROOF, where)
+
+
+async def load(database: Database, slug: str, keys: Sequence[Hidden]) -> Keyring:
+    """Return the keyring, with uses counted ahead. Raises KeysError, psycopg.Error or LookupError."""
+    client = await database.client()
+    rows = await database.all("SELECT version, proof, retired_at FROM encryption_keys WHERE client_id = %s", (client,))
+    found = keyring(keys, {row[0]: row[1] for row in rows}, [row[0] for row in rows if row[2]], place(slug, client))
+    await count(database, found)
+    return found
+
+
+async def count(database: Database, ring: Keyring, wanted: int = ALLOWANCE) -> None:
+    """Write `wanted` more uses of the current key down, then allow them. At MOST_USES nothing more is allowed."""
+    row = await database.one(
+        "UPDATE encryption_keys SET uses = uses + %s "
+        "WHERE client_id = %s AND version = %s AND uses + %s <= %s RETURNING uses",
+        (wanted, await database.client(), ring.current, wanted, MOST_USES),
+    )
+    if row is not None:
+        ring.allowance += wanted

@@ -1,0 +1,71 @@
+"""How often who may ask: `limits` counts, in memory, or in Redis when there are several replicas."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from limits import RateLimitItem, parse
+from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+
+from .errors import too_many
+
+if TYPE_CHECKING:
+    from limits.aio.storage import Storage
+
+    from .actor import Actor
+    from .configuration import Settings
+    from .endpoint import Endpoint
+
+_BY_ADDRESS: Final = frozenset({"anonymous"})
+
+
+class Limits:
+    """Counts requests. Internal callers have a limit of their own: a loop over a hundred items is no attack."""
+
+    def __init__(self, settings: Settings) -> None:
+        storage: Storage = MemoryStorage()
+        if settings.redis:
+            storage = RedisStorage("async+" + settings.redis.reveal(), implementation="redispy")
+        self._window = MovingWindowRateLimiter(storage)
+        self._public = parse(settings.public_rate)
+        self.internal = Bucket(parse(settings.internal_rate))
+        self._prefix = settings.client
+
+    async def count(self, endpoint: Endpoint, actor: Actor, address: str) -> None:
+        """Count one request to an endpoint. Raises Problem: 429."""
+        if endpoint.limit == "internal":
+            self.internal.take()
+        elif endpoint.limit == "public":
+            who = address if actor.kind in _BY_ADDRESS else actor.label
+            await self.hit(self._public, endpoint.name, who)
+
+    async def guess(self, address: str) -> None:
+        """Count a request with no valid credential. Raises Problem: 429."""
+        await self.hit(self._public, "guess", address)
+
+    async def hit(self, rate: RateLimitItem, *what: str) -> None:
+        """Count one hit of `what` against a rate. Raises Problem: 429 with the seconds to wait."""
+        if not await self._window.hit(rate, self._prefix, *what):
+            stats = await self._window.get_window_stats(rate, self._prefix, *what)
+            raise too_many(int(stats.reset_time - time.time()) + 1)
+
+
+class Bucket:
+    """A token bucket for the hot route: a window that keeps a record a request would cost more than the read."""
+
+    def __init__(self, rate: RateLimitItem) -> None:
+        self._most = float(rate.amount)
+        self._a_second = rate.amount / rate.get_expiry()
+        self._left = self._most
+        self._at = time.monotonic()
+
+    def take(self) -> None:
+        """Take one. Raises Problem: 429."""
+        now = time.monotonic()
+        self._left = min(self._most, self._left + (now - self._at) * self._a_second)
+        self._at = now
+        if self._left < 1:
+            raise too_many(int((1 - self._left) / self._a_second) + 1)
+        self._left -= 1

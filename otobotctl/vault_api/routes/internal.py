@@ -1,0 +1,178 @@
+"""What n8n asks, by the internal token."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+import psycopg
+
+from .. import connections as rows
+from .. import contract, inputs
+from ..actor import Access
+from ..audit import Entry
+from ..connections import By, Listed, NewConnection
+from ..endpoint import Answer, Call, Endpoint
+from ..errors import Problem, invalid, taken
+from ..reads import Asked, Found, UnreadableError
+
+_SAVE_USER: Final = """
+INSERT INTO users (client_id, id, email, name, role) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (client_id, id) DO UPDATE SET
+    email = EXCLUDED.email, name = EXCLUDED.name, role = EXCLUDED.role, updated_at = now()
+RETURNING (xmax = 0)"""
+
+
+async def read(call: Call) -> contract.Connection:
+    """The active credentials of a user for a service."""
+    asked = Asked(call.id("user"), call.text("service"), call.request, call.actor, call.address)
+    try:
+        found = await call.vault.reads.read(asked)
+    except UnreadableError:
+        raise unreadable() from None
+    if found is None:
+        raise no_connection()
+    return shown(found)
+
+
+def no_connection() -> Problem:
+    """404, in the words that workflows test for."""
+    return Problem(404, "connection_not_found", contract.NOT_FOUND, extra={"hasCredentials": False})
+
+
+def unreadable() -> Problem:
+    """500: the ciphertext was changed, moved, or sealed under another key."""
+    text = "The stored credential does not open"
+    return Problem(500, "credential_unreadable", text, extra={"hasCredentials": False})
+
+
+def shown(found: Found) -> contract.Connection:
+    """A connection as n8n gets it. One that the provider has ended has no credentials."""
+    values = {}
+    if found.status == "active":
+        values = {"access_token": found.access_token, "api_key": found.api_key}
+    given = {name: value for name, value in values.items() if value is not None}
+    return contract.Connection(
+        connection_id=str(found.id),
+        has_credentials=bool(given),
+        credentials=contract.Credentials(**given),
+        metadata=contract.Metadata(
+            account_identifier=found.account,
+            token_expired=found.expired or found.status != "active",
+            expires_at=text(found.expires_at),
+            status=found.status,
+        ),
+    )
+
+
+def text(when: datetime | None) -> str | None:
+    """A time as answers say it."""
+    return when.isoformat() if when else None
+
+
+async def save(call: Call) -> Answer:
+    """Store credentials, replacing what was there."""
+    return await _save(call, replace=True)
+
+
+async def create(call: Call) -> Answer:
+    """Store credentials where there are none."""
+    return await _save(call, replace=False)
+
+
+async def _save(call: Call, *, replace: bool) -> Answer:
+    body: contract.NewCredentials = call.body
+    if not (body.access_token or body.refresh_token or body.api_key):
+        raise invalid("one of accessToken, refreshToken and apiKey is needed")
+    new = NewConnection(
+        access_token=body.access_token,
+        refresh_token=body.refresh_token,
+        api_key=body.api_key,
+        account=body.account_identifier,
+        expires_at=inputs.instant(body.expires_at),
+    )
+    by = By(call.actor, call.request, call.address)
+    row, created = await rows.save(call.vault, call.id("user"), call.text("service"), new, by, replace=replace)
+    return Answer(201 if created else 200, contract.Stored(connection_id=str(row), created=created))
+
+
+async def put_user(call: Call) -> Answer:
+    """Create or change a user."""
+    body: contract.NewUser = call.body
+    user = call.id("user")
+    values = (await call.vault.database.client(), user, body.email, body.name, body.role)
+    try:
+        async with call.vault.audit.transaction() as change:
+            row = await (await change.connection.execute(_SAVE_USER, values)).fetchone()
+            created = bool(row and row[0])
+            outcome = "created" if created else "changed"
+            change.note(Entry("user", outcome, call.actor, user, request=call.request, address=call.address))
+    except psycopg.errors.UniqueViolation:
+        raise taken("user") from None
+    return Answer(201 if created else 200, contract.UserSaved(user_id=str(user), created=created))
+
+
+async def connections(call: Call) -> contract.Connections:
+    """Every active connection of a user, without its values. A user that does not exist has none."""
+    user = call.id("user")
+    found = await rows.listed(call.vault, user)
+    return contract.Connections(user_id=str(user), connections=[listed(one) for one in found])
+
+
+def listed(one: Listed) -> contract.ListedConnection:
+    """A connection in a list."""
+    return contract.ListedConnection(
+        id=str(one.id),
+        service_name=one.service,
+        display_name=one.display_name,
+        account_identifier=one.account,
+        status=one.state,
+        is_broken=one.status == "broken",
+        token_expires_at=text(one.expires_at),
+        created_at=one.created_at.isoformat(),
+    )
+
+
+async def status(call: Call) -> contract.ConnectionStatus:
+    """What is known of one connection's token."""
+    one = await rows.one(call.vault, call.id("connection"))
+    return contract.ConnectionStatus(
+        id=str(one.id),
+        status=one.state,
+        service_name=one.service,
+        broken=one.status == "broken",
+        broken_reason=one.broken_reason,
+        expires_at=text(one.expires_at),
+        last_refresh_at=text(one.last_refresh_at),
+        refresh_failures=one.refresh_failures,
+    )
+
+
+_N8N: Final[dict[str, Any]] = {"access": Access.INTERNAL, "limit": "internal", "tag": "n8n"}
+_STORE: Final[dict[str, Any]] = {
+    **_N8N, "body": contract.NewCredentials, "answer": contract.Stored, "status": 201,
+    "statuses": {200: contract.Stored, 404: contract.Failure, 409: contract.Failure},
+}  # fmt: skip
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    Endpoint(
+        "GET", contract.CREDENTIALS_PATH, "read", read, summary="A user's active credentials for a service.",
+        answer=contract.Connection, statuses={404: contract.NoConnection}, **_N8N,
+    ),
+    Endpoint("PUT", contract.CREDENTIALS_PATH, "store", save, summary="Store credentials, replacing any.", **_STORE),
+    Endpoint(
+        "POST", contract.CREDENTIALS_PATH, "create", create, summary="Store credentials where there are none.", **_STORE
+    ),
+    Endpoint(
+        "PUT", contract.USER_PATH, "user", put_user, summary="Create or change a user.", body=contract.NewUser,
+        answer=contract.UserSaved, status=201, statuses={200: contract.UserSaved, 409: contract.Failure}, **_N8N,
+    ),
+    Endpoint(
+        "GET", contract.CONNECTIONS_PATH, "connections", connections, summary="A user's connections, without values.",
+        answer=contract.Connections, **_N8N,
+    ),
+    Endpoint(
+        "GET", contract.STATUS_PATH, "connection_status", status, summary="What is known of a connection's token.",
+        answer=contract.ConnectionStatus, statuses={404: contract.Failure}, **_N8N,
+    ),
+)  # fmt: skip
