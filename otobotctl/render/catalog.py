@@ -30,13 +30,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Catalog:
-    """Services and stacks by name. `sources` are the Jinja templates, by their path under `templates/services`."""
+    """Services and stacks by name. `sources` are the Jinja templates, by their path under `templates/services`.
+
+    `plain` are the other files of the services' folders, by theirs: a release holds them as they are.
+    """
 
     services: Mapping[str, ServiceTemplate]
     stacks: Mapping[str, Stack]
     sources: Mapping[str, str] = field(repr=False)
     images: Mapping[str, BuiltImage] = field(repr=False, default_factory=dict)
     known_bad: Mapping[str, tuple[KnownBad, ...]] = field(repr=False, default_factory=dict)
+    plain: Mapping[str, bytes] = field(repr=False, default_factory=dict)
 
     def service(self, name: str) -> ServiceTemplate:
         """Return the service. Raises ManifestError naming those that exist."""
@@ -84,6 +88,14 @@ class Catalog:
             for secret, need in self.service(name).secrets.items()
         )
 
+    def plain_files(self, folder: str) -> dict[str, bytes]:
+        """Return the plain files below `folder`, by their path in it."""
+        return {
+            name.removeprefix(f"{folder}/"): content
+            for name, content in self.plain.items()
+            if name.startswith(f"{folder}/")
+        }
+
     def image(self, service: ServiceTemplate, version: str) -> str:
         """Return the image to run: the pinned tag of an upstream one, or the digest of what is built."""
         if service.build:
@@ -113,7 +125,7 @@ def load_catalog(templates: Path | None = None, contexts: Path | None = None) ->
     package = contexts or Path(__file__).resolve().parent.parent
     images = {build: read_context(package, build) for build in builds}
     known_bad = _read(root / "known-bad.yaml", dict[str, tuple[KnownBad, ...]])
-    catalog = Catalog(services, stacks, sources, images, known_bad)
+    catalog = Catalog(services, stacks, sources, images, known_bad, _plain(root / "services"))
     check(catalog)
     return catalog
 
@@ -123,6 +135,15 @@ def check(catalog: Catalog) -> None:
     wrong = [*_unknown(catalog), *_shared_names(catalog), *_clashing_ports(catalog)]
     if wrong:
         raise ManifestError("the service catalogue does not fit together", hint="correct templates/", details=wrong)
+
+
+def _plain(root: Path) -> dict[str, bytes]:
+    names = (path for path in sorted(root.glob("*/**/*")) if path.is_file() and path.suffix != ".j2")
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in names
+        if path.name != "service.yaml" and not path.name.startswith(".")
+    }
 
 
 def _unknown(catalog: Catalog) -> list[str]:
@@ -136,6 +157,8 @@ def _unknown(catalog: Catalog) -> list[str]:
         wrong += [f"{service.name}: needs secret {name}, which no service owns" for name in needed if name not in owned]
         if bool(service.image) == bool(service.build):
             wrong.append(f"{service.name}: needs either image or build")
+        folders = [name for name in service.packages if not catalog.plain_files(f"{service.name}/{name}")]
+        wrong += [f"{service.name}: packages {name}, which is no folder with files" for name in folders]
     for stack in catalog.stacks.values():
         names = (*stack.services, *stack.host_services, *(n for e in stack.environments.values() for n in e.settings))
         wrong += [f"stack {stack.name}: {name} is no service" for name in names if name not in catalog.services]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import ManifestError
-from otobotctl.render import compose, engine, layout
+from otobotctl.render import compose, engine, layout, package
 from otobotctl.render.release import RenderedFile, RenderedRelease, release
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def render_project(client: str, parts: Sequence[Part], catalog: Catalog) -> Rend
     project: compose.Tree = {"name": layout.project(client), "services": {}}
     public: set[str] = set()
     for part in parts:
-        files.update({file.path: file for file in _files(part, catalog)})
+        files.update({file.path: file for file in (*_files(part, catalog), *_plain(part.service, catalog))})
         fragment = _fragment(part, catalog)
         public.update(fragment["services"] if part.service.public else ())
         project = compose.merge(project, fragment)
@@ -96,6 +96,16 @@ def _files(part: Part, catalog: Catalog) -> Iterator[RenderedFile]:
 
 def _networks(part: Part) -> tuple[str, ...]:
     return compose.networks(part.service, part.variables["settings"])
+
+
+def _plain(service: ServiceTemplate, catalog: Catalog) -> Iterator[RenderedFile]:
+    """The service's files that are no templates, as they are, and each package as one tar."""
+    for path, content in catalog.plain_files(service.name).items():
+        if not path.startswith(tuple(f"{folder}/" for folder in service.packages)):
+            yield RenderedFile(f"{service.name}/{path}", content)
+    for folder in service.packages:
+        content = package.pack(catalog.plain_files(f"{service.name}/{folder}"))
+        yield RenderedFile(f"{service.name}/{folder}.tar", content)
 
 
 def _none(part: Part) -> SecretView:

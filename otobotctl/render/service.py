@@ -147,8 +147,9 @@ class ServiceTemplate(_Model, frozen=True, kw_only=True):
 
     `uses` are other services' secrets that this one needs too; `requires` are services that must be there as well;
     `depends` are containers to wait for. An `engine` serves every database of that engine that a service of the same
-    client wants. `scope: host` services exist once a host, for all of its clients; `offered: false` ones are not for
-    the manifest to name; only `public` ones may listen on every address.
+    client wants. `packages` are folders of it that a release holds as one tar each. `scope: host` services exist once a
+    host, for all of its clients; `offered: false` ones are not for the manifest to name; only `public` ones may listen
+    on every address.
     """
 
     name: Name = ""
@@ -173,6 +174,7 @@ class ServiceTemplate(_Model, frozen=True, kw_only=True):
     depends: Mapping[str, Condition] = {}
     backup: tuple[BackupSource, ...] = ()
     limits: Limits = Limits()
+    packages: tuple[str, ...] = ()
 
 
 class EnvironmentData(_Model, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ class MakeHost(Protocol):
     def __call__(self, kind: str = "bare", hostname: str = "", *, registry: bool = False) -> Host: ...
 
 
-def _unavailable(reason: str) -> None:
+def unavailable(reason: str) -> None:
     """A lab that is silently absent would be a green run that proved nothing: in CI it fails."""
     if os.environ.get("CI"):
         pytest.fail(f"no lab: {reason}", pytrace=False)
@@ -40,12 +40,12 @@ def _unavailable(reason: str) -> None:
 def lab() -> Iterator[Lab]:
     """The lab of this run of pytest."""
     if reason := laboratory.missing():
-        _unavailable(reason)
+        unavailable(reason)
     opened = Lab()
     try:
         opened.open()
     except LabError as error:
-        _unavailable(str(error))
+        unavailable(str(error))
     try:
         yield opened
     finally:
@@ -105,7 +105,7 @@ def warm_host(lab: Lab) -> Iterator[Host]:
 def light_host() -> Iterator[LightHost]:
     """A Debian tree with its own sshd on the loopback: where there is root but no container, it still covers the engine."""
     if reason := light.missing():
-        _unavailable(reason)
+        unavailable(reason)
     host = LightHost()
     try:
         host.start()

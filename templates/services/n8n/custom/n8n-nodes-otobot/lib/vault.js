@@ -1,0 +1,118 @@
+'use strict';
+
+/**
+ * The vault's API, as far as a workflow may ask it. Errors hold a status and words of ours, never a request.
+ *
+ * @typedef {{apiUrl: string, clientId: string, internalToken: string}} Login
+ * @typedef {(options: object) => Promise<{statusCode: number, headers: object, body: any}>} Send
+ * @typedef {{accessToken?: string, apiKey?: string}} Credentials
+ * @typedef {{connectionId: string, hasCredentials: boolean, credentials: Credentials, metadata: object}} Connection
+ * @typedef {{code: string, displayName: string, apiHosts: string[]}} Service
+ */
+
+const TIMEOUT_MS = 10_000;
+
+/** What the vault, a service or the line did; `advice` says what to do about it. */
+class Failure extends Error {
+	/**
+	 * @param {string} message
+	 * @param {string} advice
+	 * @param {number} [status] the HTTP status, when there was an answer
+	 */
+	constructor(message, advice, status) {
+		super(message);
+		this.advice = advice;
+		this.status = status;
+	}
+}
+
+const REFUSALS = new Map([
+	[400, ['The vault does not understand the request', 'Check the user id (a UUID) and the service code; trying again will not help.']],
+	[401, ['The vault refuses the internal token', 'Correct the token in the credential Otobot Database API; trying again will not help.']],
+	[403, ['The vault does not allow this', "Use Call Service API, or ask for the client's policy to allow it; trying again will not help."]],
+	[429, ['The vault is asked too often', 'Try again later: switch on Retry On Fail with a wait of at least ']],
+]);
+
+class Vault {
+	/**
+	 * @param {Send} send n8n's httpRequest
+	 * @param {Login} login
+	 */
+	constructor(send, login) {
+		this.send = send;
+		this.login = login;
+	}
+
+	/** @returns {Promise<Service[]>} */
+	async services() {
+		const answer = await this.ask('/services');
+		if (answer === null || !Array.isArray(answer.services)) {
+			throw new Failure('The vault does not list its services', 'Deploy a newer vault API.');
+		}
+		return answer.services;
+	}
+
+	/** @returns {Promise<Connection | null>} null where the user has no such connection */
+	credentials(/** @type {string} */ user, /** @type {string} */ service) {
+		return this.ask(`/user/${encodeURIComponent(user)}/credentials/${encodeURIComponent(service)}`);
+	}
+
+	/** @returns {Promise<object[] | null>} null where there is no such user */
+	async connections(/** @type {string} */ user) {
+		const answer = await this.ask(`/user/${encodeURIComponent(user)}/connections`);
+		return answer && answer.connections;
+	}
+
+	/** @returns {Promise<object | null>} null where there is no such connection */
+	connectionStatus(/** @type {string} */ connection) {
+		return this.ask(`/connection-status/${encodeURIComponent(connection)}`);
+	}
+
+	/** @returns {Promise<any>} the body of a 200, null for a 404. Throws Failure. */
+	async ask(/** @type {string} */ path) {
+		let answer;
+		try {
+			answer = await this.send({
+				method: 'GET',
+				url: `${this.login.apiUrl.replace(/\/+$/, '')}/api/internal${path}`,
+				headers: { 'x-internal-token': this.login.internalToken, 'x-client-id': this.login.clientId },
+				json: true,
+				returnFullResponse: true,
+				ignoreHttpStatusErrors: true,
+				disableFollowRedirect: true,
+				timeout: TIMEOUT_MS,
+			});
+		} catch (error) {
+			// The error holds the request, and that the internal token: only its code goes on.
+			throw new Failure(`The vault does not answer (${reason(error)})`, 'Check that the vault API runs, then try again.');
+		}
+		if (answer.statusCode === 200) return answer.body;
+		if (answer.statusCode === 404) return null;
+		throw refusal(answer);
+	}
+}
+
+/** @returns {Failure} */
+function refusal(answer) {
+	const status = answer.statusCode;
+	const [message, advice] = REFUSALS.get(status) ?? [
+		`The vault answers ${status}`,
+		status >= 500 ? 'Try again; if it stays, look at the log of the vault API.' : 'Trying again will not help.',
+	];
+	const wait = status === 429 ? `${seconds(answer.headers, 60)} s.` : '';
+	return new Failure(message, advice + wait, status);
+}
+
+/** @returns {number} what the header Retry-After says, in seconds, or `otherwise` */
+function seconds(headers, otherwise) {
+	const said = Number((headers ?? {})['retry-after']);
+	return Number.isFinite(said) && said > 0 ? Math.ceil(said) : otherwise;
+}
+
+/** @returns {string} why a request had no answer: a code such as ECONNREFUSED, and nothing of the request */
+function reason(error) {
+	const code = error && (error.code ?? (error.cause && error.cause.code));
+	return /^[A-Z][A-Z0-9_]{1,40}$/.test(String(code)) ? String(code) : 'no connection';
+}
+
+module.exports = { Failure, Vault, reason, seconds };

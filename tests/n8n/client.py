@@ -1,0 +1,154 @@
+"""What a person does in n8n's editor, by the requests that the editor sends."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.lab.shell import until
+
+RUN_LIMIT_S = 120
+Node = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution: `status` is success or error; `nodes` are the runs of each node, as n8n kept them."""
+
+    id: str
+    status: str
+    nodes: Mapping[str, Any]
+    error: Mapping[str, Any] | None
+
+    def items(self, node: str) -> list[dict[str, Any]]:
+        """The JSON that `node` put out."""
+        return [item["json"] for item in self.nodes[node][-1]["data"]["main"][0]]
+
+
+class N8n:
+    """A running n8n, logged in as its owner after `become_owner`."""
+
+    def __init__(self, url: str, folder: Path, log: Path) -> None:
+        self.url = url
+        self.folder = folder
+        self.log = log
+        self.http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Return the `data` of an answer of the REST API. Raises AssertionError with n8n's words for any other."""
+        answer = self.http.request(method, f"/rest{path}", json=body)
+        assert answer.status_code < 300, f"{method} {path}: {answer.status_code} {answer.text[:2000]}"
+        return answer.json()["data"]
+
+    def become_owner(self) -> None:
+        """Set up the owner, whose session the client keeps: logging in is limited to a few times."""
+        names = {"email": "owner@acme.example", "firstName": "Léa", "lastName": "Martin"}
+        self.ask("POST", "/owner/setup", {**names, "password": f"Aa1{secrets.token_hex(8)}"})
+
+    def node_types(self) -> dict[str, Any]:
+        """Every node type the editor offers, by name."""
+        answer = self.http.get("/types/nodes.json")
+        assert answer.status_code == 200, answer.text[:500]
+        return {each["name"]: each for each in answer.json()}
+
+    def credential(self, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Store a credential and return what a node says about it."""
+        name = f"{kind} {secrets.token_hex(3)}"
+        made = self.ask("POST", "/credentials", {"name": name, "type": kind, "data": values, "nodesAccess": []})
+        return {kind: {"id": made["id"], "name": name}}
+
+    def try_credential(self, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What the button Test says: `status` is OK or Error, with a `message`."""
+        answer = self.ask(
+            "POST", "/credentials/test", {"credentials": {"id": "", "name": "x", "type": kind, "data": values}}
+        )
+        return dict(answer)
+
+    def workflow(self, *chain: Node, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Store a workflow of `chain`, each node feeding the next."""
+        body = {
+            "name": f"w {secrets.token_hex(3)}",
+            "active": False,
+            "nodes": [_placed(node, position) for position, node in enumerate(chain)],
+            "connections": _chained(chain),
+            "settings": {"executionOrder": "v1", **(settings or {})},
+        }
+        return dict(self.ask("POST", "/workflows", body))
+
+    def run(self, *chain: Node, settings: Mapping[str, Any] | None = None) -> Run:
+        """Store a workflow whose first node is a manual trigger, click on Execute, and wait for its end.
+
+        Every run is kept in the database, whatever n8n's own settings are.
+        """
+        saved = self.workflow(*chain, settings={**SAVE_ALL, **(settings or {})})
+        path = f"/workflows/{saved['id']}/run"
+        body = {"workflowData": saved, "triggerToStartFrom": {"name": chain[0]["name"]}}
+        answer = self.http.post(f"/rest{path}", json=body)
+        if answer.status_code == 404:  # 1.41.1
+            body = {"workflowData": saved, "startNodes": [], "destinationNode": None, "runData": None, "pinData": None}
+            body = {"workflowData": saved}
+            answer = self.http.post("/rest/workflows/run", json=body)
+        assert answer.status_code == 200, answer.text
+        return self.execution(answer.json()["data"]["executionId"])
+
+    def execution(self, identity: str) -> Run:
+        """Wait for the end of an execution and return what n8n kept of it."""
+
+        def ended() -> dict[str, Any] | None:
+            found = self.http.get(f"/rest/executions/{identity}").json().get("data") or {}
+            return found if found.get("finished") or found.get("status") in {"error", "crashed", "success"} else None
+
+        found = until(ended, f"execution {identity}", RUN_LIMIT_S)
+        result = unflatten(found["data"])["resultData"]
+        return Run(identity, found["status"], result.get("runData", {}), result.get("error"))
+
+
+# Each a workflow's own word over what n8n is set to.
+SAVE_ALL = {
+    "saveDataSuccessExecution": "all",
+    "saveDataErrorExecution": "all",
+    "saveManualExecutions": True,
+    "saveExecutionProgress": True,
+}
+
+
+def trigger() -> dict[str, Any]:
+    """The node of the button Execute."""
+    return {"name": "Start", "type": "n8n-nodes-base.manualTrigger", "typeVersion": 1, "parameters": {}}
+
+
+def unflatten(text: str) -> Any:
+    """Read the format of the npm package flatted: a list whose strings are positions in it."""
+    parts = json.loads(text)
+    seen: dict[int, Any] = {}
+
+    def at(position: int) -> Any:
+        if position not in seen:
+            seen[position] = None  # what comes round to itself ends here
+            seen[position] = whole(parts[position])
+        return seen[position]
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: at(int(each)) if isinstance(each, str) else each for key, each in value.items()}
+        if isinstance(value, list):
+            return [at(int(each)) if isinstance(each, str) else each for each in value]
+        return value
+
+    return at(0)
+
+
+def _placed(node: Node, position: int) -> dict[str, Any]:
+    return {"id": secrets.token_hex(8), "position": [200 * position, 0], "parameters": {}, **node}
+
+
+def _chained(chain: Sequence[Node]) -> dict[str, Any]:
+    pairs = itertools.pairwise(chain)
+    return {one["name"]: {"main": [[{"node": two["name"], "type": "main", "index": 0}]]} for one, two in pairs}

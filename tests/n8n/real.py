@@ -1,0 +1,94 @@
+"""A real n8n as a process of its own on loopback, with its own folder and its own database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from scripts.story import embedded
+from tests.lab.shell import LabError, until
+from tests.n8n.client import N8n
+
+START_LIMIT_S = 240
+
+
+@contextmanager
+def serving(tree: Path, folder: Path, settings: Mapping[str, str]) -> Iterator[N8n]:
+    """Run the n8n of `tree` until the end of the block, its owner set up; its data is below `folder`.
+
+    Raises:
+        LabError: it did not come up; the text has the last lines of its log.
+    """
+    port, broker = embedded.free_port(), embedded.free_port()
+    environment = {
+        "PATH": f"{tree / 'bin'}:/usr/bin:/bin",
+        "HOME": str(folder),
+        "N8N_USER_FOLDER": str(folder),
+        "N8N_PORT": str(port),
+        "N8N_LISTEN_ADDRESS": "127.0.0.1",
+        "N8N_RUNNERS_BROKER_PORT": str(broker),
+        "N8N_SECURE_COOKIE": "false",
+        "N8N_DIAGNOSTICS_ENABLED": "false",
+        "N8N_VERSION_NOTIFICATIONS_ENABLED": "false",
+        "N8N_PERSONALIZATION_ENABLED": "false",
+        "N8N_TEMPLATES_ENABLED": "false",
+        "NODE_ENV": "production",
+        "GENERIC_TIMEZONE": "Europe/Paris",
+        **settings,
+    }
+    log = folder / "n8n.log"
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            (*_dying_with_us(), tree / "bin/node", tree / "node_modules/n8n/bin/n8n", "start"),
+            env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
+        )  # fmt: skip
+    n8n = N8n(f"http://127.0.0.1:{port}", folder, log)
+    try:
+        until(lambda: _ready(process, n8n), f"n8n on port {port}", START_LIMIT_S, every_s=0.2)
+        n8n.become_owner()
+        yield n8n
+    finally:
+        n8n.http.close()
+        _stop(process)
+
+
+def database_settings(server: embedded.Server, name: str, password: str) -> dict[str, str]:
+    """What n8n reads to find the database `name`, whose owner of the same name has this password."""
+    return {
+        "DB_TYPE": "postgresdb",
+        "DB_POSTGRESDB_HOST": server.host,
+        "DB_POSTGRESDB_PORT": str(server.port),
+        "DB_POSTGRESDB_DATABASE": name,
+        "DB_POSTGRESDB_USER": name,
+        "DB_POSTGRESDB_PASSWORD": password,
+    }
+
+
+def _dying_with_us() -> tuple[str, ...]:
+    return ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
+
+
+def _ready(process: subprocess.Popen[bytes], n8n: N8n) -> bool:
+    """/healthz answers before the migrations are through; the login answers after everything."""
+    if process.poll() is not None:
+        raise LabError(f"n8n ended with {process.returncode}: {n8n.log.read_text(errors='replace')[-3000:]}")
+    try:
+        return n8n.http.get("/rest/settings").headers.get("content-type", "").startswith("application/json")
+    except httpx.HTTPError:
+        return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(60)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
