@@ -31,6 +31,7 @@ def check(document: Object, services: Services) -> Iterator[Finding]:
         yield Finding(("version",), f"there is no version {document['version']}", f"write {VERSION}")
     yield from _text(document, (), {"company": words.line})
     yield from _recipients(document.get("recipients"))
+    yield from _operators(objects(document, "operators"), objects(document, "hosts"))
     yield from _hosts(objects(document, "hosts"))
     hosts = document.get("hosts", {})
     yield from _clients(objects(document, "clients"), hosts if isinstance(hosts, dict) else None, services)
@@ -59,6 +60,20 @@ def _recipients(recipients: Any) -> Iterator[Finding]:
         key = " ".join(recipient.split()[:2]) if recipient.startswith("ssh-") else recipient.strip()
         if keys.setdefault(key, place) != place:
             yield Finding(path, f"is the same key as {show(('recipients', keys[key]))}", "keep one")
+
+
+def _operators(operators: Mapping[str, Mapping[str, Any]], hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    tags = {tag for host in hosts.values() for _, tag in texts(host.get("tags"))}
+    for name, operator in operators.items():
+        path: Path = ("operators", name)
+        yield from _wrong(path, words.operator(name))
+        for place, key in texts(operator.get("keys")):
+            yield from _wrong((*path, "keys", place), words.login_key(key))
+        for what, known in (("hosts", {*hosts}), ("tags", tags)):
+            for place, wanted in texts(operator.get(what)):
+                if wanted not in known:
+                    problem = f'there is no host "{wanted}"' if what == "hosts" else f'no host has the tag "{wanted}"'
+                    yield Finding((*path, what, place), problem, words.suggest(wanted, sorted(known)))
 
 
 def _hosts(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:

@@ -84,6 +84,17 @@ class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     docker: Annotated[Docker | None, Meta(description="Docker's own packages, or the distribution's.")] = None
 
 
+class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A person who may log in to hosts as themselves: all of them, or those named or tagged here."""
+
+    keys: Annotated[tuple[str, ...], Meta(min_length=1, description="All of the person's public SSH keys.")]
+    hosts: Annotated[tuple[str, ...] | None, Meta(description="Only these hosts, and those that `tags` adds.")] = None
+    tags: Annotated[
+        tuple[str, ...] | None, Meta(description="Only hosts with one of these tags, and those that `hosts` adds.")
+    ] = None
+    sudo: Annotated[bool, Meta(description="May become root, without a password.")] = True
+
+
 class User(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A person of the client who may log in."""
 
@@ -128,5 +139,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     recipients: Annotated[
         tuple[str, ...], Meta(description="Who can open the secrets: ssh-ed25519, ssh-rsa or age1... public keys.")
     ] = ()
+    operators: Annotated[
+        dict[str, Operator], Meta(description="People with an account of their own on the hosts, by its name.")
+    ] = {}
     hosts: Annotated[dict[str, Host], Meta(description="Machines, by name.")] = {}
     clients: Annotated[dict[str, Client], Meta(description="Companies served, by slug.")] = {}

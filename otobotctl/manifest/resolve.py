@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from otobotctl.errors import ManifestError
-from otobotctl.manifest.models import Backup, Client, Defaults, Environment, Host, Manifest, Settings, User
+from otobotctl.manifest.models import Backup, Client, Defaults, Environment, Host, Manifest, Operator, Settings, User
 
 Archives = Mapping[str, Mapping[str, Backup]]  # by stack, then by environment
 
@@ -63,6 +63,15 @@ class ResolvedClient(msgspec.Struct, frozen=True):
     names: str = "subdomains"
 
 
+class ResolvedOperator(msgspec.Struct, frozen=True):
+    """A person with an account of their own on some hosts; `hosts` has the names of those."""
+
+    name: str
+    keys: tuple[str, ...]
+    sudo: bool
+    hosts: tuple[str, ...]
+
+
 class ResolvedManifest(msgspec.Struct, frozen=True):
     """The fleet, concrete; hosts and clients in the file's order."""
 
@@ -70,6 +79,7 @@ class ResolvedManifest(msgspec.Struct, frozen=True):
     recipients: tuple[str, ...]
     hosts: Mapping[str, ResolvedHost]
     clients: Mapping[str, ResolvedClient]
+    operators: Mapping[str, ResolvedOperator] = {}
 
     def client(self, slug: str) -> ResolvedClient:
         """Return the client, or raise ManifestError naming those that exist."""
@@ -86,6 +96,10 @@ class ResolvedManifest(msgspec.Struct, frozen=True):
     def clients_of(self, host: str) -> tuple[ResolvedClient, ...]:
         """Return the clients of a host, in the file's order."""
         return tuple(client for client in self.clients.values() if client.host == host)
+
+    def operators_of(self, host: str) -> tuple[ResolvedOperator, ...]:
+        """Return who has an account of their own on a host, in the file's order."""
+        return tuple(operator for operator in self.operators.values() if host in operator.hosts)
 
     def jumps(self, host: str) -> tuple[ResolvedHost, ...]:
         """Return the hosts to go through to reach `host`, the first to be reached first. Raises ManifestError."""
@@ -107,7 +121,19 @@ def resolve(manifest: Manifest, archives: Archives = _NO_ARCHIVES) -> ResolvedMa
         recipients=manifest.recipients,
         hosts={name: _host(name, host, manifest.defaults) for name, host in manifest.hosts.items()},
         clients={slug: _client(slug, client, manifest, archives) for slug, client in manifest.clients.items()},
+        operators={name: _operator(name, each, manifest.hosts) for name, each in manifest.operators.items()},
     )
+
+
+def _operator(name: str, operator: Operator, hosts: Mapping[str, Host]) -> ResolvedOperator:
+    everywhere = operator.hosts is None and operator.tags is None
+    chosen = {
+        host
+        for host, each in hosts.items()
+        if everywhere or host in (operator.hosts or ()) or {*each.tags} & {*(operator.tags or ())}
+    }
+    keys = tuple(key.strip() for key in operator.keys)
+    return ResolvedOperator(name, keys, operator.sudo, tuple(host for host in hosts if host in chosen))
 
 
 def _host(name: str, host: Host, defaults: Defaults) -> ResolvedHost:

@@ -39,6 +39,7 @@ def json_schema(services: Mapping[str, ServiceShape] | None = None) -> dict[str,
     named = models["Manifest"]["properties"]
     for group in ("hosts", "clients"):
         named[group]["propertyNames"] = {"pattern": f"^{words.SLUG}$"}
+    named["operators"]["propertyNames"] = {"pattern": f"^{words.LOGIN}$"}
     named["environments"]["propertyNames"] = {"enum": list(ENVIRONMENTS)}
     for model in ("Client", "User"):
         models[model]["properties"]["email"]["format"] = "email"

@@ -15,6 +15,15 @@ Wrong = tuple[str, str] | None
 SLUG = r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?"
 LOGIN = r"[a-z_][a-z0-9_.-]{0,31}"
 _LONGEST_NAME = 253
+_LOGIN_KEYS = (
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+)
 _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _DOTTED_DIGITS = re.compile(r"[0-9.]+")
@@ -50,6 +59,25 @@ def login(value: str) -> Wrong:
     if re.fullmatch(LOGIN, value):
         return None
     return f'"{value}" is not a user name', "use the name that logs in on the host, such as root or ubuntu"
+
+
+def operator(value: str) -> Wrong:
+    """Check the name of a person's own account."""
+    if value == "root":
+        return "root is nobody's own account", "write the person's name, such as marie"
+    return login(value) and (f'"{value}" is not an account\'s name', "use a-z, 0-9, _, . and -, such as marie")
+
+
+def login_key(value: str) -> Wrong:
+    """Check a public SSH key that logs in. What looks like a private key is never repeated."""
+    if "PRIVATE" in value:
+        return "this is a private key", "take it out, replace that key, and write the one line of the .pub file"
+    kind, _, rest = value.strip().partition(" ")
+    if kind not in _LOGIN_KEYS:
+        return "is not a public SSH key", f"write the one line of the .pub file; kinds: {', '.join(_LOGIN_KEYS)}"
+    if not value.isprintable() or _ssh_kind(rest.partition(" ")[0]) != kind:
+        return f"is not a whole {kind} key", "copy the one line of the .pub file again"
+    return None
 
 
 def domain(value: str) -> Wrong:

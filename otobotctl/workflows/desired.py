@@ -74,6 +74,10 @@ def desired(loaded: Loaded, name: str, secrets: Mapping[str, Mapping[str, Secret
         "clients": [_client(client, releases[client.slug], client.slug in loaded.forced) for client in clients],
         "front": release_variables(front) if front else None,
         "images": [_image(image) for image in images],
+        "operators": [
+            {"name": each.name, "keys": list(each.keys), "sudo": each.sudo}
+            for each in loaded.manifest.operators_of(name)
+        ],
     }
     return Desired(name, load_playbook(playbook_path(host.playbook), variables), masked(secrets.values()))
 

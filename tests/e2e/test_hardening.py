@@ -38,7 +38,13 @@ def way(host, tmp_path_factory):
 @pytest.fixture(scope="module")
 def stages():
     """The real playbook of a host that has no client yet."""
-    found = {"host": SimpleNamespace(docker="distribution"), "clients": [], "front": None, "images": []}
+    found = {
+        "host": SimpleNamespace(docker="distribution", user="ubuntu"),
+        "clients": [],
+        "front": None,
+        "images": [],
+        "operators": [],
+    }
     return load_playbook(data_dir("playbooks") / "vps.yaml", found)
 
 

@@ -25,10 +25,11 @@ def variables(**changes):
     """What the playbook of a client VPS is given."""
     image = {"name": "otobot/vault-api", "tag": "0123", "files": [{"path": "Dockerfile", "content": "FROM scratch\n"}]}
     given = {
-        "host": SimpleNamespace(name="vps-1", docker="upstream"),
+        "host": SimpleNamespace(name="vps-1", docker="upstream", user="root"),
         "clients": [client("acme", "postgres", "vault-api", "nginx"), client("beta", "postgres")],
         "front": release("front"),
         "images": [image],
+        "operators": [],
     }
     return {**given, **changes}
 
@@ -53,7 +54,7 @@ def test_the_vps_playbook_becomes_typed_steps():
     """Every step of the shipped playbook is valid, in stages that can each be looked at before they are applied."""
     stages = load_playbook(data_dir("playbooks") / "vps.yaml", variables())
     assert [stage.name for stage in stages] == [
-        "base", "docker", "otobot", "hardening", "login", "images", "client-acme", "client-beta", "front", "health",
+        "base", "docker", "otobot", "operators", "hardening", "login", "images", "client-acme", "client-beta", "front", "health",
     ]  # fmt: skip
     steps = vps()
     assert steps["docker/repository"].fingerprint == "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"
@@ -67,7 +68,7 @@ def test_the_vps_playbook_becomes_typed_steps():
 
 def test_the_distributions_docker_needs_no_repository():
     """With docker: distribution the packages are the distribution's."""
-    steps = vps(host=SimpleNamespace(name="vps-1", docker="distribution"))
+    steps = vps(host=SimpleNamespace(name="vps-1", docker="distribution", user="root"))
     assert "docker/repository" not in steps
     assert "docker.io" in steps["docker/engine"].names
 
@@ -85,7 +86,7 @@ def test_only_clients_behind_the_proxy_get_certificates_and_are_asked_for_their_
 def test_a_host_without_a_proxy_has_no_stage_for_it():
     """Stages without a step are left out."""
     stages = load_playbook(data_dir("playbooks") / "vps.yaml", variables(front=None, clients=[], images=[]))
-    assert [stage.name for stage in stages] == ["base", "docker", "otobot", "hardening", "login"]
+    assert [stage.name for stage in stages] == ["base", "docker", "otobot", "operators", "hardening", "login"]
 
 
 def test_dockers_settings_are_json_and_publish_on_loopback():

@@ -63,6 +63,29 @@ def apply(params: Dict[str, Any], run: Run) -> None:
         raise StepError(_refused(user, error)) from error
 
 
+def lines_of(user: pwd.struct_passwd) -> List[str]:
+    """The keys that may log in as the user, each as it is written, without comments. Raises ProbeError."""
+    try:
+        with _ssh_folder(user) as folder:
+            text = "" if folder is None else _read(folder, user)[0]
+    except (OSError, StepError) as error:
+        raise ProbeError(_refused(user, error)) from error
+    return [line.strip() for line in _lines(text) if blob_of(line)]
+
+
+def write_lines(user: pwd.struct_passwd, keys: List[str], run: Run) -> None:
+    """Make these the user's keys, and all of them. Raises StepError."""
+    try:
+        with _ssh_folder(user, make=True) as folder:
+            if folder is not None:
+                _read(folder, user)  # refuses what is not the user's own file
+                data = "".join(key + "\n" for key in keys).encode("utf-8", "surrogateescape")
+                files.replace_at(folder, NAME, data, MODE, (user.pw_uid, user.pw_gid))
+                run.say("wrote the authorized keys of {}".format(user.pw_name))
+    except OSError as error:
+        raise StepError(_refused(user, error)) from error
+
+
 def split(line: str) -> Tuple[str, str]:
     """The options and the key blob of one line; ("", "") for a comment or anything else."""
     text = line.strip()

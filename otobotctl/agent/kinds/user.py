@@ -59,7 +59,7 @@ def apply(params: Dict[str, Any], run: Run) -> None:
         return
     _require_groups(params.get("groups", []))
     if not found["exists"]:
-        _add(params, run)
+        add(params, run)
         return
     changes = _changes(params, found)
     if changes:
@@ -87,6 +87,12 @@ def processes(uid: int, proc: str = "/proc") -> List[str]:
     return ["{} ({})".format(name, number) for number, name in named if name is not None]
 
 
+def numbers(uid: int, proc: str = "/proc") -> List[int]:
+    """The numbers of what a user runs."""
+    found = (number for number in os.listdir(proc) if number.isdigit())
+    return [int(number) for number in found if _name(uid, os.path.join(proc, number)) is not None]
+
+
 def _name(uid: int, process: str) -> Optional[str]:
     """The short name of a process; None when it is another user's or has ended meanwhile."""
     try:
@@ -105,7 +111,8 @@ def _require_groups(names: List[str]) -> None:
         raise StepError("there is no group {}; add a group step before this one".format(", ".join(missing)))
 
 
-def _add(params: Dict[str, Any], run: Run) -> None:
+def add(params: Dict[str, Any], run: Run) -> None:
+    """Make the user."""
     name, system = params["name"], params.get("system")
     argv = ["/usr/sbin/useradd"]
     argv += ["--system", "--no-create-home"] if system else ["--create-home"]

@@ -18,6 +18,7 @@ KINDS = (
     "group",
     "line",
     "login",
+    "operators",
     "package",
     "reboot",
     "service",
