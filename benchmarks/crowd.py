@@ -55,6 +55,7 @@ class Crowd:
 
     def __init__(self, work: Path, hosts: Sequence[Door], playbook_name: str) -> None:
         self.work = work
+        self.path = os.environ["PATH"]
         self.hosts = hosts
         self.programs = work / "programs"
         self._copy_programs()
@@ -100,7 +101,7 @@ class Crowd:
 
     def _run(self, *arguments: str, kept_s: int = 0) -> spent.Done:
         environment = {
-            "PATH": os.environ["PATH"],
+            "PATH": self.path,
             "HOME": str(self.home),
             "LANG": "C.UTF-8",
             "XDG_RUNTIME_DIR": str(self.work),
@@ -152,10 +153,11 @@ def light_hosts(count: int) -> Iterator[list[Door]]:
     """Debian trees with sshd alone (tests/lab/light.py)."""
     if reason := light.missing():
         raise SystemExit(f"no light hosts: {reason}")
-    hosts = [LightHost() for _ in range(count)]
+    hosts: list[LightHost] = []
     try:
-        for host in hosts:
-            host.start()  # not in a thread: a host dies with the thread that started it
+        for _ in range(count):  # not in threads: a host dies with the thread that started it
+            hosts.append(LightHost())
+            hosts[-1].start()
         yield list(hosts)
     finally:
         for host in hosts:

@@ -12,9 +12,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.lab import fixtures
-from tests.lab.fixtures import bare_host, docker_host, lab, light_host, make_host, module_host, warm_host
+from tests.lab.fixtures import bare_host, docker_host, lab, light_host, light_hosts, make_host, module_host, warm_host
 
-__all__ = ["bare_host", "docker_host", "lab", "light_host", "make_host", "module_host", "warm_host"]
+__all__ = ["bare_host", "docker_host", "lab", "light_host", "light_hosts", "make_host", "module_host", "warm_host"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from otobotctl.errors import ManifestError
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
+    from jinja2.environment import TemplateExpression
 
 _WHOLE = re.compile(r"\s*\{\{((?:(?!\}\}).)*)\}\}\s*", re.DOTALL)
 
@@ -42,7 +43,7 @@ def _evaluate(expression: str, variables: Mapping[str, Any], where: str) -> Any:
     from jinja2 import StrictUndefined
 
     try:
-        found = _environment().compile_expression(expression, undefined_to_none=False)(variables)
+        found = _compiled(expression)(variables)
         if isinstance(found, StrictUndefined):
             str(found)  # raises, and says what is undefined
     except _errors() as error:
@@ -54,7 +55,7 @@ def _text(text: str, variables: Mapping[str, Any], where: str) -> str:
     if "{{" not in text and "{%" not in text and "{#" not in text:
         return text
     try:
-        return _environment().from_string(text).render(variables)
+        return _template(text).render(variables)
     except _errors() as error:
         raise _wrong(error, text, where) from error
 
@@ -68,6 +69,16 @@ def _errors() -> tuple[type[Exception], ...]:
 def _wrong(error: Exception, text: str, where: str) -> ManifestError:
     place = f"{where}: " if where else ""
     return ManifestError(f"{place}{' '.join(text.split())}: {getattr(error, 'message', None) or error}")
+
+
+@cache  # a playbook's expressions are the same for every host
+def _compiled(expression: str) -> TemplateExpression:
+    return _environment().compile_expression(expression, undefined_to_none=False)
+
+
+@cache
+def _template(text: str) -> Template:
+    return _environment().from_string(text)
 
 
 @cache

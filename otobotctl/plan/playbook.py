@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,17 @@ def load_playbook(path: Path, variables: Variables) -> tuple[Stage, ...]:
 
 def parse_playbook(text: str | bytes, name: str, variables: Variables) -> tuple[Stage, ...]:
     """Return the stages of the playbook in `text`; `name` is the file's, for messages. Raises as `load_playbook`."""
-    raw = parse_yaml(text, name)
+    raw = _read(text, name)
     with _at(name):
         found = _mapping(raw, ("stages",), "a playbook")
         stages = [stage for each in _list(found, "stages") for stage in _stages(each, variables)]
         _unique("stage", (stage.name for stage in stages))
     return tuple(stages)
+
+
+@lru_cache(maxsize=8)  # many hosts have the same one; nothing changes what is read
+def _read(text: str | bytes, name: str) -> Any:
+    return parse_yaml(text, name)
 
 
 def _stages(raw: Any, variables: Variables) -> Iterator[Stage]:

@@ -19,7 +19,9 @@ from tests.lab.lab import Lab
 from tests.lab.light import LightHost
 from tests.lab.shell import LabError
 
-_OF_LAB = frozenset({"lab", "bare_host", "make_host", "module_host", "docker_host", "warm_host", "light_host"})
+_OF_LAB = frozenset(
+    {"lab", "bare_host", "make_host", "module_host", "docker_host", "warm_host", "light_host", "light_hosts"}
+)
 _SKIPPED = pytest.StashKey[dict[str, int]]()
 
 
@@ -112,6 +114,22 @@ def light_host() -> Iterator[LightHost]:
         yield host
     finally:
         host.destroy()
+
+
+@pytest.fixture(scope="module")
+def light_hosts() -> Iterator[tuple[LightHost, ...]]:
+    """Twenty light hosts that the tests of one module share."""
+    if reason := light.missing():
+        _unavailable(reason)
+    hosts: list[LightHost] = []
+    try:
+        for _ in range(20):
+            hosts.append(LightHost())
+            hosts[-1].start()
+        yield tuple(hosts)
+    finally:
+        for host in hosts:
+            host.destroy()
 
 
 # -------------------------------------------------------------------- hooks

@@ -7,6 +7,7 @@ import pytest
 
 from otobotctl.data import data_dir
 from otobotctl.errors import ManifestError
+from otobotctl.plan import expression, playbook
 from otobotctl.plan.playbook import load_playbook, parse_playbook
 
 
@@ -97,6 +98,17 @@ def test_dockers_settings_are_json_and_publish_on_loopback():
     bridge = settings["default-network-opts"]["bridge"]
     assert bridge == {"com.docker.network.bridge.host_binding_ipv4": "127.0.0.1"}
     assert settings["log-opts"]["max-size"] == "10m"
+
+
+def test_the_second_host_of_a_playbook_reads_and_compiles_nothing(monkeypatch):
+    """A fleet of twenty pays once for what all of its hosts have in common."""
+    path = data_dir("playbooks") / "vps.yaml"
+    first = load_playbook(path, variables())
+    for cache in (playbook._read, expression._compiled, expression._template):
+        assert cache.cache_info().currsize
+    for module, name in ((playbook, "parse_yaml"), (expression, "_environment")):
+        monkeypatch.setattr(module, name, None)  # whoever calls it fails
+    assert load_playbook(path, variables()) == first
 
 
 def test_a_whole_expression_keeps_its_object():
