@@ -38,20 +38,21 @@ class Session:
         `error` is what is wrong although there is an answer: one envelope holds both, and the command ends with its
         exit code.
         """
+        self.tell(command, data, human, error)
+        if error is not None:
+            raise typer.Exit(error.exit_code)
+
+    def tell(self, command: str, data: Any, human: Callable[[], str], error: OtobotError | None = None) -> None:
+        """Print the answer as `show` does, and go on, whatever is wrong."""
         self.warn(data)
         if self.as_json:
             import msgspec
 
             output.answer(output.envelope(command, msgspec.to_builtins(data), error.told() if error else None))
-            if error is not None:
-                output.explain(error)
-                raise typer.Exit(error.exit_code)
-            return
-        text = human()
-        if text:
+        elif text := human():
             output.answer(text)
         if error is not None:
-            raise error
+            output.explain(error)
 
     def confirm(self, question: str) -> None:
         """Ask before something that cannot be taken back; `--yes` answers.

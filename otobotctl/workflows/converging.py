@@ -62,6 +62,7 @@ class HostRun:
     executions: int
     changed: tuple[str, ...]
     took_s: float
+    warnings: tuple[str, ...] = ()
 
 
 def facts(fleet: Fleet, name: str, password: Password | None = None) -> HostFacts:
@@ -110,9 +111,11 @@ def apply_loaded(loaded: Loaded, name: str, listener: Listener, password: Passwo
     from otobotctl.converge import early
 
     with early.reaching(opener(loaded, name), with_password=password is not None) as reached:
-        for client in loaded.manifest.clients_of(name):
+        clients = loaded.manifest.clients_of(name)
+        for client in clients:
             secrets.mint(loaded, client.slug)
-        return _converge(reached, _desired(loaded, name), listener, password)
+        done = _converge(reached, _desired(loaded, name), listener, password)
+    return replace(done, warnings=warnings(loaded, clients))
 
 
 def deploy(

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import DriftError, OtobotError, PartialError
 from otobotctl.workflows import converging
-from otobotctl.workflows.desired import load
+from otobotctl.workflows.desired import load, warnings
 from otobotctl.workflows.parallel import Limits, Outcome, each_host
 
 if TYPE_CHECKING:
     from otobotctl.converge.model import Listener, Password
     from otobotctl.fleet import Fleet
     from otobotctl.workflows.converging import HostPlan, HostRun, PlanRow
+    from otobotctl.workflows.desired import Loaded
     from otobotctl.workflows.selection import Selection
 
 
@@ -33,9 +34,10 @@ class Applied:
 
 @dataclass(frozen=True)
 class FleetRun:
-    """What an apply did, host by host, in the manifest's order."""
+    """What an apply did, host by host, in the manifest's order; `warnings` of the versions on them."""
 
     hosts: tuple[Applied, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,9 +53,10 @@ class Drifted:
 
 @dataclass(frozen=True)
 class FleetDrift:
-    """Where hosts differ from what the fleet says."""
+    """Where hosts differ from what the fleet says; `warnings` of the versions on them."""
 
     hosts: tuple[Drifted, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def apply(
@@ -64,13 +67,14 @@ def apply(
     Safe to run again at any time: a host that is as it should be costs one look and stays as it is.
     """
     loaded = load(fleet)
+    names = selection.of(loaded.manifest)
     outcomes = each_host(
-        selection.of(loaded.manifest),
-        lambda name, heard: converging.apply_loaded(loaded, name, heard, password),
-        limits,
-        listener,
+        names, lambda name, heard: converging.apply_loaded(loaded, name, heard, password), limits, listener
     )
-    return FleetRun(tuple(_applied(each) for each in outcomes)), failure(outcomes)
+    left = [each.host for each in outcomes if each.result is None]
+    hint = f"put that right and run the same command again, or for what is left: otobotctl host apply {' '.join(left)}"
+    error = failure(outcomes, hint)
+    return FleetRun(tuple(_applied(each) for each in outcomes), warnings_of(loaded, names)), error
 
 
 def drift(
@@ -80,15 +84,37 @@ def drift(
 
     The error is a DriftError as soon as one host differs, whatever befell the others; its details name those too.
     """
+    found, outcomes = _look(fleet, selection, limits, listener, password)
+    return found, _differ(outcomes) or failure(outcomes)
+
+
+def plan(
+    fleet: Fleet, selection: Selection, limits: Limits, listener: Listener, password: Password | None = None
+) -> tuple[FleetDrift, OtobotError | None]:
+    """What an apply would change, side by side; nothing is changed. A host that differs is no error."""
+    found, outcomes = _look(fleet, selection, limits, listener, password)
+    return found, failure(outcomes)
+
+
+def _look(
+    fleet: Fleet, selection: Selection, limits: Limits, listener: Listener, password: Password | None
+) -> tuple[FleetDrift, tuple[Outcome[HostPlan], ...]]:
     loaded = load(fleet)
-    outcomes = each_host(
-        selection.of(loaded.manifest), lambda name, _: converging.plan_loaded(loaded, name, password), limits, listener
-    )
-    return FleetDrift(tuple(_drifted(each) for each in outcomes)), _differ(outcomes) or failure(outcomes)
+    names = selection.of(loaded.manifest)
+    outcomes = each_host(names, lambda name, _: converging.plan_loaded(loaded, name, password), limits, listener)
+    return FleetDrift(tuple(_drifted(each) for each in outcomes), warnings_of(loaded, names)), outcomes
 
 
-def failure(outcomes: Sequence[Outcome[Any]]) -> OtobotError | None:
-    """The error of all hosts together: none, a host's own where it is the only one, or PartialError."""
+def warnings_of(loaded: Loaded, hosts: Sequence[str]) -> tuple[str, ...]:
+    """What an operator should know of the versions on these hosts, in their order."""
+    return warnings(loaded, [client for name in hosts for client in loaded.manifest.clients_of(name)])
+
+
+_AGAIN = "put that right and run the same command again: what is done already is not done twice"
+
+
+def failure(outcomes: Sequence[Outcome[Any]], hint: str = _AGAIN) -> OtobotError | None:
+    """The error of all hosts together: none, a host's own where it is the only one, or PartialError with `hint`."""
     failed = [each.error for each in outcomes if each.error is not None]
     if not failed:
         return None
@@ -98,7 +124,7 @@ def failure(outcomes: Sequence[Outcome[Any]]) -> OtobotError | None:
     also = f", and {left_out} were not started" if left_out else ""
     return PartialError(
         f"{len(failed)} of {len(outcomes)} hosts failed{also}",
-        hint="put that right and run the same command again: what is done already is not done twice",
+        hint=hint,
         details=_lines(outcomes),
     )
 

@@ -68,7 +68,7 @@ def each_host(
     code) and host_left_out (reason).
 
     Raises:
-        InterruptedRunError: Ctrl-C; names the hosts that were under way.
+        InterruptedRunError: Ctrl-C; names the hosts that were under way, and those that were not started.
     """
     return _Crew(work, limits, listener).run(hosts)
 
@@ -79,10 +79,12 @@ class _Crew(Generic[T]):
         self._limits = limits
         self._listener = listener
         self._queue: SimpleQueue[_Posted[T]] = SimpleQueue()
+        self._hosts: tuple[str, ...] = ()
         self._running: set[str] = set()
         self._done: dict[str, Outcome[T]] = {}
 
     def run(self, hosts: Sequence[str]) -> tuple[Outcome[T], ...]:
+        self._hosts = tuple(hosts)
         self._listener.event({"event": "hosts", "hosts": list(hosts)})
         first, others = hosts[: self._limits.canary], hosts[self._limits.canary :]
         try:
@@ -148,7 +150,9 @@ class _Crew(Generic[T]):
 
     def _interrupted(self) -> InterruptedRunError:
         under_way = f"; under way: {', '.join(sorted(self._running))}" if self._running else ""
+        waiting = [name for name in self._hosts if name not in self._running and name not in self._done]
         return InterruptedRunError(
             f"interrupted{under_way}",
+            details=[f"not started: {', '.join(waiting)}"] if waiting else [],
             hint="run the same command again: a host finishes what it had begun, and the rest is taken up from there",
         )

@@ -78,11 +78,12 @@ class HostStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """The fleet at one moment, `at` (UTC, ISO 8601)."""
+    """The fleet at one moment, `at` (UTC, ISO 8601); `warnings` of the versions on these hosts."""
 
     at: str
     company: str
     hosts: tuple[HostStatus, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,11 @@ def status(
 ) -> tuple[Status, OtobotError | None]:
     """How hosts are now; also the error that those which could not be asked amount to, if any."""
     loaded = load(fleet)
-    outcomes = each_host(selection.of(loaded.manifest), lambda name, _: _host(loaded, name, password), limits, listener)
+    names = selection.of(loaded.manifest)
+    outcomes = each_host(names, lambda name, _: _host(loaded, name, password), limits, listener)
     hosts = tuple(_shown(loaded, each) for each in outcomes)
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    return Status(at, loaded.manifest.company, hosts), fleetwide.failure(outcomes)
+    return Status(at, loaded.manifest.company, hosts, fleetwide.warnings_of(loaded, names)), fleetwide.failure(outcomes)
 
 
 def _shown(loaded: Loaded, outcome: Outcome[HostStatus]) -> HostStatus:

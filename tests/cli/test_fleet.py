@@ -129,6 +129,57 @@ def test_canary_and_limit_of_failures(fleet, work, capsys):
     assert found["data"]["hosts"][1]["reason"]
 
 
+def test_what_is_left_after_a_partial_failure_is_named_and_a_rerun_takes_it_up(fleet, work, capsys):
+    """Those that failed and those never tried; then the same command again looks at every host, and skips none."""
+    work.gone = {"vps-2"}
+    code, told = run(fleet, capsys, "host", "apply", "--all", "--max-failures", "1", "--parallel", "1")
+    assert code == 3
+    assert "or for what is left: otobotctl host apply vps-2 vps-3\n" in told.err
+    assert "vps-3: not started: 1 failed before" in told.err
+    work.gone.clear()
+    work.done.clear()
+    assert run(fleet, capsys, "host", "apply", "--all", "--max-failures", "1", "--parallel", "1")[0] == 0
+    assert work.done == ["vps-1", "vps-2", "vps-3"]
+
+
+def with_clients(fleet):
+    """A client of the seeds' own n8n on the first host, and one of today's on the third."""
+    path = fleet / "clients-config.json"
+    written = json.loads(path.read_text())
+    common = {"company": "C", "email": "it@c.example", "services": ["postgres", "n8n"]}
+    written["clients"] = {
+        "old": {**common, "host": "vps-1", "domain": "old.example", "settings": {"n8n": {"version": "1.41.1"}}},
+        "new": {**common, "host": "vps-3", "domain": "new.example"},
+    }
+    path.write_text(json.dumps(written))
+
+
+@pytest.mark.parametrize("words", [("apply",), ("plan",), ("drift",)])
+def test_versions_with_vulnerabilities_are_told_in_the_answer_for_many_hosts(fleet, work, capsys, words):
+    """Once each, of the chosen hosts' clients alone; a person reads them among the story."""
+    with_clients(fleet)
+    _, found, _ = envelope(fleet, capsys, "host", *words, "--all")
+    [warning] = found["data"]["warnings"]
+    assert warning.startswith("clients.old: n8n 1.41.1 has published vulnerabilities")
+    assert envelope(fleet, capsys, "host", *words, "vps-2", "vps-3")[1]["data"]["warnings"] == []
+    assert f"warning: {warning}" in run(fleet, capsys, "host", *words, "--all")[1].err
+
+
+def test_plans_of_many_hosts(fleet, work, capsys):
+    """A difference is no error unless --check makes it one; a host that cannot be looked at is."""
+    work.other = {"vps-2"}
+    code, found, _ = envelope(fleet, capsys, "host", "plan", "--all")
+    assert (code, found["ok"], found["command"]) == (0, True, "host plan")
+    assert states(found) == {"vps-1": "same", "vps-2": "differs", "vps-3": "same"}
+    assert envelope(fleet, capsys, "host", "plan", "--all", "--check")[0] == 4
+    work.gone = {"vps-3"}
+    code, told = run(fleet, capsys, "host", "plan", "--all")
+    assert code == 3
+    assert "vps-1: nothing to do\ndocker/settings: /etc/docker/daemon.json\n" in told.out
+    assert "      +b\nvps-2: 1 of 40 steps differ\nvps-3: not looked at: vps-3: connection refused\n" in told.out
+    assert run(fleet, capsys, "host", "plan")[0] == 2
+
+
 def test_no_host_named_is_a_usage_error(fleet, work, capsys):
     """Nothing is applied by a slip of the finger."""
     code, told = run(fleet, capsys, "host", "apply")

@@ -128,7 +128,7 @@ def test_a_defect_on_one_host_is_its_own_error():
 
 
 def test_ctrl_c_names_the_hosts_that_are_under_way():
-    """The caller gets out at once although a host would never end."""
+    """The caller gets out at once although a host would never end; what was never tried is told too."""
     never = threading.Event()
 
     def work(host, _):
@@ -139,8 +139,9 @@ def test_ctrl_c_names_the_hosts_that_are_under_way():
     # A shell without job control starts what runs in the background with Ctrl-C ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(InterruptedRunError, match="under way: b"):
-            each_host(("b",), work, Limits(), Heard())
+        with pytest.raises(InterruptedRunError, match="under way: b") as caught:
+            each_host(("a", "b", "c", "d"), work, Limits(parallel=1), Heard())
+        assert caught.value.details == ("not started: c, d",)
     finally:
         signal.signal(signal.SIGINT, before)
         never.set()

@@ -267,6 +267,40 @@ def test_watching_looks_again_until_ctrl_c(fleet, hosts, capsys, monkeypatch):
     assert [json.loads(line)["command"] for line in lines] == ["status", "status"]
 
 
+def test_each_look_of_a_watch_has_its_own_ok_and_the_last_one_is_the_exit_code(fleet, hosts, capsys, monkeypatch):
+    """A host that is gone and comes back: false, then true; the other way round ends with 3."""
+    from otobotctl.cli.commands import status as command
+    from otobotctl.errors import InterruptedRunError
+
+    def watch(*rounds):
+        left = list(rounds)
+        left.pop(0)()
+
+        def pause(_seconds):
+            if not left:
+                raise InterruptedRunError("interrupted")
+            left.pop(0)()
+
+        monkeypatch.setattr(command.time, "sleep", pause)
+        capsys.readouterr()
+        code = cli.main(["status", "--watch", "--json", "--fleet", str(fleet.root)])
+        return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    def both():
+        hosts({"vps-1": well(fleet), "vps-2": facts()})
+
+    def one():
+        hosts({"vps-1": well(fleet)})
+
+    code, found = watch(one, both)
+    assert code == 0
+    assert [(each["ok"], (each["error"] or {}).get("code")) for each in found] == [(False, 3), (True, None)]
+    code, found = watch(both, one)
+    assert code == 3
+    assert [each["ok"] for each in found] == [True, False]
+    assert found[1]["data"]["hosts"][1]["state"] == "unreachable"
+
+
 def test_sizes_and_times_read_well():
     """Short enough for a column."""
     from otobotctl.cli.human import amounts

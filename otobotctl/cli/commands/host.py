@@ -30,7 +30,7 @@ def build() -> typer.Typer:
     app.command("remove", epilog="Example: otobotctl host remove vps-1")(remove)
     app.command("trust", epilog="Example: otobotctl host trust vps-1 --host-key SHA256:...")(trust)
     app.command("facts", epilog="Example: otobotctl host facts vps-1")(facts)
-    app.command("plan", epilog="Example: otobotctl host plan vps-1 --explain")(plan)
+    app.command("plan", epilog="Example: otobotctl host plan vps-1 --explain; otobotctl host plan --all")(plan)
     app.command("apply", epilog="Example: otobotctl host apply --tag paris --canary 1 --max-failures 2")(apply)
     app.command("drift", epilog="Example: otobotctl host drift --all --json")(drift)
     return app
@@ -119,15 +119,35 @@ def facts(context: typer.Context, name: HostName, ask_sudo: AskSudo = False) -> 
 
 def plan(
     context: typer.Context,
-    name: HostName,
+    names: HostNames = None,
+    every: Every = False,
+    tag: Tags = None,
     explain: Annotated[bool, typer.Option(help="Also print what you would type to do each step by hand.")] = False,
-    check: Annotated[bool, typer.Option(help="Exit with 4 when the host differs.")] = False,
+    check: Annotated[bool, typer.Option(help="Exit with 4 when a host differs.")] = False,
+    parallel: Parallel = 8,
     ask_sudo: AskSudo = False,
 ) -> None:
-    """Show what an apply would change; nothing is changed."""
+    """Show what an apply would change; nothing is changed.
+
+    Exit code 3 when some of several hosts could not be looked at.
+    """
+    here = session.of(context)
+    if names and len(names) == 1 and not every and not tag:
+        _plan_one(here, names[0], ask_sudo, explain=explain, check=check)
+        return
+    from otobotctl.workflows import fleetwide
+    from otobotctl.workflows.parallel import Limits
+
+    password = fleet.sudo_password(ask=ask_sudo)
+    look = fleetwide.drift if check else fleetwide.plan
+    with fleet.watching(here) as listener:
+        found, error = look(here.fleet(), _selection(names, tag, every), Limits(parallel), listener, password)
+    here.show("host plan", found, lambda: fleet.planned(found, explain=explain), error)
+
+
+def _plan_one(here: session.Session, name: str, ask_sudo: bool, *, explain: bool, check: bool) -> None:
     from otobotctl.workflows import converging
 
-    here = session.of(context)
     found = converging.plan(here.fleet(), name, human.sudo_password(ask=ask_sudo))
     differs = DriftError(f"{name} differs in {len(found.steps)} steps", hint=f"otobotctl host apply {name}")
     here.show(

@@ -40,7 +40,8 @@ def status(
 ) -> None:
     """Show how hosts and clients are, with one remote execution a host. Without a name or tag: every host.
 
-    Exit code 3 when some of several hosts cannot be asked; the host's own code when it is the only one.
+    Exit code 3 when some of several hosts cannot be asked; the host's own code when it is the only one. With --watch
+    --json each look is one line with its own `ok` and error; Ctrl-C ends it with the code of the last one.
     """
     from otobotctl.workflows import status as workflow
     from otobotctl.workflows.parallel import Limits
@@ -63,16 +64,18 @@ def status(
 
 
 def _again_and_again(here: session.Session, look: Look, html: Path | None, every_s: float) -> None:
-    """One screen after the other; Ctrl-C is how it ends, so that is no error."""
+    """One answer after the other; Ctrl-C is how it ends, and the last one's exit code is the command's."""
+    code = 0
     try:
         while True:
-            found, _ = look()
+            found, error = look()
             _write(here, found, html)
             clear = _CLEAR if sys.stdout.isatty() and not here.as_json else ""
-            here.show("status", found, lambda shown=found, before=clear: before + _screen(shown))  # type: ignore[misc]
+            code = error.exit_code if error else 0
+            here.tell("status", found, lambda shown=found, before=clear: before + _screen(shown), error)  # type: ignore[misc]
             time.sleep(every_s)
     except (KeyboardInterrupt, InterruptedRunError):
-        return
+        raise typer.Exit(code) from None
 
 
 def _screen(found: Status) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.cli import output
+from otobotctl.cli.human.hosts import plan
 from otobotctl.cli.human.progress import JsonLines, Watcher, told
 
 if TYPE_CHECKING:
@@ -165,6 +166,15 @@ def applied(done: FleetRun) -> str:
     ]
     told_of = output.table(("HOST", "STATE", "CHANGES", "EXECUTIONS", "TIME", ""), cells)
     return f"{told_of}\n{_sum([each.state for each in done.hosts])}"
+
+
+def planned(found: FleetDrift, *, explain: bool) -> str:
+    """Each host's plan, one after the other, and the sum."""
+    parts = [
+        f"{each.host}: not looked at: {each.error['message']}" if each.error else plan(each, explain=explain)
+        for each in found.hosts
+    ]
+    return "\n".join([*parts, _sum([each.state for each in found.hosts])])
 
 
 def drifted(found: FleetDrift) -> str:

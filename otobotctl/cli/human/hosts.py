@@ -11,6 +11,7 @@ from otobotctl.cli.human.progress import watching
 if TYPE_CHECKING:
     from otobotctl.workflows.clients import Created
     from otobotctl.workflows.converging import HostFacts, HostPlan, HostRun
+    from otobotctl.workflows.fleetwide import Drifted
     from otobotctl.workflows.hosts import HostRow
     from otobotctl.workflows.rendering import Rendered
 
@@ -25,7 +26,7 @@ def listed(rows: Sequence[HostRow]) -> str:
     return output.table(("HOST", "ADDRESS", "USER", "PORT", "TRUSTED", "TAGS"), cells)
 
 
-def plan(found: HostPlan, *, explain: bool) -> str:
+def plan(found: HostPlan | Drifted, *, explain: bool) -> str:
     """A plan: each step that differs, what changes, and its diff."""
     if not found.steps:
         return f"{found.host}: nothing to do"
