@@ -120,7 +120,7 @@ def light_host() -> Iterator[LightHost]:
 def light_hosts() -> Iterator[tuple[LightHost, ...]]:
     """Twenty light hosts that the tests of one module share."""
     if reason := light.missing():
-        _unavailable(reason)
+        unavailable(reason)
     hosts: list[LightHost] = []
     try:
         for _ in range(20):
