@@ -23,6 +23,11 @@ def attention(
     return (*_machine(machine), *_last(last), *(line for each in releases for line in _release(each)))
 
 
+def due(days: float) -> str:
+    """When a secret is to be rotated, in words."""
+    return f"overdue by {-days:.0f} days" if days < 0 else f"due in {days:.0f} days"
+
+
 def share_used(of: Mapping[str, Any]) -> float | None:
     """How much of a memory, swap or disk is taken, 0 to 1; None where it is not known. A disk as `df` tells it."""
     available = of.get("available")
@@ -63,11 +68,12 @@ def _release(release: Release) -> Iterator[str]:
     if release.matches is False:
         yield f"{release.client}: release {release.release} is not what the fleet says"
     if release.certificate_days is not None and release.certificate_days < CERTIFICATE_DAYS:
-        yield f"{release.client}: a certificate ends in {release.certificate_days:.0f} days"
+        days = release.certificate_days
+        when = f"ended {-days:.0f} days ago" if days < 0 else f"ends in {days:.0f} days"
+        yield f"{release.client}: a certificate {when}"
     if release.certificate not in {"", SELF_SIGNED}:
         said = "no certificate is served:" if release.certificate_days is None else "its certificate is"
         yield f"{release.client}: {said} {release.certificate}"
     if release.secrets_due:
         worst = release.secrets_due[0]
-        when = f"overdue by {-worst.days:.0f} days" if worst.days < 0 else f"due in {worst.days:.0f} days"
-        yield f"{release.client}: {len(release.secrets_due)} secrets to rotate, {worst.name} {when}"
+        yield f"{release.client}: {len(release.secrets_due)} secrets to rotate, {worst.name} {due(worst.days)}"

@@ -240,6 +240,26 @@ def test_the_page_is_whole_and_needs_no_other_file(fleet, hosts, tmp_path, capsy
     assert f"wrote {target}" in capsys.readouterr().err
 
 
+def test_the_page_warns_of_versions_and_says_in_words_what_is_late(fleet, hosts, tmp_path, monkeypatch):
+    """Among what is to be looked at; no time is told as a number below nought."""
+    written = json.loads(fleet.manifest.read_text())
+    written["clients"]["acme"] |= {"services": ["postgres", "n8n"], "settings": {"n8n": {"version": "1.41.1"}}}
+    fleet.manifest.write_text(json.dumps(written))
+    monkeypatch.setattr("otobotctl.workflows.status.secrets_due", lambda *_: (DueSecret("n8n_key", -3.0),))
+    gone = {"acme.example": {"not_after": time.time() - 2 * DAY_S, "self_signed": False}}
+    hosts({"vps-1": {**well(fleet), "certificates": gone}, "vps-2": facts()})
+    monkeypatch.setattr("otobotctl.workflows.status.names_of", lambda *_: ("acme.example",))
+    monkeypatch.setattr("otobotctl.workflows.status.front_clients", lambda clients, _: clients)
+    target = tmp_path / "status.html"
+    assert cli.main(["status", "--html", str(target), "--fleet", str(fleet.root)]) == 0
+    page = Page()
+    page.feed(target.read_text())
+    words = " ".join(page.text)
+    assert "clients.acme: n8n 1.41.1 has published vulnerabilities" in words
+    assert "a certificate ended 2 days ago" in words
+    assert "n8n_key overdue by 3 days" in words
+
+
 def test_a_page_that_cannot_be_written_is_a_usage_error(fleet, hosts, tmp_path):
     """A directory in its place: exit code 2, not a defect."""
     hosts({"vps-1": well(fleet), "vps-2": facts()})

@@ -70,9 +70,10 @@ def _again_and_again(here: session.Session, look: Look, html: Path | None, every
         while True:
             found, error = look()
             _write(here, found, html)
-            clear = _CLEAR if sys.stdout.isatty() and not here.as_json else ""
+            if sys.stdout.isatty() and not here.as_json:
+                sys.stdout.write(_CLEAR)
             code = error.exit_code if error else 0
-            here.tell("status", found, lambda shown=found, before=clear: before + _screen(shown), error)  # type: ignore[misc]
+            here.tell("status", found, lambda shown=found: _screen(shown), error)  # type: ignore[misc]
             time.sleep(every_s)
     except (KeyboardInterrupt, InterruptedRunError):
         raise typer.Exit(code) from None

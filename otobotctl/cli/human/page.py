@@ -15,16 +15,21 @@ if TYPE_CHECKING:
 _WARN, _FULL = 0.7, 0.85  # shares at which a bar changes its colour
 _CERTIFICATE_SPAN_DAYS = 90.0  # Let's Encrypt's
 _STYLE = """
-:root { color-scheme: light dark; --line: #8884; --good: #2a8a4a; --warn: #c58a00; --bad: #c8332f; --quiet: #888; }
+:root { color-scheme: light dark; --line: #8884; --good: #23793f; --warn: #966200; --bad: #c8332f; --quiet: #666; }
+@media (prefers-color-scheme: dark) { :root { --quiet: #a0a0a0; } }
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
 h1 { font-size: 1.4rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-p.at { color: var(--quiet); margin-top: .2rem; }
+p.at { color: var(--quiet); margin-top: .2rem; } ul { padding-left: 1.2rem; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; } td, th { border-bottom: 1px solid var(--line); padding: .35rem .6rem;
-text-align: left; vertical-align: top; } th { font-weight: 600; } td small { color: var(--quiet); display: block; }
+text-align: left; vertical-align: top; }
+th, td:first-child, .name { white-space: nowrap; } th { font-weight: 600; }
+td small { color: var(--quiet); display: block; }
 .state { border-radius: .6rem; color: #fff; padding: 0 .6rem; white-space: nowrap; }
 .well { background: var(--good); } .attention { background: var(--warn); } .unreachable,
 .failed { background: var(--bad); }
-svg { display: block; } .track { fill: var(--line); } .good { fill: var(--good); } .warn { fill: var(--warn); }
+svg { display: block; margin-top: .35rem; } .track { fill: var(--line); } .good { fill: var(--good); }
+.warn { fill: var(--warn); }
 .bad { fill: var(--bad); }
 """
 
@@ -39,7 +44,7 @@ def page(found: Status) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
             f'<h1>{escape(title)}</h1>\n<p class="at">{escape(found.at)}</p>',
-            *_attention(found.hosts),
+            *_attention(found),
             "<h2>Hosts</h2>",
             _table(
                 ("Host", "State", "Up", "Load", "Memory", "Disks", "Last run"), (_host(each) for each in found.hosts)
@@ -61,8 +66,9 @@ def bar(share: float, label: str, *, colour: str = "") -> str:
     )
 
 
-def _attention(hosts: Sequence[HostStatus]) -> list[str]:
-    lines = [f"<li><b>{escape(h.host)}</b>: {escape(line)}</li>" for h in hosts for line in h.attention]
+def _attention(found: Status) -> list[str]:
+    lines = [f"<li><b>{escape(h.host)}</b>: {escape(line)}</li>" for h in found.hosts for line in h.attention]
+    lines += [f"<li>{escape(warning)}</li>" for warning in found.warnings]
     return ["<h2>To look at</h2>\n<ul>", *lines, "</ul>"] if lines else []
 
 
@@ -96,6 +102,8 @@ def _share(of: dict[str, float], text: str) -> str:
 
 
 def _release(host: HostStatus, release: Release) -> tuple[str, ...]:
+    from otobotctl.workflows import judging
+
     certificate = escape(words.certificate(release))
     if release.certificate_days is not None:
         left = release.certificate_days / _CERTIFICATE_SPAN_DAYS
@@ -103,17 +111,17 @@ def _release(host: HostStatus, release: Release) -> tuple[str, ...]:
         certificate = f"{bar(left, words.certificate(release), colour=colour)}<small>{certificate}</small>"
     return (
         escape(release.client),
-        escape(host.host),
+        f'<span class="name">{escape(host.host)}</span>',
         escape(words.release_words(release)),
         escape(words.containers(release)),
         certificate,
-        escape(", ".join(f"{secret.name} ({secret.days:.0f} days)" for secret in release.secrets_due) or "-"),
+        escape(", ".join(f"{each.name} {judging.due(each.days)}" for each in release.secrets_due) or "-"),
         escape(words.last_archive(release)),
     )
 
 
 def _table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of cells that are HTML already."""
-    lines = ["<table>", "<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
+    lines = ['<div class="wide"><table>', "<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
     lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
-    return "\n".join([*lines, "</table>"])
+    return "\n".join([*lines, "</table></div>"])
