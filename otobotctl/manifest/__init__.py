@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from otobotctl import lazy
 from otobotctl.manifest.load import decode, findings, load
 from otobotctl.manifest.models import Backup, Client, Defaults, Environment, Host, Manifest, User
 from otobotctl.manifest.resolve import ResolvedBackup, ResolvedClient, ResolvedHost, ResolvedManifest, resolve
@@ -40,10 +41,5 @@ __all__ = [
     "set_host",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{'schema' if name == 'json_schema' else 'edit'}"), name)
+_EDITING = ("add_client", "add_host", "add_recipient", "remove_client", "remove_host", "set_host")
+__getattr__ = lazy.names(__name__, {**dict.fromkeys(_EDITING, "edit"), "json_schema": "schema"})

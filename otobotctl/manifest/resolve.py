@@ -101,15 +101,6 @@ class ResolvedManifest(msgspec.Struct, frozen=True):
         """Return who has an account of their own on a host, in the file's order."""
         return tuple(operator for operator in self.operators.values() if host in operator.hosts)
 
-    def jumps(self, host: str) -> tuple[ResolvedHost, ...]:
-        """Return the hosts to go through to reach `host`, the first to be reached first. Raises ManifestError."""
-        path: list[ResolvedHost] = []
-        jump = self.host(host).jump
-        while jump is not None:
-            path.insert(0, self.host(jump))
-            jump = path[0].jump
-        return tuple(path)
-
 
 def resolve(manifest: Manifest, archives: Archives = _NO_ARCHIVES) -> ResolvedManifest:
     """Apply the defaults and each client's environment. The manifest must have been checked, as `load` does.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from otobotctl import lazy
 from otobotctl.secrets.model import KINDS, Secret, SecretKind, SecretSpec
 
 if TYPE_CHECKING:
@@ -37,10 +38,4 @@ __all__ = [
     "set_given",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy.names(__name__, _HOMES)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from otobotctl import manifest
+from otobotctl.render.catalog import load_catalog
 from otobotctl.render.client import published_ports
 from otobotctl.render.names import place_of
 from otobotctl.render.settings import settings_for
@@ -68,8 +69,7 @@ class Removed:
 
 def create(fleet: Fleet, wanted: NewClient) -> Created:
     """Add a client and mint its secrets. The same call again finishes what a crash left undone."""
-    catalog = load(fleet).catalog
-    new = manifest.add_client(fleet.manifest, wanted.slug, wanted.entry(), catalog.service_shapes())
+    new = manifest.add_client(fleet.manifest, wanted.slug, wanted.entry(), load_catalog().service_shapes())
     loaded = load(fleet)
     client = loaded.manifest.client(wanted.slug)
     minted = mint(loaded, client.slug)

@@ -27,15 +27,11 @@ def test_backup_policies_merge_field_by_field():
     assert (bold.schedule, bold.keep_daily, bold.keep_weekly, bold.before_deploy) == ("never", 3, 12, True)
 
 
-def test_hosts_know_their_name_and_the_way_to_them():
-    """Every field of a host is concrete, and jump hosts come in the order of the way."""
-    document = right()
-    document["hosts"]["far"] = {"address": "10.0.0.7", "jump": "vps-1"}
-    found = resolved(document)
+def test_every_field_of_a_host_is_concrete():
+    """Where Docker comes from, by the host's own word or the defaults'."""
+    found = resolved(right())
     assert found.hosts["vps-1"].docker == "distribution"
     assert found.hosts["gate"].docker == "upstream"
-    assert [host.name for host in found.jumps("far")] == ["gate", "vps-1"]
-    assert found.jumps("gate") == ()
 
 
 def test_a_domain_is_resolved_to_one_spelling():
