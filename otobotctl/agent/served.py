@@ -9,11 +9,13 @@ from typing import Any, Dict, List, Tuple
 
 _TIMEOUT_S = 5.0
 _UTC_TIME, _GENERALIZED_TIME, _VERSION = 0x17, 0x18, 0xA0
+_BMP_STRING = 0x1E
+_COMMON_NAME, _ORGANISATION = b"\x55\x04\x03", b"\x55\x04\x0a"
 _CENTURY = 50  # X.509: a year of two digits below it is of this century
 
 
 def certificate(name: str, address: "tuple[str, int]") -> Dict[str, Any]:
-    """Answer not_after (Unix seconds) and self_signed of what `address` shows to a visitor of `name`, or error."""
+    """Answer what dates() tells of the certificate that `address` shows to a visitor of `name`, or error."""
     import ssl  # slow to import, and most observations need none
 
     context = ssl.create_default_context()
@@ -33,14 +35,34 @@ def certificate(name: str, address: "tuple[str, int]") -> Dict[str, Any]:
 
 
 def dates(der: bytes) -> Dict[str, Any]:
-    """Answer not_after and self_signed of a certificate in DER. Raises ValueError or IndexError."""
+    """Answer not_before and not_after (Unix seconds), issuer (its organisation or name) and self_signed, from DER.
+
+    Raises:
+        ValueError, IndexError: it is no certificate.
+    """
     _, whole = _parts(der)[0]
     fields = _parts(_parts(whole)[0][1])
     if fields[0][0] == _VERSION:
         fields = fields[1:]
     _serial, _algorithm, issuer, validity, subject = fields[:5]
-    kind, text = _parts(validity[1])[1]
-    return {"not_after": _seconds(kind, text.decode("ascii")), "self_signed": issuer[1] == subject[1]}
+    before, after = (_seconds(kind, text.decode("ascii")) for kind, text in _parts(validity[1]))
+    return {
+        "not_before": before,
+        "not_after": after,
+        "issuer": _called(issuer[1]),
+        "self_signed": issuer[1] == subject[1],
+    }
+
+
+def _called(name: bytes) -> str:
+    """The organisation in an X.509 name, or else the common name."""
+    found = {}
+    for _, group in _parts(name):
+        for _, pair in _parts(group):
+            (_, oid), (kind, text) = _parts(pair)[:2]
+            found[oid] = text.decode("utf-16-be" if kind == _BMP_STRING else "utf-8", "replace")
+    said = found.get(_ORGANISATION) or found.get(_COMMON_NAME) or ""
+    return "".join(letter if letter.isprintable() else "?" for letter in said)
 
 
 def _parts(data: bytes) -> List[Tuple[int, bytes]]:

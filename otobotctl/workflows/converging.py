@@ -150,9 +150,9 @@ def destroy(
         return Step(f"destroy/{client}", gone)
 
     # The proxy lets go of the client's network first; a proxy without any client left goes too.
-    front = tuple(stage for stage in wanted.stages if stage.name == "front")
+    front = tuple(stage for stage in wanted.stages if stage.name in {"front", "certificates"})
     steps: tuple[Step, ...] = (absent(slug, with_volumes=volumes),)
-    if not front:
+    if not any(stage.name == "front" for stage in front):
         steps = (absent(layout.FRONT, with_volumes=False), *steps)
     stages = (*front, Stage("destroy", steps))
     return _converge(opener(loaded, name), replace(wanted, stages=stages), listener, password)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from otobotctl.workflows import certificates
+
 if TYPE_CHECKING:
     from otobotctl.workflows.status import Release
 
 DISK_FULL = 0.85
 MEMORY_FULL = 0.92
 LOAD_PER_CPU = 2.0  # the average of a quarter of an hour
-SELF_SIGNED = "self-signed"
-NOT_YET = "self-signed, not by ACME yet"
-CERTIFICATE_DAYS = 21.0  # certbot and caddy renew at thirty: below this it did not happen
 
 
 def attention(
@@ -67,11 +66,11 @@ def _release(release: Release) -> Iterator[str]:
         yield f"{release.client}: {service} is {state}"
     if release.matches is False:
         yield f"{release.client}: release {release.release} is not what the fleet says"
-    if release.certificate_days is not None and release.certificate_days < CERTIFICATE_DAYS:
+    if release.certificate_days is not None and release.certificate_due:
         days = release.certificate_days
-        when = f"ended {-days:.0f} days ago" if days < 0 else f"ends in {days:.0f} days"
-        yield f"{release.client}: a certificate {when}"
-    if release.certificate not in {"", SELF_SIGNED}:
+        when = f"ended {-days:.0f} days ago" if days < 0 else f"ends in {days:.{0 if days >= 1 else 1}f} days"
+        yield f"{release.client}: a certificate {when}, and was not renewed"
+    if release.certificate not in {"", certificates.SELF_SIGNED}:
         said = "no certificate is served:" if release.certificate_days is None else "its certificate is"
         yield f"{release.client}: {said} {release.certificate}"
     if release.secrets_due:

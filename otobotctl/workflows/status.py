@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from otobotctl.errors import HostUnreachableError, ManifestError, OtobotError, S
 from otobotctl.render import layout
 from otobotctl.render.client import render_client
 from otobotctl.render.front import front_clients, names_of, render_front
-from otobotctl.workflows import fleetwide, judging
+from otobotctl.workflows import certificates, fleetwide, judging
 from otobotctl.workflows.converging import opener
 from otobotctl.workflows.desired import load
 from otobotctl.workflows.parallel import Limits, Outcome, each_host
@@ -56,6 +56,8 @@ class Release:
     certificate: str = ""  # "", self-signed (where that is meant), or what is wrong with it
     secrets_due: tuple[DueSecret, ...] = ()
     archive: Mapping[str, Any] | None = None
+    certificate_issuer: str = ""
+    certificate_due: bool = False  # it should have been renewed by now
 
 
 @dataclass(frozen=True)
@@ -145,34 +147,25 @@ def _release(loaded: Loaded, client: str, wanted: _Wanted, facts: Mapping[str, A
     found, digest = facts["releases"][client], wanted.digests[client]
     shown = [facts["certificates"][name] for name in wanted.names.get(client, ())]
     acme = client != layout.FRONT and loaded.manifest.client(client).tls == "acme"
-    days, words = _certificate(shown, now, acme=acme)
+    caddy = client != layout.FRONT and "caddy" in loaded.manifest.client(client).services
+    certificate = certificates.judged(shown, now, acme=acme, caddy=caddy)
     return Release(
         client,
         found["current"],
         None if digest is None else found["digest"] == digest,
         found["services"],
         found["trouble"],
-        days,
-        words,
+        certificate.days,
+        certificate.words,
         () if client == layout.FRONT else secrets_due(loaded, client, now),
         {} if client == layout.FRONT else _archive(found.get("archive"), now),
+        certificate.issuer,
+        certificate.due,
     )
 
 
 def _archive(note: Mapping[str, Any] | None, now: float) -> Mapping[str, Any] | None:
     return None if note is None else {**note, "age_s": round(now - note["made"])}
-
-
-def _certificate(found: Sequence[Mapping[str, Any]], now: float, *, acme: bool) -> tuple[float | None, str]:
-    """Days until the first of a client's certificates ends, and what else is to be said of them.
-
-    A host serves certificates that sign themselves until the authority's have come: they would hide that none ever did.
-    """
-    errors = [each["error"] for each in found if "error" in each]
-    ends = [each["not_after"] for each in found if "error" not in each]
-    itself = judging.NOT_YET if acme else judging.SELF_SIGNED
-    words = errors[0] if errors else itself if any(each["self_signed"] for each in found) else ""
-    return (round((min(ends) - now) / _DAY_S, 1) if ends else None), words
 
 
 def secrets_due(loaded: Loaded, client: str, now: float) -> tuple[DueSecret, ...]:

@@ -19,7 +19,7 @@ from tests.lab.host import Host
 from tests.lab.lab import Lab
 
 DOMAIN = "acme.example"
-STAGES = 9
+STAGES = 11
 
 
 @dataclass

@@ -14,7 +14,9 @@ from otobotctl.plan.playbook import load_playbook, parse_playbook
 def release(client):
     """The variables of a release, as the workflows give them."""
     files = [{"path": "compose.yaml", "content_base64": base64.b64encode(b"name: x\n").decode()}]
-    return {"client": client, "project": f"otobot-{client}", "digest": "0123456789abcdef", "files": files}
+    images = {"nginx": "nginx:1", "acme": "certbot/certbot:1"} if client == "front" else {}
+    project = f"otobot-{client}"
+    return {"client": client, "project": project, "digest": "0123456789abcdef", "files": files, "images": images}
 
 
 def client(slug, *services):
@@ -55,7 +57,8 @@ def test_the_vps_playbook_becomes_typed_steps():
     """Every step of the shipped playbook is valid, in stages that can each be looked at before they are applied."""
     stages = load_playbook(data_dir("playbooks") / "vps.yaml", variables())
     assert [stage.name for stage in stages] == [
-        "base", "docker", "otobot", "operators", "hardening", "login", "images", "client-acme", "client-beta", "front", "health",
+        "base", "docker", "otobot", "operators", "hardening", "login", "images", "client-acme", "client-beta", "front",
+        "certificates", "health",
     ]  # fmt: skip
     steps = vps()
     assert steps["docker/repository"].fingerprint == "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"
@@ -85,9 +88,38 @@ def test_only_clients_behind_the_proxy_get_certificates_and_are_asked_for_their_
 
 
 def test_a_host_without_a_proxy_has_no_stage_for_it():
-    """Stages without a step are left out."""
+    """Stages without a step are left out; what asks for certificates goes, should it be there."""
     stages = load_playbook(data_dir("playbooks") / "vps.yaml", variables(front=None, clients=[], images=[]))
-    assert [stage.name for stage in stages] == ["base", "docker", "otobot", "operators", "hardening", "login"]
+    assert [stage.name for stage in stages] == [
+        "base",
+        "docker",
+        "otobot",
+        "operators",
+        "hardening",
+        "login",
+        "certificates",
+    ]
+    assert {step.spec.state for step in stages[-1].steps} == {"absent"}
+
+
+def test_what_signs_itself_is_made_anew_in_its_last_month_and_what_an_authority_signed_never():
+    """Otherwise the certificate of a client that left ACME would end, and nothing would tell."""
+    path = "/etc/otobot/tls/acme.example/fullchain.pem"
+    own = {**client("acme", "postgres", "nginx"), "tls": "self-signed"}
+    check = ("openssl", "x509", "-noout", "-in", path)
+    assert vps()["front/certificate-acme"].unless == check
+    assert vps(clients=[own])["front/certificate-acme"].unless == (*check, "-checkend", "2592000")
+
+
+def test_certificates_are_renewed_by_a_timer_only_where_certbot_is():
+    """Caddy gets its own, and what signs itself needs none: there timer, script and state are absent."""
+    steps = vps()
+    assert steps["certificates/timer"].state == "present"
+    assert steps["certificates/timer"].argv == (steps["certificates/script"].path,)
+    caddy = {**release("front"), "images": {"caddy": "caddy:2"}}
+    gone = {name: spec.state for name, spec in vps(front=caddy).items() if name.startswith("certificates/")}
+    assert set(gone.values()) == {"absent"}
+    assert len(gone) == 3
 
 
 def test_dockers_settings_are_json_and_publish_on_loopback():

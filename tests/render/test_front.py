@@ -61,10 +61,50 @@ def test_certificates_are_asked_for_by_name_and_authority():
     """Only clients of ACME are listed; dev asks the staging authority."""
     dev = resolved(lambda document: document["clients"]["acme"].update(environment="dev"))
     live = text(front(resolved()), "acme/certificates.txt").split()
-    assert live == ["acme.example", "it@acme.example", "https://acme-v02.api.letsencrypt.org/directory", "acme.example"]
+    authority = "https://acme-v02.api.letsencrypt.org/directory"
+    assert live == ["acme.example", "acme", "it@acme.example", authority, "acme.example"]
     assert "https://acme-staging-v02.api.letsencrypt.org/directory" in text(front(dev), "acme/certificates.txt")
     fleet = resolved()
     assert names_of(fleet.client("acme"), fleet.host("vps-1"), catalog()) == ("acme.example",)
+
+
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB+g==\n-----END CERTIFICATE-----\n"
+
+
+def test_nothing_of_certbot_runs_until_the_host_asks():
+    """No container of it is started by a deploy, and none is started again."""
+    tree = composed(front(resolved()))["services"]["acme"]
+    assert tree["deploy"] == {"replicas": 0}
+    assert tree["restart"] == "no"
+    assert not any("/otobot/ca/" in mount for mount in tree["volumes"])
+
+
+@pytest.mark.parametrize(("proxy", "of", "at"), [("nginx", "acme", "/otobot/ca"), ("caddy", "caddy", "/etc/caddy/ca")])
+def test_an_authority_of_the_companys_own_is_trusted_for_that_client_alone(proxy, of, at):
+    """Its root is mounted where what asks for certificates looks, and no other client's is."""
+
+    def change(document):
+        document["defaults"] = {"services": ["postgres", proxy]}
+        document["clients"]["acme"]["settings"] = {proxy: {"acme_ca": PEM}}
+        document["clients"]["beta"]["tls"] = "acme"
+
+    release = front(resolved(change))
+    mounts = composed(release)["services"][of]["volumes"]
+    assert f"./{of}/ca/acme.pem:{at}/acme.pem:ro" in mounts
+    assert not any("beta.pem" in mount for mount in mounts)
+    assert text(release, f"{of}/ca/acme.pem").strip() == PEM.strip()
+    assert (
+        "trusted_roots /etc/caddy/ca/acme.pem"
+        in text(release, f"{proxy}/sites/acme.{'caddy' if proxy == 'caddy' else 'conf'}")
+    ) is (proxy == "caddy")
+
+
+@pytest.mark.parametrize("wrong", ["/etc/ssl/ca.pem", PEM.replace("CERTIFICATE", "PRIVATE KEY"), PEM + "}"])
+def test_what_is_no_certificate_is_no_authority(wrong):
+    """A path, a key or a line for Caddy's file is refused."""
+    with pytest.raises(ManifestError) as error:
+        resolved(lambda document: document["clients"]["acme"].update(settings={"nginx": {"acme_ca": wrong}}))
+    assert "acme_ca" in str(error.value.details)
 
 
 def test_browsers_are_not_bound_to_a_certificate_that_signs_itself():

@@ -69,12 +69,18 @@ def digests(fleet):
     return _wanted(load(fleet), "vps-1").digests
 
 
+def shown(days, *, self_signed=False):
+    """What a host tells of a certificate of ninety days that ends in `days`."""
+    end = time.time() + days * DAY_S
+    return {"not_before": end - 90 * DAY_S, "not_after": end, "issuer": "Let's Encrypt", "self_signed": self_signed}
+
+
 def well(fleet, **changed):
     """The facts of vps-1 as it should be."""
     wanted = digests(fleet)
     return facts(
         releases={name: release(3, digest, {"postgres": "healthy"}) for name, digest in wanted.items()},
-        certificates={"acme.example": {"not_after": time.time() + 60.5 * DAY_S, "self_signed": False}},
+        certificates={"acme.example": shown(60.5)},
         **changed,
     )
 
@@ -90,6 +96,7 @@ def test_a_fleet_that_is_well(fleet, hosts, capsys):
     acme = first["releases"][0]
     assert (acme["client"], acme["release"], acme["matches"]) == ("acme", 3, True)
     assert acme["certificate_days"] == pytest.approx(60.5, abs=0.1)
+    assert acme["certificate_issuer"] == "Let's Encrypt"
     assert second["releases"] == []
     assert first["last"]["state"] == "ok"
     assert sorted(name for name, _ in asked) == ["vps-1", "vps-2"]
@@ -138,7 +145,7 @@ def test_the_screen_says_what_to_look_at(fleet, hosts, capsys):
         reboot_required=True,
     )
     bad["releases"]["acme"] = release(2, "another", {"postgres": "unhealthy"}, postgres="unhealthy")
-    bad["certificates"]["acme.example"] = {"not_after": time.time() + 5.5 * DAY_S, "self_signed": True}
+    bad["certificates"]["acme.example"] = shown(5.5, self_signed=True)
     hosts({"vps-1": bad, "vps-2": facts(docker_error="no daemon")}, run("failed"))
     capsys.readouterr()
     assert cli.main(["status", "--fleet", str(fleet.root)]) == 0

@@ -107,7 +107,7 @@ def _release(host: HostStatus, release: Release) -> tuple[str, ...]:
     certificate = escape(words.certificate(release))
     if release.certificate_days is not None:
         left = release.certificate_days / _CERTIFICATE_SPAN_DAYS
-        colour = "bad" if release.certificate_days < 7 else "warn" if release.certificate_days < 21 else "good"  # noqa: PLR2004
+        colour = "bad" if release.certificate_days <= 0 else "warn" if release.certificate_due else "good"
         certificate = f"{bar(left, words.certificate(release), colour=colour)}<small>{certificate}</small>"
     return (
         escape(release.client),

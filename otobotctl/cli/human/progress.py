@@ -103,7 +103,8 @@ def told(record: Mapping[str, Any], *, verbose: bool) -> str:
     """A record in words; empty when it is not worth a line."""
     kind = record.get("event")
     if kind == "output":
-        return f"    {record.get('text', '')}" if verbose else ""
+        text = str(record.get("text", ""))
+        return f"    {text}" if verbose else text if text.startswith("warning: ") else ""
     if kind == "step_end":
         if not record.get("ok"):
             return f"{record.get('step')}: failed"

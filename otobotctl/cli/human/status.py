@@ -73,9 +73,10 @@ def containers(release: Release) -> str:
 
 
 def certificate(release: Release) -> str:
-    """Days left, and what else is to be said."""
-    days = "" if release.certificate_days is None else f"{release.certificate_days:.0f} days"
-    return ", ".join(word for word in (days, release.certificate) if word) or "-"
+    """Days left, and who issued it or what is wrong with it."""
+    left = release.certificate_days
+    days = "" if left is None else f"{left:.{0 if left >= 1 else 1}f} days"
+    return ", ".join(word for word in (days, release.certificate or release.certificate_issuer) if word) or "-"
 
 
 def due(release: Release) -> str:

@@ -99,8 +99,26 @@ def keys(tmp_path_factory):
 def test_the_end_of_a_certificate(keys, name, signs_itself):
     """As OpenSSL itself reads it, before and after the year 2050."""
     found = served.dates(ssl.PEM_cert_to_DER_cert((keys / f"{name}.pem").read_text()))
-    told = ssl._ssl._test_decode_cert(str(keys / f"{name}.pem"))["notAfter"]
-    assert found == {"not_after": int(ssl.cert_time_to_seconds(told)), "self_signed": signs_itself}
+    told = ssl._ssl._test_decode_cert(str(keys / f"{name}.pem"))
+    assert found == {
+        "not_before": int(ssl.cert_time_to_seconds(told["notBefore"])),
+        "not_after": int(ssl.cert_time_to_seconds(told["notAfter"])),
+        "issuer": "own.example",
+        "self_signed": signs_itself,
+    }
+
+
+@pytest.mark.parametrize(
+    ("subject", "called"),
+    [("/O=Let's Encrypt/CN=R11", "Let's Encrypt"), ("/CN=Société\x1b[31m", "Société?[31m"), ("/C=FR", "")],
+)
+def test_who_issued_is_the_organisation_or_else_the_name(tmp_path, subject, called):
+    """As an operator knows it; nothing of it moves a terminal's cursor."""
+    words = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-utf8")
+    made = subprocess.run(
+        (*words, "-subj", subject, "-keyout", "/dev/null"), cwd=tmp_path, check=True, capture_output=True, timeout=60
+    )
+    assert served.dates(ssl.PEM_cert_to_DER_cert(made.stdout.decode()))["issuer"] == called
 
 
 @pytest.mark.parametrize("der", [b"", b"\x30", b"\x30\x03\x02\x01\x01", b"\x30\x84\xff\xff\xff\xff", b"nonsense"])

@@ -35,3 +35,17 @@ def test_probe_reads_units_and_states(tmp_path, monkeypatch):
         "enabled": "enabled",
         "stale": True,
     }
+
+
+def test_what_shall_be_absent_is_switched_off_before_it_goes(tmp_path, monkeypatch):
+    """The timer is disabled while its unit is still there; systemd reads again; what is left is said by path."""
+    units = [tmp_path / "t.service", tmp_path / "t.timer"]
+    params = {"name": "t", "state": "absent", "paths": [str(unit) for unit in units]}
+    units[1].write_text("[Timer]\n")
+    assert timer.probe(params) == {"present": [str(units[1])]}
+    called = []
+    monkeypatch.setattr(timer, "ask", lambda argv: called.append((argv[1], units[1].exists())) or Answer(0, "", ""))
+    monkeypatch.setattr(Run, "command", lambda _self, argv: called.append((argv[1], units[1].exists())))
+    timer.apply(params, Run(lambda line: None))
+    assert called == [("disable", True), ("daemon-reload", False), ("reset-failed", False)]
+    assert timer.probe(params) == {"present": []}
