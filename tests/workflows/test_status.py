@@ -253,7 +253,7 @@ def test_the_page_warns_of_versions_and_says_in_words_what_is_late(fleet, hosts,
     written["clients"]["acme"] |= {"services": ["postgres", "n8n"], "settings": {"n8n": {"version": "1.41.1"}}}
     fleet.manifest.write_text(json.dumps(written))
     monkeypatch.setattr("otobotctl.workflows.status.secrets_due", lambda *_: (DueSecret("n8n_key", -3.0),))
-    gone = {"acme.example": {"not_after": time.time() - 2 * DAY_S, "self_signed": False}}
+    gone = {"acme.example": shown(-2)}
     hosts({"vps-1": {**well(fleet), "certificates": gone}, "vps-2": facts()})
     monkeypatch.setattr("otobotctl.workflows.status.names_of", lambda *_: ("acme.example",))
     monkeypatch.setattr("otobotctl.workflows.status.front_clients", lambda clients, _: clients)
