@@ -1,4 +1,4 @@
-"""`python -m vault_api serve | migrate | refresher | health [vault|refresher]`."""
+"""`python -m vault_api serve | migrate | refresher | rewrap | audit verify | health [vault|refresher]`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 import urllib.request
 from collections.abc import Sequence
 
-from . import contract, logs
+from . import contract, logs, upkeep
 from .configuration import ConfigurationError, Settings
 
 EXIT_CONFIGURATION = 2
@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _ask_refresher(settings)
     if arguments.command == "refresher":
         return _refresh(settings)
+    if arguments.command in {"rewrap", "audit"}:
+        return upkeep.run(settings, arguments)
     return _serve(settings, arguments) if arguments.command == "serve" else _migrate(settings)
 
 
@@ -49,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=contract.PORT)
     commands.add_parser("migrate", help="bring the schema up to date")
     commands.add_parser("refresher", help="watch for tokens that run out (reports only)")
+    commands.add_parser("rewrap", help="seal everything anew under the current key; says what was done as JSON")
+    audit = commands.add_parser("audit", help="verify the audit; exit 1 where it is not whole")
+    audit.add_argument("what", choices=("verify",))
+    audit.add_argument("--anchor", action="store_true", help="read the heads of an earlier verification on stdin")
     health = commands.add_parser("health", help="exit 0 when well")
     health.add_argument("of", nargs="?", choices=("vault", "refresher"), default="vault")
     health.add_argument("--port", type=int, default=contract.PORT)

@@ -15,6 +15,7 @@ from psycopg import sql
 from . import keys, logs
 from .configuration import Settings
 from .database import SCHEMA, conninfo
+from .verify import trim_proof
 
 Owner = psycopg.Connection[tuple[Any, ...]]
 _HERE = Path(__file__).resolve().parent
@@ -25,6 +26,14 @@ _LEDGER = """CREATE TABLE IF NOT EXISTS schema_migrations (
     checksum text NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
 )"""
+
+
+# The last row of each chain that is too old, if any.
+_OLD = """
+SELECT DISTINCT ON (l.stream) l.stream, l.sequence, l.mac
+FROM credential_access_logs l JOIN clients k ON k.id = l.client_id
+WHERE k.slug = %(client)s AND l.stream IS NOT NULL AND l.created_at < now() - make_interval(days => %(days)s)
+ORDER BY l.stream, l.sequence DESC"""
 
 
 class SchemaError(Exception):
@@ -66,6 +75,8 @@ def migrate(settings: Settings, *, wait_s: float = 60, shipped: tuple[Migration,
         with connection.transaction():
             _grant(connection, settings.runtime.user)
             _register_key(connection, settings)
+        with connection.transaction():
+            _forget(connection, settings)
     return applied
 
 
@@ -132,3 +143,17 @@ def _register_key(connection: Owner, settings: Settings) -> None:
         keys.keyring(settings.master_keys, proofs, [row[0] for row in known if row[2]], where)
     except keys.KeysError as error:
         raise SchemaError(str(error)) from None
+
+
+def _forget(connection: Owner, settings: Settings) -> None:
+    """Delete audit rows that are older than the policy, from each chain's beginning, and leave a proof of it."""
+    key = bytes.fromhex(settings.audit_key.reveal())
+    chains = connection.execute(_OLD, {"days": settings.audit_days, "client": settings.client}).fetchall()
+    for stream, sequence, mac in chains:
+        connection.execute(
+            "UPDATE audit_streams SET trimmed_to = %s, trimmed_mac = %s, trim_proof = %s WHERE id = %s",
+            (sequence, mac, trim_proof(key, stream, sequence, mac), stream),
+        )
+        connection.execute(
+            "DELETE FROM credential_access_logs WHERE stream = %s AND sequence <= %s", (stream, sequence)
+        )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import subprocess
+import sys
 import urllib.request
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import psycopg
@@ -88,6 +91,31 @@ class Live:
         if role != "superuser":
             login = f"host={server.host} port={server.port} dbname={name} user={role} password={self._postgres.passwords[role]}"
         return psycopg.connect(login, autocommit=True, options="-c search_path=vault")
+
+
+class Fresh(Live):
+    """A vault on a database of its own, that a test starts and stops as it likes."""
+
+    def __init__(self, environment, postgres, directory):
+        super().__init__(None, environment, postgres)
+        self._directory = directory
+
+    @contextmanager
+    def serving(self):
+        with vault.serving(self.environment, self._directory / "log.jsonl") as running:
+            self.vault = running
+            yield self
+
+    def run(self, *arguments, replace=None, **added):
+        argv = [sys.executable, "-m", "otobotctl.vault_api", *arguments]
+        environment = (self.environment if replace is None else replace) | added
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture
+def fresh(postgres, tmp_path):
+    """A vault that is not started yet."""
+    return Fresh(new_environment(postgres), postgres, tmp_path)
 
 
 @pytest.fixture(scope="module")
