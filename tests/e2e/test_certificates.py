@@ -17,18 +17,18 @@ import pytest
 
 from tests.e2e.operator import Operator
 from tests.e2e.test_client import eventually
+from tests.lab import images
 from tests.lab.authority import NAME, Authority
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 
-DOMAIN, N8N = "acme.example", "n8n.acme.example"
+DOMAIN, APP = "acme.example", "app.acme.example"
 SITE = ["postgres", "nginx"]
-# Only the name that n8n brings matters here, so what answers under it is busybox.
-N8N_IMAGE = """FROM nginx:1.28.2
-RUN mkdir /www && echo ok > /www/healthz && printf '#!/bin/sh\\nexec wget -qO /dev/null http://127.0.0.1:5678/healthz\\n' \
- > /usr/local/bin/node && chmod 755 /usr/local/bin/node
+# Only the name that ToolJet brings matters here, so what answers under it is busybox.
+TOOLJET_IMAGE = """FROM {base}
+RUN mkdir -p /www/api && echo ok > /www/api/health
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["sh", "-c", "trap exit TERM; busybox httpd -f -p 5678 -h /www & wait"]
+ENTRYPOINT ["sh", "-c", "exec busybox httpd -f -p 8082 -h /www"]
 CMD []
 """
 
@@ -87,7 +87,7 @@ def site(lab: Lab, tmp_path_factory) -> Iterator[Site]:
     """A host with Docker, its authority, and a client that was deployed while nobody gave certificates."""
     host = lab.make("warm")
     authority = Authority(lab.slot)
-    authority.names({DOMAIN: host.address, N8N: host.address})
+    authority.names({DOMAIN: host.address, APP: host.address})
     try:
         authority.start()
         operator = Operator(tmp_path_factory.mktemp("operator"))
@@ -95,7 +95,9 @@ def site(lab: Lab, tmp_path_factory) -> Iterator[Site]:
         operator.add_host("vps-1", host)
         found = Site(operator, host, authority)
         found.settings(SITE)
-        host.ssh("docker build --tag n8nio/n8n:1.123.83 -", input=N8N_IMAGE, user="root", timeout_s=300)
+        named = {images.kind(reference): reference for reference in images.references()}
+        image = TOOLJET_IMAGE.format(base=named["nginx"])
+        host.ssh(f"docker build --tag {named['tooljet-ce']} -", input=image, user="root", timeout_s=300)
         with found.authority_is_down():
             found.warned = found.deploy().splitlines()
         yield found
@@ -164,13 +166,13 @@ def test_the_timer_gets_the_certificate_at_its_next_hour(site):
 def test_a_name_that_is_added_is_on_the_same_certificate(site):
     """A service with a name of its own: after the deploy one certificate covers both names."""
     before = shown(site.host)["serial"]
-    site.settings([*SITE, "n8n"])
+    site.settings([*SITE, "tooljet"])
     said = site.deploy()
     assert "warning: " not in said
     eventually(lambda: shown(site.host)["serial"] != before)
-    assert shown(site.host, N8N)["names"] == {DOMAIN, N8N}
+    assert shown(site.host, APP)["names"] == {DOMAIN, APP}
     assert trusted(site, DOMAIN)
-    assert trusted(site, N8N)
+    assert trusted(site, APP)
     again = site.operator.data("host", "apply", "vps-1")
     assert (again["changed"], again["executions"]) == ([], 1)
 
@@ -279,7 +281,7 @@ def test_only_the_challenge_is_answered_over_http(site):
     """For every name: a challenge's file as it is, anything else a redirect."""
     webroot = "/var/lib/docker/volumes/otobot-front_acme_webroot/_data/.well-known/acme-challenge"
     site.root(f"mkdir -p {webroot} && echo mine > {webroot}/token")
-    for name in (DOMAIN, N8N):
+    for name in (DOMAIN, APP):
         assert get(site.host, name, "/.well-known/acme-challenge/token") == (200, b"mine\n")
         assert get(site.host, name, "/")[0] == 301
         assert get(site.host, name, "/.well-known/other")[0] == 301
@@ -296,11 +298,11 @@ def test_a_reboot_keeps_timer_and_certificate(site):
 
 def test_caddy_gets_its_certificates_from_the_same_authority(site):
     """The other proxy asks by itself, and the host's timer and script go."""
-    site.settings(["postgres", "n8n", "caddy"], "caddy")
+    site.settings(["postgres", "tooljet", "caddy"], "caddy")
     site.deploy()
-    eventually(lambda: NAME in shown(site.host)["issuer"] and NAME in shown(site.host, N8N)["issuer"])
+    eventually(lambda: NAME in shown(site.host)["issuer"] and NAME in shown(site.host, APP)["issuer"])
     assert trusted(site, DOMAIN)
-    assert trusted(site, N8N)
+    assert trusted(site, APP)
     left = (
         "ls /etc/systemd/system/otobot-certificates.* /usr/local/sbin/otobot-certificates; systemctl list-timers --all"
     )
@@ -313,10 +315,10 @@ def test_caddy_gets_its_certificates_from_the_same_authority(site):
 
 def test_nginx_without_acme_has_no_timer(site):
     """Back to nginx, then to certificates that sign themselves: the timer comes and goes with what needs it."""
-    site.settings([*SITE, "n8n"])
+    site.settings([*SITE, "tooljet"])
     site.deploy()
     assert site.root("systemctl is-enabled otobot-certificates.timer") == "enabled\n"
-    site.settings([*SITE, "n8n"], tls="self-signed")
+    site.settings([*SITE, "tooljet"], tls="self-signed")
     site.deploy()
     assert "otobot-certificates" not in site.root("systemctl list-timers --all")
     assert site.root("systemctl --failed --no-legend") == ""
