@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default=everywhere)
     serve.add_argument("--port", type=int, default=contract.PORT)
     commands.add_parser("migrate", help="bring the schema up to date")
-    commands.add_parser("refresher", help="watch for tokens that run out (reports only)")
+    commands.add_parser("refresher", help="renew tokens before they run out, and raise alerts")
     commands.add_parser("rewrap", help="seal everything anew under the current key; says what was done as JSON")
     audit = commands.add_parser("audit", help="verify the audit; exit 1 where it is not whole")
     audit.add_argument("what", choices=("verify",))

@@ -17,6 +17,7 @@ class Access(Enum):
     INTERNAL = "internal"  # n8n, by its token
     OPERATOR = "operator"  # whoever can read the container's environment: root on the host
     USER = "user"  # a person of the client, logged in
+    CALLER = "caller"  # any of the three above: the handler looks at who it is
     ADMIN = "admin"  # an administrator of the client, an operator, or an API key with the endpoint's scope
 
 

@@ -62,9 +62,16 @@ AUTHENTICATORS: Final[dict[Access, tuple[Authenticator, ...]]] = {
 }
 
 
+def _authenticators(access: Access) -> tuple[Authenticator, ...]:
+    if access is Access.CALLER:
+        known = (Access.INTERNAL, Access.OPERATOR, Access.USER)
+        return tuple(each for one in known for each in AUTHENTICATORS[one])
+    return AUTHENTICATORS[access]
+
+
 async def admit(vault: Vault, endpoint: Endpoint, request: Request) -> Actor:
     """Return who asks. Raises Problem: 401 for a stranger, 429 for one who asks too often."""
-    for authenticate in AUTHENTICATORS[endpoint.access]:
+    for authenticate in _authenticators(endpoint.access):
         actor = await authenticate(vault, endpoint, request)
         if actor is not None:
             await vault.limits.count(endpoint, actor, request.scope["caller_address"])

@@ -87,6 +87,8 @@ async def _read(vault: Vault, user: str, service: str, scope: Scope, send: Send)
             scope["caller_address"],
         )
         found = await vault.reads.read(row)
+        if found is not None and vault.refresh.due(found) and await vault.refresh.ensure(found):
+            found = await vault.reads.read(row)
         if found is None:
             raise no_connection()
         await send_json(send, 200, _ENCODE(shown(found)))

@@ -51,7 +51,7 @@ class Settings:
 
     `owner` is there only for `migrate` and the audit's upkeep. `redis` is where limits are counted when there are
     several replicas; empty, each counts its own. `outbound_allow` are the hosts with ports that the vault may call
-    although they are private or speak plain HTTP.
+    although they are private or speak plain HTTP; `providers_file` has entries beside those of oauth/providers.yaml.
     """
 
     client: str
@@ -75,6 +75,7 @@ class Settings:
     n8n_url: str
     redis: Hidden | None
     outbound_allow: frozenset[str]
+    providers_file: str
     audit_days: int
 
     @classmethod
@@ -107,6 +108,7 @@ class Settings:
             n8n_url=reader.url("VAULT_N8N_URL"),
             redis=reader.optional("VAULT_REDIS_URL", reader.needed),
             outbound_allow=frozenset(reader.said("VAULT_OUTBOUND_ALLOW").split()),
+            providers_file=reader.said("VAULT_PROVIDERS_FILE"),
             audit_days=reader.number("VAULT_AUDIT_DAYS", 730, 36500),
         )
         reader.check_roles(settings)

@@ -36,7 +36,10 @@ def redirect(url: str, *headers: tuple[str, str]) -> Answer:
 
 @dataclass(frozen=True)
 class Call:
-    """One request, checked: who asks, and what. Path parameters that the endpoint calls ids are UUIDs."""
+    """One request, checked: who asks, and what. Path parameters that the endpoint calls ids are UUIDs.
+
+    `raw_query` is for signatures that cover the query as it was sent; it may hold a code: never log it.
+    """
 
     vault: Vault
     actor: Actor
@@ -48,6 +51,7 @@ class Call:
     cookies: Mapping[str, str]
     user_agent: str
     authorization: str
+    raw_query: str = field(default="", repr=False)
 
     def id(self, name: str) -> UUID:
         """A path parameter that is a UUID."""

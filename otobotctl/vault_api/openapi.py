@@ -18,6 +18,7 @@ _SECURITY: Final[dict[Access, list[dict[str, list[str]]]]] = {
     Access.INTERNAL: [{"internalToken": []}],
     Access.OPERATOR: [{"operatorToken": []}],
     Access.USER: [{"bearer": []}],
+    Access.CALLER: [{"internalToken": []}, {"operatorToken": []}, {"bearer": []}],
     Access.ADMIN: [{"bearer": []}, {"operatorToken": []}],
 }
 _SCHEMES: Final = {

@@ -1,69 +1,117 @@
-"""The token refresher, first cut: it finds which tokens are due and says so. It does not yet call any provider."""
+"""The refresher: every half hour it renews the tokens that would run out before its next look, and raises alerts."""
 
 from __future__ import annotations
 
 import asyncio
+import collections
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import TYPE_CHECKING, Any, Final, LiteralString
 
 import psycopg
 
 from . import logs
+from .connections import REFRESH_AHEAD
 from .database import Database
+from .oauth import lease, states
+from .oauth.renewal import Outcome, Result
 
 if TYPE_CHECKING:
     from .configuration import Settings
+    from .vault import Vault
 
-EVERY = timedelta(seconds=60)
-AHEAD = timedelta(minutes=15)  # more than a sweep, so that no token runs out between two
+EVERY: Final = timedelta(minutes=30)
+LOOK_EVERY: Final = timedelta(minutes=1)  # for what waits after a failure, and for the health check
+BATCH: Final = 200
 
-_SWEEP = """
+_MARK: Final = """
 INSERT INTO refresher_sweeps (client_id, swept_at, due, overdue)
 SELECT k.id, now(), count(c.id), count(c.id) FILTER (WHERE c.token_expires_at <= now())
 FROM clients k LEFT JOIN client_connections c
     ON c.client_id = k.id AND c.is_active AND c.encrypted_refresh_token IS NOT NULL
     AND c.token_expires_at <= now() + %(ahead)s
-WHERE k.slug = %(client)s GROUP BY k.id
+WHERE k.id = %(client)s GROUP BY k.id
 ON CONFLICT (client_id) DO UPDATE SET swept_at = EXCLUDED.swept_at, due = EXCLUDED.due, overdue = EXCLUDED.overdue
 RETURNING due, overdue"""
 
-_FRESH = """
+_FRESH: Final = """
 SELECT s.swept_at > now() - %(limit)s FROM refresher_sweeps s JOIN clients k ON k.id = s.client_id
 WHERE k.slug = %(client)s"""
 
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
-    """Sweep until told to stop. A database that is away is logged and tried again at the next sweep."""
-    logs.event("refresher_started_reports_only", client=settings.client)
-    while not stopping.is_set():
-        try:
-            due, overdue = await sweep(settings)
-            logs.event("sweep", logging.WARNING if overdue else logging.INFO, due=due, overdue=overdue)
-        except (psycopg.Error, LookupError) as error:
-            logs.event("sweep_failed", logging.ERROR, **logs.describe(error))
-        try:
-            await asyncio.wait_for(stopping.wait(), EVERY.total_seconds())
-        except TimeoutError:
-            continue
+    """Sweep until told to stop. A database that is away is logged and tried again a minute later."""
+    from .vault import Vault
+
+    vault = await Vault.open(settings)
+    logs.event("refresher_started", client=settings.client)
+    try:
+        loop = asyncio.get_running_loop()
+        full_at = loop.time()
+        while not stopping.is_set():
+            # In between only what cannot wait for the next full sweep: tokens that are about to run out.
+            full = loop.time() >= full_at
+            if await _look(vault, REFRESH_AHEAD if full else LOOK_EVERY * 2) and full:
+                full_at = loop.time() + EVERY.total_seconds()
+            await _pause(stopping)
+    finally:
+        await vault.close()
 
 
-async def sweep(settings: Settings) -> tuple[int, int]:
-    """Count the tokens that run out within AHEAD and those that have, and leave a mark that the health check reads.
+async def _pause(stopping: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(stopping.wait(), LOOK_EVERY.total_seconds())
+    except TimeoutError:
+        return
+
+
+async def _look(vault: Vault, ahead: timedelta) -> bool:
+    """One sweep; whether it came to its end."""
+    try:
+        results = await sweep(vault, ahead)
+        due, overdue = await mark(vault)
+    except (psycopg.Error, LookupError) as error:
+        logs.event("sweep_failed", logging.ERROR, **logs.describe(error))
+        return False
+    counts = collections.Counter(result.outcome for result in results)
+    bad = overdue or any(counts[outcome] for outcome in (Outcome.FAILED, Outcome.STOPPED, Outcome.BROKEN))
+    level = logging.WARNING if bad else logging.INFO
+    said = {outcome.value: count for outcome, count in counts.items()}
+    logs.event("sweep", level, processed=len(results), outcome=said, due=due, overdue=overdue)
+    return True
+
+
+async def sweep(vault: Vault, ahead: timedelta = REFRESH_AHEAD) -> Sequence[Result]:
+    """Refresh everything that runs out within `ahead`, then raise and deliver alerts, and remove old states.
 
     Raises:
-        psycopg.Error: the database did not answer.
+        psycopg.Error, LookupError: the database did not answer.
+    """
+    results: dict[object, Result] = {}
+    while connections := [one for one in await lease.due(vault.database, ahead, BATCH) if one not in results]:
+        for result in await vault.refresh.several(connections, ahead):
+            results[result.connection] = result
+    await states.purge(vault.database)
+    await vault.alerts.sweep()
+    return tuple(results.values())
+
+
+async def mark(vault: Vault) -> tuple[int, int]:
+    """Leave the mark that the health check reads; return how many tokens are due and how many have run out.
+
+    Raises:
         LookupError: the client has no row; migrations have not run.
     """
-    row = await _one(settings, _SWEEP, {"ahead": AHEAD, "client": settings.client})
+    row = await vault.database.one(_MARK, {"ahead": REFRESH_AHEAD, "client": await vault.database.client()})
     if row is None:
         raise LookupError("the client has no row")
     return int(row[0]), int(row[1])
 
 
 async def swept_lately(settings: Settings) -> bool:
-    """Whether a refresher has looked within the last three sweeps."""
-    row = await _one(settings, _FRESH, {"limit": EVERY * 3, "client": settings.client})
+    """Whether a refresher has looked within the last few minutes; a sweep of many slow providers takes a while."""
+    row = await _one(settings, _FRESH, {"limit": LOOK_EVERY * 15, "client": settings.client})
     return bool(row and row[0])
 
 

@@ -89,6 +89,7 @@ async def _answer(vault: Vault, endpoint: Endpoint, request: Request) -> Answer:
         cookies=request.cookies,
         user_agent=request.headers.get("user-agent", "")[:200],
         authorization=request.headers.get("authorization", ""),
+        raw_query=request.url.query,
     )
     found = await endpoint.handler(call)
     return found if isinstance(found, Answer) else Answer(endpoint.status, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from psycopg import sql
 from . import keys, logs
 from .configuration import Settings
 from .database import SCHEMA, conninfo
+from .oauth import providers
 from .verify import trim_proof
 
 Owner = psycopg.Connection[tuple[Any, ...]]
@@ -64,8 +66,13 @@ def migrate(settings: Settings, *, wait_s: float = 60, shipped: tuple[Migration,
     """Bring the database to this version and return the names applied now (none: it was there already).
 
     Raises:
-        SchemaError: no connection within `wait_s`, an applied file has changed, or other master keys were used before.
+        SchemaError: no connection within `wait_s`, an applied file has changed, other master keys were used before, or
+            the file of further providers is not right.
     """
+    try:
+        known = providers.of(settings)
+    except providers.ProvidersError as error:
+        raise SchemaError(str(error)) from None
     with _connect(settings, wait_s) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))  # released with the session, also by a crash
         with connection.transaction():
@@ -75,6 +82,7 @@ def migrate(settings: Settings, *, wait_s: float = 60, shipped: tuple[Migration,
         with connection.transaction():
             _grant(connection, settings.runtime.user)
             _register_key(connection, settings)
+            _list_services(connection, known)
         with connection.transaction():
             _forget(connection, settings)
     return applied
@@ -118,6 +126,17 @@ def _apply(connection: Owner, shipped: tuple[Migration, ...]) -> tuple[str, ...]
 def _grant(connection: Owner, runtime: str) -> None:
     text = (_HERE / "grants.sql").read_text(encoding="utf-8")
     connection.execute(text.replace("{runtime}", sql.Identifier(runtime).as_string(connection)).encode())
+
+
+def _list_services(connection: Owner, known: Mapping[str, providers.Provider]) -> None:
+    """Make the table know what this version knows; a service that is gone stays, for the rows that name it."""
+    for code, provider in known.items():
+        connection.execute(
+            """INSERT INTO services (code, display_name, oauth_type) VALUES (%s, %s, %s)
+            ON CONFLICT (code) DO UPDATE SET
+                display_name = EXCLUDED.display_name, oauth_type = EXCLUDED.oauth_type""",
+            (code, provider.name, provider.kind),
+        )
 
 
 def _register_key(connection: Owner, settings: Settings) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -17,6 +18,11 @@ from .audit import Audit
 from .crypto import ALLOWANCE, Keyring
 from .database import Database
 from .limits import Limits
+from .oauth import providers
+from .oauth.alerts import Alerts
+from .oauth.outbound import Outbound
+from .oauth.providers import Provider
+from .oauth.refresh import Refresh
 from .reads import Reads
 
 if TYPE_CHECKING:
@@ -37,6 +43,10 @@ class Vault:
     limits: Limits
     gate: Gate
     operator_gate: Gate
+    providers: Mapping[str, Provider]
+    outbound: Outbound
+    refresh: Refresh = field(init=False)
+    alerts: Alerts = field(init=False)
     _counting: asyncio.Task[None] | None = None
 
     @classmethod
@@ -45,8 +55,10 @@ class Vault:
 
         Raises:
             keys.KeysError: the configured keys do not fit the database.
+            providers.ProvidersError: the file of further providers is not right.
             psycopg.Error, LookupError: no database, or no migrated one, within `wait_s`.
         """
+        known = providers.of(settings)
         database = Database(settings)
         await database.open()
         try:
@@ -65,7 +77,11 @@ class Vault:
             limits=Limits(settings),
             gate=Gate(settings.tokens),
             operator_gate=Gate(operator),
+            providers=known,
+            outbound=Outbound(settings.outbound_allow),
         )
+        made.refresh = Refresh(made)
+        made.alerts = Alerts(made)
         made.reads.start()
         made._counting = asyncio.create_task(made._count_uses(), name="uses")
         return made
@@ -77,6 +93,9 @@ class Vault:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._counting
         await self.reads.stop()
+        await self.refresh.close()
+        await self.alerts.close()
+        await self.outbound.close()
         await self.database.close()
 
     async def _count_uses(self) -> None:

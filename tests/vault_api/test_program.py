@@ -6,12 +6,13 @@ import json
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from otobotctl.vault_api import contract, refresher, schema
+from otobotctl.vault_api import connections, contract, refresher, schema
 from scripts.story import vault
 from tests.vault_api import conftest
 
@@ -107,8 +108,8 @@ def test_both_internal_tokens_open_while_rotating(environment, tmp_path):
     assert statuses == [404, 404, 401]
 
 
-def test_the_refresher_reports_what_is_due(environment, tmp_path):
-    """It counts tokens that run out soon and those that have, marks its sweep for the health check, and says that it only reports."""
+def test_the_refresher_looks_at_what_is_due(environment, tmp_path):
+    """It tries tokens that run out soon, counts those that it could not renew, and marks its sweep for the health check."""
     with vault.serving(environment, tmp_path / "log") as running:
         token = environment["N8N_INTERNAL_TOKEN"]
         running.ask(f"/api/internal/user/{conftest.USER}", "PUT", token=token, body={"email": "a@acme.example"})
@@ -127,9 +128,15 @@ def test_the_refresher_reports_what_is_due(environment, tmp_path):
         finally:
             assert vault.stop(process) == 0
     lines = events((tmp_path / "refresher").read_text())
-    assert lines[0]["event"] == "refresher_started_reports_only"
-    assert [(line["due"], line["overdue"]) for line in lines if line["event"] == "sweep"] == [(1, 1)]
-    assert refresher.AHEAD > refresher.EVERY
+    assert lines[0]["event"] == "refresher_started"
+    sweep = next(line for line in lines if line["event"] == "sweep")
+    assert (sweep["processed"], sweep["outcome"], sweep["due"], sweep["overdue"]) == (1, {"failed": 1}, 1, 1)
+    assert next(line for line in lines if line["event"] == "refresh")["kind"] == "no_application"
+
+
+def test_a_sweep_looks_further_than_to_the_next():
+    """No token runs out between two sweeps, with a margin."""
+    assert refresher.EVERY + timedelta(minutes=5) <= connections.REFRESH_AHEAD
 
 
 def test_the_image_installs_exactly_what_is_pinned():

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from ..configuration import Settings
 
 FILE = Path(__file__).with_name("providers.yaml")
 CODE = re.compile(r"[a-z][a-z0-9_-]{0,63}")
@@ -162,6 +165,12 @@ def fits(parameter: Parameter, value: str) -> bool:
 def fill(template: str, values: Mapping[str, str]) -> str:
     """Replace every {name}. Raises KeyError for a name without a value."""
     return PLACEHOLDER.sub(lambda match: values[match[1]], template)
+
+
+def of(settings: Settings) -> dict[str, Provider]:
+    """The providers of a vault: the shipped ones and those of VAULT_PROVIDERS_FILE. Raises ProvidersError."""
+    more = (Path(settings.providers_file),) if settings.providers_file else ()
+    return load(*more, allow=settings.outbound_allow)
 
 
 def load(*files: Path, allow: frozenset[str] = frozenset()) -> dict[str, Provider]:

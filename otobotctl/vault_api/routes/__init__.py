@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import contract, openapi
 from ..actor import Access
 from ..endpoint import Answer, Call, Endpoint
-from . import internal, operations
+from . import internal, oauth, operations
 
 
 async def _document(_call: Call) -> Answer:
@@ -15,6 +15,7 @@ async def _document(_call: Call) -> Answer:
 ENDPOINTS: tuple[Endpoint, ...] = (
     *operations.ENDPOINTS,
     *internal.ENDPOINTS,
+    *oauth.ENDPOINTS,
     Endpoint(
         "GET", contract.OPENAPI_PATH, "openapi", _document, summary="This document.", answer=None,
         access=Access.PUBLIC, limit="public", tag="operations",

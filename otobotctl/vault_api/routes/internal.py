@@ -28,6 +28,8 @@ async def read(call: Call) -> contract.Connection:
     asked = Asked(call.id("user"), call.text("service"), call.request, call.actor, call.address)
     try:
         found = await call.vault.reads.read(asked)
+        if found is not None and call.vault.refresh.due(found) and await call.vault.refresh.ensure(found):
+            found = await call.vault.reads.read(asked)
     except UnreadableError:
         raise unreadable() from None
     if found is None:

@@ -1,0 +1,477 @@
+"""Refreshing, against a provider that rotates and fails, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+
+from otobotctl.vault_api import connections
+from otobotctl.vault_api.actor import INTERNAL
+from otobotctl.vault_api.connections import NewConnection
+from otobotctl.vault_api.crypto import Place as Sealing
+from otobotctl.vault_api.errors import Problem
+from otobotctl.vault_api.oauth import lease, renewal
+from otobotctl.vault_api.oauth.refresh import Refresh
+from otobotctl.vault_api.oauth.renewal import Outcome
+from otobotctl.vault_api.reads import Asked
+
+from .conftest import BY
+
+AHEAD = timedelta(minutes=35)
+
+
+async def read(vault, user):
+    """What n8n gets."""
+    return await vault.reads.read(Asked(user, "stub", user, INTERNAL))
+
+
+async def refreshed(vault, connection, *, force=False):
+    return await vault.refresh.start(connection, AHEAD, force=force)
+
+
+async def until(condition):
+    """Wait for a condition, in the event loop."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+
+
+def test_a_rotated_token_takes_the_place_of_the_old(place):
+    """The new pair is stored, the next refresh shows the new refresh token, and both are in the audit."""
+
+    async def run():
+        async with place.opened() as vault:
+            user, connection = await place.connected(vault)
+            assert (await refreshed(vault, connection)).outcome is Outcome.REFRESHED
+            first = (await read(vault, user)).access_token
+            await vault.refresh.start(connection, AHEAD, force=True)
+            assert first != (await read(vault, user)).access_token
+            return connection
+
+    connection = asyncio.run(run())
+    assert [token for token, _ in place.stub.refreshes] == ["refresh-SECRET-lea-1", "refresh-SECRET-lea-2"]
+    assert place.row(connection) == {"status": "active", "reason": "", "failures": 0, "leased": False, "fresh": True}
+    assert place.audit(connection) == ["refreshed", "refreshed"]
+
+
+def test_an_omitted_refresh_token_means_the_old_one_stays(place):
+    """A provider that does not rotate is asked with the same token again and again."""
+    place.stub.rotates = False
+
+    async def run():
+        async with place.opened() as vault:
+            _, connection = await place.connected(vault)
+            for _ in range(3):
+                assert (await refreshed(vault, connection, force=True)).outcome is Outcome.REFRESHED
+
+    asyncio.run(run())
+    assert place.stub.refreshes == [("refresh-SECRET-lea-1", "granted")] * 3
+
+
+def test_what_is_fresh_is_left_alone(place):
+    """A token that runs out later than the look-ahead is not refreshed, unless asked for."""
+
+    async def run():
+        async with place.opened() as vault:
+            _, connection = await place.connected(vault, expires_in_s=3600)
+            assert (await refreshed(vault, connection)).outcome is Outcome.CURRENT
+
+    asyncio.run(run())
+    assert place.stub.refreshes == []
+
+
+@pytest.mark.parametrize("fault", [500, 503, 429, "garbage", "html", "drop", "hang", 0.3])
+def test_a_fault_of_the_provider_costs_no_connection(place, fault):
+    """Twice the same fault, then a good answer: the connection is active all the while and ends up fresh."""
+    place.stub.faults = [("before", fault), ("before", fault)]
+
+    async def run():
+        async with place.opened() as vault:
+            _, connection = await place.connected(vault)
+            vault.refresh = Refresh(vault, http_s=2.0)
+            for number in range(2):
+                result = await refreshed(vault, connection)
+                if fault == 0.3:  # slow is no fault
+                    assert result.outcome is Outcome.REFRESHED
+                    return connection
+                assert result.outcome is Outcome.FAILED
+                assert place.row(connection) == {
+                    "status": "active", "reason": "", "failures": number + 1, "leased": False, "fresh": False,
+                }  # fmt: skip
+                assert (await refreshed(vault, connection)).outcome is Outcome.WAITING
+                place.at_once(connection)
+            assert (await refreshed(vault, connection)).outcome is Outcome.REFRESHED
+            return connection
+
+    connection = asyncio.run(run())
+    assert place.row(connection)["status"] == "active"
+    assert place.row(connection)["fresh"]
+
+
+@pytest.mark.parametrize("fault", [500, "garbage", "drop", "hang"])
+def test_an_answer_that_is_lost_after_a_rotation_is_asked_for_again(place, fault):
+    """A provider that lets the old token be shown again for a while (most that rotate) loses no connection either."""
+    place.stub.grace = True
+    place.stub.faults = [("after", fault), ("after", fault)]
+
+    async def run():
+        async with place.opened() as vault:
+            _, connection = await place.connected(vault)
+            vault.refresh = Refresh(vault, http_s=1.0)
+            for _ in range(2):
+                assert (await refreshed(vault, connection)).outcome is Outcome.FAILED
+                place.at_once(connection)
+            assert (await refreshed(vault, connection)).outcome is Outcome.REFRESHED
+            assert (await refreshed(vault, connection, force=True)).outcome is Outcome.REFRESHED
+            return connection
+
+    connection = asyncio.run(run())
+    assert [outcome for _, outcome in place.stub.refreshes] == ["granted", "again", "again", "granted"]
+    assert place.row(connection)["status"] == "active"
+
+
+def test_an_ended_grant_breaks_at_once_and_raises_one_alert(place):
+    """invalid_grant: broken, not tried again, one alert delivered, nothing secret in it; connecting again mends it."""
+
+    async def run():
+        async with place.opened() as vault:
+            user, connection = await place.connected(vault)
+            place.stub.valid.clear()
+            assert (await refreshed(vault, connection)).outcome is Outcome.BROKEN
+            assert (await refreshed(vault, connection)).outcome is Outcome.BROKEN
+            await until(lambda: place.ask("SELECT delivered_at FROM alerts WHERE delivered_at IS NOT NULL"))
+            await vault.alerts.sweep()
+            assert len(place.stub.refreshes) == 1
+            assert (await read(vault, user)).status == "broken"
+            new = NewConnection(access_token="a", refresh_token="r")
+            await connections.save(vault, user, "stub", new, BY, replace=True)
+            await vault.alerts.sweep()
+            return connection
+
+    connection = asyncio.run(run())
+    ((status, alert, key),) = place.stub.alerts
+    assert (status, alert["kind"], alert["connectionId"], alert["client"]) == (204, "broken", str(connection), "acme")
+    assert alert["details"]["reason"] == "invalid_grant"
+    assert key == alert["id"]
+    assert "SECRET" not in str(alert)
+    assert place.audit(connection) == ["broken"]
+    assert place.ask("SELECT resolved_at IS NOT NULL FROM alerts") == [(True,)]
+
+
+def test_five_failures_stop_it_until_somebody_asks(place):
+    """After the fifth the sweep leaves it alone and an alert says so; a refresh by hand that works mends both."""
+    place.stub.faults = [("before", 500)] * 5
+
+    async def run():
+        async with place.opened() as vault:
+            _, connection = await place.connected(vault)
+            outcomes = []
+            for _ in range(6):
+                outcomes.append((await refreshed(vault, connection)).outcome)
+                place.at_once(connection)
+            assert outcomes == [Outcome.FAILED] * 4 + [Outcome.STOPPED] * 2
+            assert await lease.due(vault.database, AHEAD, 10) == []
+            assert len(place.stub.refreshes) == 0
+            await vault.alerts.sweep()
+            assert (await refreshed(vault, connection, force=True)).outcome is Outcome.REFRESHED
+            await vault.alerts.sweep()
+            return connection
+
+    connection = asyncio.run(run())
+    assert place.row(connection)["failures"] == 0
+    assert [alert["kind"] for _, alert, _ in place.stub.alerts] == ["refresh_stopped"]
+    assert place.ask("SELECT kind, resolved_at IS NOT NULL FROM alerts") == [("refresh_stopped", True)]
+    assert place.audit(connection) == ["failed"] * 4 + ["stopped", "refreshed"]
+
+
+def test_waits_grow_and_differ(place):
+    """Each failure waits longer than the one before, by no fixed number of seconds, and Retry-After is honoured."""
+    assert all(one <= following for one, following in zip(renewal.DELAYS_S, renewal.DELAYS_S[1:], strict=False))
+    place.stub.faults = [("before", 500)] * 40
+
+    async def run():
+        async with place.opened() as vault:
+            waits = []
+            for _ in range(8):
+                _, connection = await place.connected(vault)
+                waits.append((await refreshed(vault, connection)).after_s)
+            return waits
+
+    waits = asyncio.run(run())
+    assert len(set(waits)) > 1
+    assert all(0.8 * renewal.DELAYS_S[0] - 1 <= wait <= 1.2 * renewal.DELAYS_S[0] for wait in waits)
+
+
+def test_a_network_that_is_down_is_not_the_providers_failure(place):
+    """A provider that cannot be reached is tried again without being counted, so an outage of ours stops nothing."""
+
+    async def run():
+        async with place.opened() as vault:
+            _, connection = await place.connected(vault)
+            shut = dict(vault.providers)
+            shut["stub"] = __import__("msgspec").structs.replace(
+                shut["stub"], token_url="https://no-such-host.invalid/"
+            )
+            vault.providers = shut
+            for _ in range(7):
+                assert (await refreshed(vault, connection)).outcome is Outcome.FAILED
+                place.at_once(connection)
+            return connection
+
+    connection = asyncio.run(run())
+    assert place.row(connection)["failures"] == 0
+    assert place.row(connection)["status"] == "active"
+
+
+def test_a_lost_race_is_no_broken_grant(place):
+    """invalid_grant for a token that the row no longer has: the user has connected again meanwhile."""
+
+    async def run():
+        async with place.opened() as vault:
+            user, connection = await place.connected(vault)
+            held = await lease.claim(vault.database, connection, AHEAD, force=False)
+            place.stub.valid.clear()
+            new = NewConnection(access_token="new", refresh_token="new-refresh")
+            await connections.save(vault, user, "stub", new, BY, replace=True)
+            assert (await renewal.renew(vault, held)).outcome is Outcome.LOST
+            assert (await read(vault, user)).access_token == "new"
+            return connection
+
+    connection = asyncio.run(run())
+    assert place.row(connection)["status"] == "active"
+    assert place.ask("SELECT count(*) FROM alerts") == [(0,)]
+
+
+def test_a_new_connection_is_not_overwritten_by_a_late_refresh(place):
+    """A refresh that was on its way while the user connected again writes nothing."""
+    place.stub.faults = [("after", "wait")]
+
+    async def run():
+        async with place.opened() as vault:
+            user, connection = await place.connected(vault)
+            task = vault.refresh.start(connection, AHEAD)
+            await until(place.stub.entered.is_set)
+            new = NewConnection(access_token="new", refresh_token="new-refresh")
+            await connections.save(vault, user, "stub", new, BY, replace=True)
+            place.stub.release.set()
+            assert (await task).outcome is Outcome.LOST
+            assert (await read(vault, user)).access_token == "new"
+
+    asyncio.run(run())
+
+
+def test_a_rotated_token_is_kept_even_when_the_lease_has_lapsed(place):
+    """Another process has taken the lease of a refresh that took too long: what was rotated to is kept beside the old
+    one, the other's invalid_grant breaks nothing, and the next refresh shows the new one.
+    """
+    place.stub.faults = [("after", "wait")]
+
+    async def run():
+        async with place.opened() as vault:
+            _, connection = await place.connected(vault)
+            task = vault.refresh.start(connection, AHEAD)
+            await until(place.stub.entered.is_set)
+            place.ask("UPDATE client_connections SET lease_until = now() - interval '1 second'")
+            other = await lease.claim(vault.database, connection, AHEAD, force=False)
+            place.stub.release.set()
+            assert (await task).reason == "kept"
+            assert (await renewal.renew(vault, other)).outcome is Outcome.LOST
+            place.at_once(connection)
+            assert (await refreshed(vault, connection)).outcome is Outcome.REFRESHED
+            return connection
+
+    connection = asyncio.run(run())
+    assert [outcome for _, outcome in place.stub.refreshes] == ["granted", "refused", "granted"]
+    assert place.row(connection)["status"] == "active"
+    assert place.audit(connection) == ["kept", "refreshed"]
+
+
+def test_one_lease_at_a_time_and_its_number_fences(place):
+    """A second claim gets nothing; after the lease has lapsed it gets a higher number, and the first can write no more."""
+
+    async def run():
+        async with place.opened() as vault:
+            _, connection = await place.connected(vault)
+            first = await lease.claim(vault.database, connection, AHEAD, force=False)
+            assert await lease.claim(vault.database, connection, AHEAD, force=False) is None
+            assert await lease.claim(vault.database, connection, AHEAD, force=True) is None
+            place.ask("UPDATE client_connections SET lease_until = now() - interval '1 second'")
+            second = await lease.claim(vault.database, connection, AHEAD, force=False)
+            assert second.lease > first.lease
+            async with vault.database.connection() as wire:
+                assert not await lease.finish(wire, first, ("x", "y"), None, ())
+                assert await lease.fail(wire, first, timedelta(), counts=True) is None
+                assert not await lease.end(wire, first, "x")
+            assert not await lease.keep(vault.database, first, "x")
+            assert lease.LEASE.total_seconds() > 3 * renewal.HTTP_S
+
+    asyncio.run(run())
+
+
+def test_no_database_connection_is_held_while_the_provider_thinks(place):
+    """Every connection of the pool is free during the call."""
+    place.stub.faults = [("before", "wait")]
+
+    async def run():
+        async with place.opened() as vault:
+            _, connection = await place.connected(vault)
+            task = vault.refresh.start(connection, AHEAD)
+            await until(place.stub.entered.is_set)
+            counts = vault.database.counts()
+            place.stub.release.set()
+            assert (await task).outcome is Outcome.REFRESHED
+            return counts
+
+    counts = asyncio.run(run())
+    assert counts["pool_available"] == counts["pool_size"]
+
+
+def test_a_database_that_is_away_when_the_answer_comes_costs_no_token(place):
+    """The new token is carried until it can be saved."""
+    place.stub.faults = [("after", "wait")]
+    name = place.environment["VAULT_DATABASE_NAME"]
+
+    async def run():
+        async with place.opened() as vault:
+            _, connection = await place.connected(vault)
+            task = vault.refresh.start(connection, AHEAD)
+            await until(place.stub.entered.is_set)
+            with place.admin() as admin:
+                admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+                admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+                place.stub.release.set()
+                await asyncio.sleep(1.0)
+                assert not task.done()
+                admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+            assert (await task).outcome is Outcome.REFRESHED
+            assert (await refreshed(vault, connection, force=True)).outcome is Outcome.REFRESHED
+            return connection
+
+    connection = asyncio.run(run())
+    assert place.row(connection)["fresh"]
+    assert [outcome for _, outcome in place.stub.refreshes] == ["granted", "granted"]
+
+
+def test_a_key_rotation_under_way_does_not_disturb(place):
+    """A row sealed anew while its refresh is on the way (as a rewrap does) takes the new tokens all the same."""
+    place.stub.faults = [("after", "wait")]
+
+    async def run():
+        async with place.opened() as vault:
+            user, connection = await place.connected(vault)
+            task = vault.refresh.start(connection, AHEAD)
+            await until(place.stub.entered.is_set)
+            where = Sealing("acme", str(user), "stub", str(connection), "encrypted_refresh_token")
+            again = vault.keyring.seal("refresh-SECRET-lea-1", where)
+            place.ask("UPDATE client_connections SET encrypted_refresh_token = %s", (again,))
+            place.stub.release.set()
+            assert (await task).outcome is Outcome.REFRESHED
+            return connection
+
+    assert place.row(asyncio.run(run()))["fresh"]
+
+
+def test_many_readers_in_a_process_share_one_refresh(place):
+    """Fifty at once: the provider is asked once, and each is told to read again."""
+    place.stub.faults = [("before", 0.5)]
+
+    async def run():
+        async with place.opened() as vault:
+            user, _ = await place.connected(vault)
+            found = await read(vault, user)
+            assert vault.refresh.due(found)
+            assert await asyncio.gather(*(vault.refresh.ensure(found) for _ in range(50))) == [True] * 50
+
+    asyncio.run(run())
+    assert len(place.stub.refreshes) == 1
+
+
+def test_a_reader_who_goes_away_does_not_stop_the_refresh(place):
+    """A cancelled request leaves the refresh running to its end."""
+    place.stub.faults = [("after", "wait")]
+
+    async def run():
+        async with place.opened() as vault:
+            user, connection = await place.connected(vault)
+            found = await read(vault, user)
+            waiting = asyncio.create_task(vault.refresh.ensure(found))
+            await until(place.stub.entered.is_set)
+            waiting.cancel()
+            place.stub.release.set()
+        return connection  # closing the vault waits for what runs
+
+    assert place.row(asyncio.run(run()))["fresh"]
+
+
+def test_what_a_reader_gets_when_there_is_no_new_token(place):
+    """While the old one is valid: that. When it has run out: 503 with Retry-After. When refreshing has stopped: what is
+    stored, which says that it has expired.
+    """
+
+    async def run():
+        async with place.opened() as vault:
+            place.stub.faults = [("before", 500)] * 9
+            user, _ = await place.connected(vault, expires_in_s=30)
+            assert not await vault.refresh.ensure(await read(vault, user))
+            user, connection = await place.connected(vault)
+            found = await read(vault, user)
+            for _ in range(2):  # a fresh failure, and the wait after it
+                with pytest.raises(Problem) as caught:
+                    await vault.refresh.ensure(found)
+                assert caught.value.status == 503
+                assert 1 <= int(caught.value.headers["retry-after"]) <= 3600
+            place.ask("UPDATE client_connections SET refresh_failures = 5 WHERE id = %s", (connection,))
+            assert not await vault.refresh.ensure(found)
+
+    asyncio.run(run())
+
+
+def test_a_lease_that_another_process_holds(place, monkeypatch):
+    """While the token is valid it is handed out at once; when it has run out the reader waits, then is told to come again."""
+    monkeypatch.setattr("otobotctl.vault_api.oauth.refresh.PATIENCE_S", 0.5)
+
+    async def run():
+        async with place.opened() as vault:
+            for expires_in_s in (30, -10):
+                user, connection = await place.connected(vault, expires_in_s=expires_in_s)
+                found = await read(vault, user)
+                assert await lease.claim(vault.database, connection, AHEAD, force=False)
+                if expires_in_s > 0:
+                    assert not await vault.refresh.ensure(found)
+                else:
+                    with pytest.raises(Problem) as caught:
+                        await vault.refresh.ensure(found)
+                    assert caught.value.status == 503
+        assert place.stub.refreshes == []
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("UPDATE client_connections SET encrypted_refresh_token = '1:00:00:00'", "unreadable"),
+        ("UPDATE client_connections SET service_code = 'openai'", "unknown_service"),
+        ("UPDATE client_connections SET oauth_app_id = NULL; DELETE FROM oauth_applications", "no_application"),
+        ("UPDATE oauth_applications SET encrypted_client_secret = encrypted_client_id", "unreadable"),
+    ],
+)
+def test_what_is_missing_on_our_side_is_a_failure_with_its_name(place, change, reason):
+    """Nothing is sent, and the connection is not broken."""
+
+    async def run():
+        async with place.opened() as vault:
+            _, connection = await place.connected(vault)
+            with place.database() as wire:
+                for each in change.split(";"):
+                    wire.execute(each)
+            result = await refreshed(vault, connection)
+            assert (result.outcome, result.reason) == (Outcome.FAILED, reason)
+            assert place.row(connection)["status"] == "active"
+
+    asyncio.run(run())
+    assert place.stub.refreshes == []
