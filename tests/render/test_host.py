@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shlex
 import socket
 import ssl
@@ -13,7 +14,8 @@ import pytest
 
 from otobotctl.render import layout
 from tests.lab.shell import LabError
-from tests.render.sample import EVERYTHING, front, rendered, resolved
+from tests.render import combinations
+from tests.render.sample import EVERYTHING, front, rendered, resolved, text
 
 
 def upload(host, *releases):
@@ -169,3 +171,34 @@ def test_the_rendered_nginx_is_the_one_that_was_tested(host):
     assert "warn" not in said.stderr
     with pytest.raises(LabError):
         compose(host, "front", "exec", "-T", "nginx", "touch", "/etc/nginx/mine")
+
+
+def test_docker_compose_accepts_every_combination(host):
+    """Every distinct client, and every distinct front: `docker compose config` has nothing to say about any of them."""
+    found = {}
+    for _, release in combinations.rendered_clients():
+        found.setdefault(sightless(release), release)
+    for proxy in combinations.PROXIES:
+        for front_of in combinations.fronts(proxy):
+            for client in combinations.variants(front_of):
+                release = combinations.rendered_front(client)
+                found.setdefault(sightless(release), release)
+    folder = "every"
+    upload(host, *(replace(release, client=f"{folder}/{number}") for number, release in enumerate(found.values())))
+    look = (
+        f"cd {layout.BASE}/{folder} && ls | xargs -P 4 -I N sh -c "
+        "'said=$(docker compose --project-directory N/current --file N/current/compose.yaml config --quiet 2>&1) "
+        '&& [ -z "$said" ] || echo "N: $said"\''
+    )
+    try:
+        assert host.ssh(look, user="root", timeout_s=600).stdout == ""
+    finally:
+        host.ssh(f"rm -r {layout.BASE}/{folder}", user="root")
+    assert len(found) > 150
+
+
+def sightless(release):
+    """A compose.yaml without what tells one client from another, and one slot from the next."""
+    said = text(release, "compose.yaml").replace(release.client, "v")
+    said = re.sub(r"127\.0\.0\.1:\d+:", "127.0.0.1:", re.sub(r"otobot\.config: \S+", "", said))
+    return re.sub(r"\bv\d+\b", "v", said)
