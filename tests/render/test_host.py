@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from otobotctl.render import layout
 from tests.lab.shell import LabError
@@ -174,19 +175,20 @@ def test_the_rendered_nginx_is_the_one_that_was_tested(host):
 
 
 def test_docker_compose_accepts_every_combination(host):
-    """Every distinct client, and every distinct front: `docker compose config` has nothing to say about any of them."""
-    found = {}
-    for _, release in combinations.rendered_clients():
-        found.setdefault(sightless(release), release)
-    for proxy in combinations.PROXIES:
-        for front_of in combinations.fronts(proxy):
-            for client in combinations.variants(front_of):
-                release = combinations.rendered_front(client)
-                found.setdefault(sightless(release), release)
+    """Every container, network and volume that any combination has is in a file that `docker compose config` takes.
+
+    How they hang together in each combination, tests/render/test_combinations.py looks at: each call here takes a second.
+    """
+    chosen, seen = [], set()
+    for release in sorted(every_release(), key=lambda release: len(release.services), reverse=True):
+        parts = {f"{key} {name}: {tree}" for key, inner in plain(release).items() for name, tree in inner.items()}
+        if not parts <= seen:
+            chosen.append(release)
+            seen |= parts
     folder = "every"
-    upload(host, *(replace(release, client=f"{folder}/{number}") for number, release in enumerate(found.values())))
+    upload(host, *(replace(release, client=f"{folder}/{number}") for number, release in enumerate(chosen)))
     look = (
-        f"cd {layout.BASE}/{folder} && ls | xargs -P 4 -I N sh -c "
+        f"cd {layout.BASE}/{folder} && ls | xargs -P 2 -I N sh -c "
         "'said=$(docker compose --project-directory N/current --file N/current/compose.yaml config --quiet 2>&1) "
         '&& [ -z "$said" ] || echo "N: $said"\''
     )
@@ -194,11 +196,22 @@ def test_docker_compose_accepts_every_combination(host):
         assert host.ssh(look, user="root", timeout_s=600).stdout == ""
     finally:
         host.ssh(f"rm -r {layout.BASE}/{folder}", user="root")
-    assert len(found) > 150
+    assert 5 < len(chosen) < 60
 
 
-def sightless(release):
-    """A compose.yaml without what tells one client from another, and one slot from the next."""
-    said = text(release, "compose.yaml").replace(release.client, "v")
-    said = re.sub(r"127\.0\.0\.1:\d+:", "127.0.0.1:", re.sub(r"otobot\.config: \S+", "", said))
-    return re.sub(r"\bv\d+\b", "v", said)
+def every_release():
+    """Every release of a client, and of a front with one client."""
+    yield from (release for _, release in combinations.rendered_clients())
+    for proxy in combinations.PROXIES:
+        for front_of in combinations.fronts(proxy):
+            for client in combinations.variants(front_of):
+                yield combinations.rendered_front(client)
+
+
+def plain(release):
+    """The containers, networks and volumes of a release, without what tells one client or slot from another."""
+    said = re.sub(
+        r"127\.0\.0\.1:\d+:", "127.0.0.1:", re.sub(r"otobot\.config: \S+", "x: y", text(release, "compose.yaml"))
+    )
+    tree = yaml.safe_load(re.sub(r"\bv\d+\b", "v", said))
+    return {key: tree.get(key, {}) for key in ("services", "networks", "volumes")}

@@ -143,11 +143,21 @@ class Upstream(http.server.BaseHTTPRequestHandler):
             return
         said = json.dumps({"path": self.path, **{key.lower(): value for key, value in self.headers.items()}}).encode()
         self.send_response(HTTPStatus.OK)
+        self.send_header("X-Frame-Options", "DENY")
         self.send_header("Set-Cookie", "root=1; Path=/; HttpOnly")
         self.send_header("Set-Cookie", "own=1; Path=/app/; HttpOnly")
         self.send_header("Content-Length", str(len(said)))
         self.end_headers()
         self.wfile.write(said)
+
+    def do_POST(self):
+        """Take the whole body, then answer."""
+        left = int(self.headers["Content-Length"])
+        while left and (part := self.rfile.read(min(left, 65536))):
+            left -= len(part)
+        self.close_connection = True
+        if not left:
+            self.do_GET()
 
     def log_message(self, *_words):
         """Stay silent."""
