@@ -116,7 +116,8 @@ def served(caddy, folder, fleet, places=None):  # noqa: F811
         deadline = time.monotonic() + 60
         while True:
             try:
-                socket.create_connection(("127.0.0.1", health), timeout=5).close()
+                for port in (health, plain, tls):  # it opens one after the other
+                    socket.create_connection(("127.0.0.1", port), timeout=5).close()
                 break
             except OSError:
                 assert process.poll() is None, (folder / "log").read_text()
