@@ -196,7 +196,7 @@ def test_docker_compose_accepts_every_combination(host):
         assert host.ssh(look, user="root", timeout_s=600).stdout == ""
     finally:
         host.ssh(f"rm -r {layout.BASE}/{folder}", user="root")
-    assert 5 < len(chosen) < 60
+    assert len(chosen) > 5
 
 
 def every_release():
