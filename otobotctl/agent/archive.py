@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import signal
 import time
 from typing import Any, Dict, Iterable, Iterator, List, Sequence
 
@@ -12,6 +13,7 @@ from otobotctl.agent import lock, notes, scope
 from otobotctl.agent.dumps import Dump, DumpError, Project, dumps
 from otobotctl.agent.pipe import Pipe
 from otobotctl.agent.places import Places
+from otobotctl.agent.protocol import BEAT_S
 from otobotctl.agent.releases import Releases
 from otobotctl.agent.run import ProbeError
 from otobotctl.agent.running import Running, left, running, start, stop
@@ -29,14 +31,28 @@ def archive(request: Dict[str, Any], places: Places, wire: Wire) -> None:
     """
     places.prepare()
     if request["final"]:
-        scope.enter(
-            "otobotctl-{}".format(request["run"])
-        )  # what was stopped is started again whatever ends the session
+        _stand_apart("otobot-" + request["run"])
         lock.acquire(places.lock, {"run": "", "who": request["who"], "at": round(time.time(), 3), "pid": os.getpid()})
     try:
         _serve(request, Releases(request["client"]), places, wire)
     except (DumpError, ProbeError) as error:
         raise RefusedError("archive", str(error)) from error
+
+
+def _stand_apart(name: str) -> None:
+    """Go on in a process outside the SSH session: what ends that must not keep the containers from starting again.
+
+    The process of the session only waits, so that the line stays open.
+    """
+    signal.setitimer(signal.ITIMER_REAL, 0)  # one process beats, and it is the one that writes records
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        os._exit(0)
+    os.setsid()
+    signal.signal(signal.SIGHUP, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, BEAT_S, BEAT_S)
+    scope.enter(name)
 
 
 def _serve(request: Dict[str, Any], here: Releases, places: Places, wire: Wire) -> None:
@@ -49,7 +65,7 @@ def _serve(request: Dict[str, Any], here: Releases, places: Places, wire: Wire) 
     if number is None:
         raise DumpError(request["client"], "nothing is deployed on this host")
     writers = [each for each in before if each.service not in request["engines"]]
-    with _stopped(writers if request["final"] else []) as to_start:
+    with _stopped(writers if request["final"] else [], wire) as to_start:
         paths = _paths(here.path(number))
         wanted = list(dumps(request["sources"], Project(request["project"], here.link)))
         count = len(paths) + len(wanted)
@@ -68,14 +84,16 @@ def _is_one_database(sources: Sequence[Dict[str, str]]) -> bool:
 
 
 @contextlib.contextmanager
-def _stopped(containers: List[Running]) -> Iterator[List[Running]]:
+def _stopped(containers: List[Running], wire: Wire) -> Iterator[List[Running]]:
     """Stop these containers; those that are still in the list at the end are started again, whatever happens."""
     to_start = list(containers)
     try:
         stop(to_start)
         yield to_start
     finally:
+        wire.alone = True  # a line that is cut meanwhile changes nothing about what has to be done
         start(to_start)
+        wire.alone = False
 
 
 def _members(paths: Sequence[str], release: str, wanted: Sequence[Dump], wire: Wire) -> bool:

@@ -23,6 +23,7 @@ class Wire:
 
     def __init__(self, descriptor: int, ear: int = -1) -> None:
         self.descriptor = descriptor
+        self.alone = False  # a beat that nobody hears is no failure
         self._ear = ear
         self._busy = False
 
@@ -59,5 +60,10 @@ class Wire:
 
     def beat(self, *_: object) -> None:
         """Handle SIGALRM: say that the agent lives, unless a record is being written, which says so itself."""
-        if not self._busy:
+        if self._busy:
+            return
+        try:
             os.write(self.descriptor, b'{"beat":true}\n')
+        except BrokenPipeError:
+            if not self.alone:
+                raise

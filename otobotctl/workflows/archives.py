@@ -9,7 +9,7 @@ import secrets as randomness
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from otobotctl.agent.protocol import VERSION, ArchiveRequest, Source
 from otobotctl.backup import contents
 from otobotctl.backup.packing import About, Packing
 from otobotctl.backup.reading import check
-from otobotctl.backup.sealing import NoIdentityError, Part, Sealed, digest
+from otobotctl.backup.sealing import NoIdentityError, Part, Sealed, digest, sweep
 from otobotctl.errors import OtobotError, UsageError
 from otobotctl.render import layout
 from otobotctl.render.client import services_of
@@ -111,19 +111,28 @@ def _final(
     from otobotctl.converge.archiving import Archiving
 
     client = loaded.manifest.client(slug)
-    at = datetime.now(UTC)
-    if path is None:
-        path = loaded.fleet.archives(slug) / contents.file_name(slug, at)
-        loaded.fleet.prepare_archives(slug)
-    if path.exists():
-        raise UsageError(f"{path} is there already", hint="name another file")
-    job = _Job(loaded, client, path, at, loaded.manifest.recipients, listener)
+    place, at = _place(loaded.fleet, slug, path)
+    job = _Job(loaded, client, place, at, loaded.manifest.recipients, listener)
     with Archiving(converging.opener(loaded, client.host), job.request(final=True), password) as archiving:
         records = archiving.records()
         first = next(records, {})
         if "final" not in first:
+            sweep(loaded.fleet.archives(slug))  # the host's lock is ours: no other call writes there
             return job.run(archiving, itertools.chain((first,), records), prove=True)
     return job.earlier(first["final"]) if first["left"] else None
+
+
+def _place(fleet: Fleet, slug: str, given: Path | None) -> tuple[Path, datetime]:
+    """Where a final archive goes, and the time that it is named by; nothing is there. Raises UsageError."""
+    at = datetime.now(UTC)
+    if given is not None:
+        if given.exists():
+            raise UsageError(f"{given} is there already", hint="name another file")
+        return given, at
+    fleet.prepare_archives(slug)
+    while (path := fleet.archives(slug) / contents.file_name(slug, at)).exists():
+        at += timedelta(seconds=1)  # a call that was killed within this second left it; it is never replaced
+    return path, at
 
 
 @dataclass(frozen=True)

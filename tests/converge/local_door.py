@@ -37,6 +37,7 @@ class LocalHost:
     gone: bool = False
     renewed: list[int] = field(default_factory=list)  # how many executions there were when a new login was asked for
     cut_after: Callable[[bytes], bool] | None = None  # the line breaks behind the first line that matches
+    spoil: Callable[[bytes], bytes] = bytes  # what the line does to raw bytes
 
     @property
     def state(self) -> Path:
@@ -117,7 +118,7 @@ class LocalChannel:
                 raise HostUnreachableError("here: the line broke")
 
     def read(self, size: int) -> bytes:
-        return self.process.stdout.read(size)
+        return self._host.spoil(self.process.stdout.read(size))
 
     def finish(self) -> Finished:
         with contextlib.suppress(BrokenPipeError):
