@@ -86,6 +86,7 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
     import uvicorn
 
     from . import app
+    from .protocol import Bounded
 
     # Where the owner's login is given too, as on a developer's machine, `serve` alone is enough.
     failed = _migrate(settings) if settings.owner else 0
@@ -104,7 +105,7 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
         limit_concurrency=512,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=10,
-        h11_max_incomplete_event_size=16 * 1024,
+        http=Bounded,
     )
     logs.event("serving", client=settings.client, port=arguments.port)
     server = uvicorn.Server(config)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -14,6 +14,7 @@ NONCE_BYTES = 12
 TAG_BYTES = 16
 ALLOWANCE = 100_000
 _PARTS = 4
+_ENCODE = msgspec.json.Encoder().encode
 
 
 class SealError(Exception):
@@ -33,7 +34,7 @@ class Place:
     def bound(self, version: int) -> bytes:
         """The additional data that ties a ciphertext to this place and key version; no two places share it."""
         parts = ("otobot-vault", version, self.client, self.user, self.service, self.row, self.field)
-        return json.dumps(parts, separators=(",", ":")).encode()
+        return _ENCODE(parts)
 
 
 class Keyring:

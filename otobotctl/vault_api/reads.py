@@ -32,7 +32,7 @@ WAITING: Final = 1024  # more than this are answered "later" instead of piling u
 SELECT: Final = """
 SELECT asked.number, c.id, c.account_identifier, c.encrypted_access_token, c.encrypted_api_key, c.token_expires_at,
     c.status, c.encrypted_refresh_token IS NOT NULL
-FROM unnest(%s::int[], %s::uuid[], %s::text[]) AS asked (number, user_id, service_code)
+FROM unnest(%s::uuid[], %s::text[]) WITH ORDINALITY AS asked (user_id, service_code, number)
 JOIN client_connections c ON c.client_id = %s AND c.user_id = asked.user_id AND c.service_code = asked.service_code
     AND c.is_active
 JOIN users u ON u.client_id = c.client_id AND u.id = c.user_id AND u.is_active"""
@@ -174,17 +174,14 @@ class Reads:
                 future.set_result(outcome)
 
     async def _look(self, connection: Wire, batch: Sequence[Asked]) -> list[Outcome]:
-        numbers = list(range(len(batch)))
-        parameters = (
-            numbers,
-            [one.user for one in batch],
-            [one.service for one in batch],
-            await self._database.client(),
-        )
+        # Neither a UUID nor a service's code has a character that means something in an array.
+        users = "{" + ",".join([str(one.user) for one in batch]) + "}"
+        services = "{" + ",".join([one.service for one in batch]) + "}"
+        parameters = (users, services, await self._database.client())
         rows = await (await connection.execute(SELECT, parameters)).fetchall()
         outcomes: list[Outcome] = [None] * len(batch)
         for number, *columns in rows:
-            outcomes[number] = self._opened(batch[number], columns)
+            outcomes[number - 1] = self._opened(batch[number - 1], columns)
         return outcomes
 
     def _opened(self, asked: Asked, columns: Sequence[Any]) -> Outcome:

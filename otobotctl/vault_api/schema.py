@@ -14,10 +14,10 @@ import psycopg
 from psycopg import sql
 
 from . import keys, logs
+from .audit import trim_proof
 from .configuration import Settings
 from .database import SCHEMA, conninfo
 from .oauth import providers
-from .verify import trim_proof
 
 Owner = psycopg.Connection[tuple[Any, ...]]
 _HERE = Path(__file__).resolve().parent

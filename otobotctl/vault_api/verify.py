@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from .actor import Actor
-from .audit import Entry, canonical, opening_mac, row_mac
+from .audit import Row, frame, opening_mac, seal, trim_proof
 
 if TYPE_CHECKING:
     from .database import Database
@@ -88,7 +87,8 @@ class Verifier:
         while rows := await self._database.all(ROWS, (client, stream, last, _PAGE)):
             for sequence, found, *columns in rows:
                 self._rows += 1
-                expected = row_mac(self._key, before, _as_written(client, stream, sequence, columns))
+                covered = _as_written(sequence, columns).covered(frame(client, stream, columns[0]))
+                expected = seal(self._key, before, covered)
                 if whole and (sequence != last + 1 or not hmac.compare_digest(found, expected)):
                     whole = False
                     what = "was changed" if sequence == last + 1 else f"follows #{last}: rows between are gone"
@@ -106,13 +106,7 @@ class Verifier:
             self._broken.append(f"{stream} #{sequence}: is not the row that was there")
 
 
-def trim_proof(key: bytes, stream: UUID, sequence: int, mac: bytes) -> bytes:
-    """What shows that the rows up to `sequence` were forgotten by whoever has the key."""
-    return row_mac(key, mac, ["trimmed", str(stream), sequence])
-
-
-def _as_written(client: UUID, stream: UUID, sequence: int, columns: Sequence[Any]) -> list[Any]:
-    when, action, outcome, label, user, service, connection, request, address, details = columns
-    said: Mapping[str, str] = details
-    entry = Entry(action, outcome, Actor("system"), user, service, connection, request, address, said)
-    return canonical(client, stream, sequence, when, entry, label)
+def _as_written(sequence: int, columns: Sequence[Any]) -> Row:
+    _, action, outcome, label, user, service, connection, request, address, details = columns
+    who, what, row, by = (str(named or "") for named in (user, service, connection, request))
+    return Row(sequence, action, outcome, label, who, what, row, by, address, details)

@@ -44,8 +44,8 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """Start a server in a fresh directory, and remove both at the end.
+def running(*, durable: bool = False) -> Iterator[Server]:
+    """Start a server in a fresh directory, and remove both at the end. `durable`: a commit waits for the disk.
 
     Raises:
         RuntimeError: there are no binaries, or the server did not come up; the text has the last lines of its log.
@@ -57,7 +57,7 @@ def running() -> Iterator[Server]:
             os.chown(directory, account.pw_uid, account.pw_gid)
         password = secrets.token_hex(16)
         _initialise(binaries, directory, account, password)
-        with _server(binaries, directory, account, password) as server:
+        with _server(binaries, directory, account, password, durable=durable) as server:
             yield server
 
 
@@ -132,14 +132,16 @@ def _initialise(binaries: Path, directory: Path, account: pwd.struct_passwd | No
 
 
 @contextmanager
-def _server(binaries: Path, directory: Path, account: pwd.struct_passwd | None, password: str) -> Iterator[Server]:
+def _server(
+    binaries: Path, directory: Path, account: pwd.struct_passwd | None, password: str, *, durable: bool
+) -> Iterator[Server]:
     log = directory / "server.log"
     port = free_port()
     settings = {
         "port": port,
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": directory,
-        "fsync": "off",  # thrown away anyway
+        "fsync": "on" if durable else "off",  # thrown away anyway
         "max_connections": 60,
         "shared_buffers": "16MB",
         "dynamic_shared_memory_type": "mmap",

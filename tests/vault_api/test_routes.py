@@ -5,13 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 import threading
+import time
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
 
-from otobotctl.vault_api import contract
+from otobotctl.vault_api import contract, protocol
 
 SECRET = "ya29.a0-SECRET-access-token"
 REFRESH = "1//SECRET-refresh-token"
@@ -260,6 +262,29 @@ def test_a_body_over_64_kib_is_refused(live, user):
     chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
     assert raw(live, head.encode(), *[chunk] * 8) == 413
     assert live.ask(path(user), "PUT", body={"apiKey": "k" * 60000}).status == 201
+
+
+def test_a_head_over_16_kib_is_refused(live, user):
+    """431 for a head that does not end, before it is all read; a large body after a small head is none of its business."""
+    head = f"GET {path(user)} HTTP/1.1\r\nHost: v\r\n".encode()
+    assert raw(live, head, *[b"X-Filler: " + b"x" * 4000 + b"\r\n"] * 8) == 431
+    assert live.ask(path(user), "PUT", body={"apiKey": "k" * 40000}).status == 201
+
+
+def test_who_never_ends_a_head_is_hung_up_on(live):
+    """A caller that sends a head a byte at a time loses the connection; one that is idle between two requests does not."""
+    where = urlsplit(live.vault.url)
+    with socket.create_connection((where.hostname, where.port), timeout=60) as slow:
+        slow.sendall(b"GET /health HTTP/1.1\r\n")
+        begun = time.monotonic()
+        assert slow.recv(100) == b""
+        assert time.monotonic() - begun > 1
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
+    for pause in (0, protocol.HEAD_LIMIT_S + 1):
+        time.sleep(pause)
+        connection.request("GET", "/health")
+        assert connection.getresponse().read()
+    connection.close()
 
 
 def test_health_needs_no_token_and_names_the_service(live):

@@ -1,0 +1,69 @@
+"""uvicorn's HTTP protocol with bounds on the head of a request: how large, and how long its sender may take."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES: Final = 16 * 1024
+HEAD_LIMIT_S: Final = 10.0
+_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class Bounded(HttpToolsProtocol):
+    """A connection whose every head must come whole within HEAD_LIMIT_S and HEAD_BYTES."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head = 0
+        self._in_head = True
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first head from now on."""
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is awaited any more."""
+        self._stop()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count the head's bytes before they are parsed."""
+        if self._in_head:
+            if self._head == 0 and self._timer is None:
+                self._expect_head()
+            self._head += len(data)
+            # What follows the head in the same packet is not the head's.
+            if self._head > HEAD_BYTES and b"\r\n\r\n" not in data:
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+                return
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._in_head = False
+        self._stop()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The next bytes are another head; until the first of them, uvicorn's own idle limit holds."""
+        super().on_message_complete()
+        self._head, self._in_head = 0, True
+
+    def _expect_head(self) -> None:
+        self._timer = self.loop.call_later(HEAD_LIMIT_S, self._late)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self) -> None:
+        self._timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
