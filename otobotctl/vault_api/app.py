@@ -9,6 +9,7 @@ import msgspec
 import psycopg
 
 from . import contract, inputs, logs
+from .access.edge import Edge
 from .actor import INTERNAL
 from .errors import Problem, unauthorized, unavailable, unexpected
 from .guard import App, Guard, Receive, Scope, Send, answer, send_json
@@ -28,9 +29,12 @@ _TOKEN: Final = contract.TOKEN_HEADER.encode()
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
-def build(opening: Callable[[], Awaitable[Vault]]) -> App:
+def build(opening: Callable[[], Awaitable[Vault]], settings: Settings) -> App:
     """The application of the vault that `opening` opens when the server starts."""
-    return Guard(_Whole(opening))
+    whole: App = _Whole(opening)
+    if settings.trusted_proxies or settings.allowed_origins:  # otherwise not even a look at the headers
+        whole = Edge(whole, settings.trusted_proxies, settings.allowed_origins)
+    return Guard(whole)
 
 
 class _Whole:
@@ -111,4 +115,4 @@ def of(settings: Settings) -> App:
     def opening() -> Awaitable[Vault]:
         return Vault.open(settings)
 
-    return build(opening)
+    return build(opening, settings)

@@ -6,14 +6,11 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from limits import RateLimitItem, parse
-from limits.aio.storage import MemoryStorage, RedisStorage
-from limits.aio.strategies import MovingWindowRateLimiter
 
+from .access.throttle import Limit, MemoryWindow, RedisWindow, Window
 from .errors import too_many
 
 if TYPE_CHECKING:
-    from limits.aio.storage import Storage
-
     from .actor import Actor
     from .configuration import Settings
     from .endpoint import Endpoint
@@ -25,13 +22,11 @@ class Limits:
     """Counts requests. Internal callers have a limit of their own: a loop over a hundred items is no attack."""
 
     def __init__(self, settings: Settings) -> None:
-        storage: Storage = MemoryStorage()
-        if settings.redis:
-            storage = RedisStorage("async+" + settings.redis.reveal(), implementation="redispy")
-        self._window = MovingWindowRateLimiter(storage)
+        # Shared with the logins' throttle; whoever closes the vault closes it.
+        redis = settings.redis
+        self.window: Window = RedisWindow(redis.reveal(), settings.client) if redis else MemoryWindow()
         self._public = parse(settings.public_rate)
         self.internal = Bucket(parse(settings.internal_rate))
-        self._prefix = settings.client
 
     async def count(self, endpoint: Endpoint, actor: Actor, address: str) -> None:
         """Count one request to an endpoint. Raises Problem: 429."""
@@ -47,9 +42,14 @@ class Limits:
 
     async def hit(self, rate: RateLimitItem, *what: str) -> None:
         """Count one hit of `what` against a rate. Raises Problem: 429 with the seconds to wait."""
-        if not await self._window.hit(rate, self._prefix, *what):
-            stats = await self._window.get_window_stats(rate, self._prefix, *what)
-            raise too_many(int(stats.reset_time - time.time()) + 1)
+        name, *key = what
+        wait_s = await self.window.hit(Limit(name, rate.amount, rate.get_expiry()), " ".join(key))
+        if wait_s:
+            raise too_many(wait_s)
+
+    def public(self, name: str) -> Limit:
+        """The limit of unknown callers, under a name of its own."""
+        return Limit(name, self._public.amount, self._public.get_expiry())
 
 
 class Bucket:
