@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from . import contract
+from .access.identity import administrator, person, program
 from .actor import ANONYMOUS, INTERNAL, Access, Actor
 from .errors import unauthorized
 
@@ -57,8 +58,8 @@ AUTHENTICATORS: Final[dict[Access, tuple[Authenticator, ...]]] = {
     Access.PUBLIC: (_anonymous,),
     Access.INTERNAL: (_internal,),
     Access.OPERATOR: (operator,),
-    Access.USER: (),
-    Access.ADMIN: (operator,),
+    Access.USER: (person,),
+    Access.ADMIN: (operator, program, administrator),
 }
 
 

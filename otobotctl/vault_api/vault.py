@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from . import keys, logs
+from .access.passwords import Passwords
+from .access.throttle import Throttle
+from .access.tokens import Tokens
 from .admission import Gate
 from .audit import Audit
 from .crypto import ALLOWANCE, Keyring
 from .database import Database
 from .limits import Limits
+from .n8n import N8n
 from .oauth import providers
 from .oauth.alerts import Alerts
 from .oauth.outbound import Outbound
@@ -47,6 +51,10 @@ class Vault:
     outbound: Outbound
     refresh: Refresh = field(init=False)
     alerts: Alerts = field(init=False)
+    passwords: Passwords
+    tokens: Tokens
+    throttle: Throttle
+    n8n: N8n
     _counting: asyncio.Task[None] | None = None
 
     @classmethod
@@ -67,6 +75,7 @@ class Vault:
             await database.close()
             raise
         audit = Audit(database, bytes.fromhex(settings.audit_key.reveal()))
+        limits = Limits(settings)
         operator = (settings.operator_token,) if settings.operator_token else ()
         made = cls(
             settings=settings,
@@ -74,11 +83,15 @@ class Vault:
             keyring=keyring,
             audit=audit,
             reads=Reads(database, keyring, audit, settings.client),
-            limits=Limits(settings),
+            limits=limits,
             gate=Gate(settings.tokens),
             operator_gate=Gate(operator),
             providers=known,
             outbound=Outbound(settings.outbound_allow),
+            passwords=Passwords(),
+            tokens=Tokens([secret.reveal() for secret in settings.jwt_secrets], settings.client),
+            throttle=Throttle(limits.window, limits.public("login-address")),
+            n8n=N8n(settings.n8n_url),
         )
         made.refresh = Refresh(made)
         made.alerts = Alerts(made)
@@ -96,6 +109,9 @@ class Vault:
         await self.refresh.close()
         await self.alerts.close()
         await self.outbound.close()
+        await self.n8n.close()
+        await self.limits.window.close()
+        self.passwords.close()
         await self.database.close()
 
     async def _count_uses(self) -> None:

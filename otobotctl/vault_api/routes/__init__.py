@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import contract, openapi
 from ..actor import Access
 from ..endpoint import Answer, Call, Endpoint
-from . import internal, oauth, operations
+from . import admin, auth, internal, oauth, operations, tooljet
 
 
 async def _document(_call: Call) -> Answer:
@@ -16,6 +16,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *operations.ENDPOINTS,
     *internal.ENDPOINTS,
     *oauth.ENDPOINTS,
+    *tooljet.ENDPOINTS,
+    *auth.ENDPOINTS,
+    *admin.ENDPOINTS,
     Endpoint(
         "GET", contract.OPENAPI_PATH, "openapi", _document, summary="This document.", answer=None,
         access=Access.PUBLIC, limit="public", tag="operations",

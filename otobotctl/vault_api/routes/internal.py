@@ -13,13 +13,14 @@ from ..actor import Access
 from ..audit import Entry
 from ..connections import By, Listed, NewConnection
 from ..endpoint import Answer, Call, Endpoint
-from ..errors import Problem, invalid, taken
+from ..errors import Problem, invalid, missing, taken
 from ..reads import Asked, Found, UnreadableError
 
 _SAVE_USER: Final = """
 INSERT INTO users (client_id, id, email, name, role) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT (client_id, id) DO UPDATE SET
     email = EXCLUDED.email, name = EXCLUDED.name, role = EXCLUDED.role, updated_at = now()
+WHERE users.erased_at IS NULL
 RETURNING (xmax = 0)"""
 
 
@@ -106,7 +107,9 @@ async def put_user(call: Call) -> Answer:
     try:
         async with call.vault.audit.transaction() as change:
             row = await (await change.connection.execute(_SAVE_USER, values)).fetchone()
-            created = bool(row and row[0])
+            if row is None:  # erased: the id stays empty for ever
+                raise missing("user")
+            created = bool(row[0])
             outcome = "created" if created else "changed"
             change.note(Entry("user", outcome, call.actor, user, request=call.request, address=call.address))
     except psycopg.errors.UniqueViolation:
@@ -167,7 +170,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     ),
     Endpoint(
         "PUT", contract.USER_PATH, "user", put_user, summary="Create or change a user.", body=contract.NewUser,
-        answer=contract.UserSaved, status=201, statuses={200: contract.UserSaved, 409: contract.Failure}, **_N8N,
+        answer=contract.UserSaved, status=201,
+        statuses={200: contract.UserSaved, 404: contract.Failure, 409: contract.Failure}, **_N8N,
     ),
     Endpoint(
         "GET", contract.CONNECTIONS_PATH, "connections", connections, summary="A user's connections, without values.",

@@ -1,0 +1,108 @@
+"""What a person may ask of a company: everything that is kept about him, and its end."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from ... import connections as rows
+from ... import contract_admin as shapes
+from ...access import sessions
+from ...connections import By
+from ...endpoint import Call, Endpoint
+from ...errors import Problem, missing
+from ...oauth.disconnect import disconnect
+from .. import tooljet
+from .common import ADMIN, GONE, TAKEN, entry, may_touch
+from .log import COLUMNS, state
+from .users import load
+
+MOST_ENTRIES: Final = 10_000
+_AUDIT: Final = f"""
+SELECT {COLUMNS} FROM credential_access_logs
+WHERE client_id = %s AND user_id = %s ORDER BY id DESC LIMIT %s"""  # noqa: S608 - a constant
+
+_LOCK: Final = "SELECT role FROM users WHERE client_id = %s AND id = %s AND erased_at IS NULL FOR UPDATE"
+
+# Every table that says something about a person; the audit stays, with the id alone.
+_EMPTY: Final = (
+    "DELETE FROM client_connections WHERE client_id = %s AND user_id = %s",
+    "DELETE FROM curation_sources WHERE client_id = %s AND user_id = %s",
+    "DELETE FROM client_sessions WHERE client_id = %s AND user_id = %s",
+    "DELETE FROM password_history WHERE client_id = %s AND user_id = %s",
+    "DELETE FROM mfa_recovery_codes WHERE client_id = %s AND user_id = %s",
+    "DELETE FROM user_permissions WHERE client_id = %s AND user_id = %s",
+    "DELETE FROM oauth_states WHERE client_id = %s AND user_id = %s",
+    "DELETE FROM oauth_tickets WHERE client_id = %s AND user_id = %s",
+    """UPDATE users SET email = id || '@erased.invalid', name = '', role = 'user', is_active = false,
+        password_hash = NULL, password_changed_at = NULL, last_login_at = NULL, failed_logins = 0,
+        locked_until = NULL, mfa_secret = NULL, mfa_enabled = false, mfa_last_step = 0,
+        erased_at = now(), updated_at = now()
+    WHERE client_id = %s AND id = %s""",
+    "INSERT INTO erasures (client_id, user_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+)
+
+
+async def export(call: Call) -> shapes.Exported:
+    """Everything about a person. Which connections exist is told; their values are not."""
+    user = call.id("user")
+    person = await load(call, user)
+    client = await call.vault.database.client()
+    found = await rows.listed(call.vault, user)
+    sources = await call.vault.database.all(tooljet.SOURCES, (client, user, False))
+    entries = await call.vault.database.all(_AUDIT, (client, user, MOST_ENTRIES))
+    await call.vault.audit.record(entry(call, "privacy", "exported", user))
+    return shapes.Exported(
+        exported_at=datetime.now(UTC).isoformat(),
+        client=(await tooljet.client_info(call))[0],
+        user=person,
+        connections=[tooljet.shown(one) for one in found],
+        curation_sources=[tooljet.source(row) for row in sources],
+        sessions=[sessions.shown(row, None) for row in await sessions.listed(call, user)],
+        audit=[state(row) for row in entries],
+    )
+
+
+async def erase(call: Call) -> shapes.Erased:
+    """Revoke a person's connections at their providers, then delete or empty every row about him.
+
+    A provider that does not confirm is named in the answer and stops nothing: the right to be erased does not wait.
+    """
+    user = call.id("user")
+    if user == call.actor.user:
+        raise Problem(409, "own_account", "Nobody erases himself: another administrator or an operator does")
+    client = await call.vault.database.client()
+    found = await rows.listed(call.vault, user)
+    row = await call.vault.database.one(_LOCK.replace("FOR UPDATE", ""), (client, user))
+    if row is None:
+        raise missing("user")
+    may_touch(call, row[0])
+    not_revoked = await _revoke(call, found)
+    async with call.vault.audit.transaction() as tx:
+        if await (await tx.connection.execute(_LOCK, (client, user))).fetchone() is None:
+            raise missing("user")
+        for statement in _EMPTY:
+            await tx.connection.execute(statement, (client, user))
+        tx.note(entry(call, "privacy", "erased", user, connections=str(len(found)), not_revoked=str(len(not_revoked))))
+    return shapes.Erased(
+        user_id=str(user), erased_at=datetime.now(UTC).isoformat(), connections=len(found), not_revoked=not_revoked
+    )
+
+
+async def _revoke(call: Call, found: list[rows.Listed]) -> list[str]:
+    """Disconnect each; return the services that did not confirm."""
+    by = By(call.actor, call.request, call.address)
+    outcomes = [(one.service, await disconnect(call.vault, one.id, by)) for one in found]
+    return [service for service, outcome in outcomes if outcome == "not_revoked"]
+
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    Endpoint(
+        "GET", shapes.EXPORT_PATH, "privacy_export", export, summary="Everything about a person but secret values.",
+        answer=shapes.Exported, statuses=GONE, scope="privacy.write", **ADMIN,
+    ),
+    Endpoint(
+        "DELETE", shapes.ONE_USER_PATH, "privacy_erase", erase, answer=shapes.Erased, statuses=TAKEN,
+        summary="Revoke a person's connections and erase everything about him.", scope="privacy.write", **ADMIN,
+    ),
+)  # fmt: skip
