@@ -225,12 +225,16 @@ def test_a_directory_gets_a_file_with_the_client_and_the_time(client):
 
 
 def test_memory_does_not_grow_with_the_client(client):
-    """A dump of 400 MB: operator's side below 100 MB, the agent's too."""
+    """Two dumps of 400 MB: the operator's side and the agent's stay below 100 MB each.
+
+    The kernel's figure for this process alone: that of getrusage begins with the size of the process that started it.
+    """
     client.inside("pg_dump", "head -c 400000000 /dev/zero")
     script = (
-        "import resource\n"
+        "import re, resource\n"
         "code = cli.main(['client', 'export', 'acme', '--output', sys.argv[2], '--fleet', str(here.fleet.root)])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+        "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
         "sys.exit(code)"
     )
     path = client.home / "acme.zip.age"

@@ -119,3 +119,26 @@ def test_unread_output_does_not_block_a_sender():
     channel.close_stdin()
     assert b"".join(line + b"\n" for line in channel.lines()) == data
     assert channel.finish().status == 0
+
+
+def test_bytes_are_read_between_lines_as_they_are():
+    """A record announces raw bytes with newlines among them; the next line begins right behind."""
+    channel, _ = played([r"printf 'next 5\na\nb\n\nlast\nnext 300000\n'; head -c 300000 /dev/zero; printf 'end\n'"])
+    lines = iter(channel.lines())
+    assert next(lines) == b"next 5"
+    assert channel.read(5) == b"a\nb\n\n"
+    assert [next(lines), next(lines)] == [b"last", b"next 300000"]
+    assert channel.read(300_000) == bytes(300_000)
+    assert list(lines) == [b"end"]
+    channel.close()
+
+
+def test_bytes_that_end_too_early_are_fewer():
+    """Whoever reads them compares; a line that was lost is an error of its own."""
+    channel, _ = played(["printf 'abc'"])
+    assert channel.read(10) == b"abc"
+    assert channel.read(10) == b""
+    channel.close()
+    lost, _ = played(["printf 'abc'; exit 255"])
+    with pytest.raises(HostUnreachableError, match="lost"):
+        lost.read(10)
