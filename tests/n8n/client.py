@@ -66,10 +66,8 @@ class N8n:
 
     def try_credential(self, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
         """What the button Test says: `status` is OK or Error, with a `message`."""
-        answer = self.ask(
-            "POST", "/credentials/test", {"credentials": {"id": "", "name": "x", "type": kind, "data": values}}
-        )
-        return dict(answer)
+        stored = self.credential(kind, values)[kind]
+        return dict(self.ask("POST", "/credentials/test", {"credentials": {**stored, "type": kind, "data": values}}))
 
     def workflow(self, *chain: Node, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Store a workflow of `chain`, each node feeding the next."""
@@ -92,18 +90,38 @@ class N8n:
         body = {"workflowData": saved, "triggerToStartFrom": {"name": chain[0]["name"]}}
         answer = self.http.post(f"/rest{path}", json=body)
         if answer.status_code == 404:  # 1.41.1
-            body = {"workflowData": saved, "startNodes": [], "destinationNode": None, "runData": None, "pinData": None}
-            body = {"workflowData": saved}
-            answer = self.http.post("/rest/workflows/run", json=body)
+            answer = self.http.post("/rest/workflows/run", json={"workflowData": saved})
         assert answer.status_code == 200, answer.text
         return self.execution(answer.json()["data"]["executionId"])
+
+    def publish(self, *chain: Node) -> dict[str, Any]:
+        """Store a workflow that starts from outside, and switch it on."""
+        saved = self.workflow(*chain, settings=SAVE_ALL)
+        if (
+            "versionId" in saved
+            and self.http.post(f"/rest/workflows/{saved['id']}/activate", json=_version(saved)).is_success
+        ):
+            return saved
+        return dict(self.ask("PATCH", f"/workflows/{saved['id']}", {"active": True, **_version(saved)}))
+
+    def executions_ended(self) -> None:
+        """Wait until nothing runs, so that all is written that will be."""
+        until(lambda: not self._running(), "the end of every execution", RUN_LIMIT_S)
+
+    def _running(self) -> bool:
+        found = self.ask("GET", f"/executions?filter={json.dumps({'status': ['running', 'new']})}")
+        return bool(found["results"])
 
     def execution(self, identity: str) -> Run:
         """Wait for the end of an execution and return what n8n kept of it."""
 
         def ended() -> dict[str, Any] | None:
             found = self.http.get(f"/rest/executions/{identity}").json().get("data") or {}
-            return found if found.get("finished") or found.get("status") in {"error", "crashed", "success"} else None
+            return (
+                found
+                if found.get("finished") or found.get("status") in {"error", "crashed", "success", "waiting"}
+                else None
+            )
 
         found = until(ended, f"execution {identity}", RUN_LIMIT_S)
         result = unflatten(found["data"])["resultData"]
@@ -143,6 +161,10 @@ def unflatten(text: str) -> Any:
         return value
 
     return at(0)
+
+
+def _version(workflow: Mapping[str, Any]) -> dict[str, Any]:
+    return {"versionId": workflow["versionId"]}
 
 
 def _placed(node: Node, position: int) -> dict[str, Any]:

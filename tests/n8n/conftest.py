@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import secrets
+import subprocess
+from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 import pytest
 
 from tests.lab.fixtures import unavailable
-from tests.n8n import install, package, real
-from tests.vault_api.conftest import environment, live, postgres, settings, user
+from tests.n8n import client, install, package, real, stubs
+from tests.vault_api.conftest import live, postgres
 
-__all__ = ["environment", "live", "postgres", "settings", "user"]
+__all__ = ["live", "postgres"]
+
+# The most that n8n can keep.
+SAVING = {
+    "EXECUTIONS_DATA_SAVE_ON_SUCCESS": "all",
+    "EXECUTIONS_DATA_SAVE_ON_ERROR": "all",
+    "EXECUTIONS_DATA_SAVE_ON_PROGRESS": "true",
+    "EXECUTIONS_DATA_SAVE_MANUAL_EXECUTIONS": "true",
+    "N8N_LOG_LEVEL": "debug",
+    "N8N_LOG_OUTPUT": "console,file",
+}
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "n8n" in getattr(item, "fixturenames", ()):
+        if "tree" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.timeout(1800))  # the first one lets npm download
 
 
@@ -29,7 +42,14 @@ def tree(request):
 
 
 @pytest.fixture(scope="module")
-def n8n(tree, postgres, tmp_path_factory):
+def third_party(tmp_path_factory):
+    """A service that answers over https, and the authority to trust for it."""
+    with stubs.third_party(tmp_path_factory.mktemp("third-party")) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def n8n(tree, postgres, third_party, tmp_path_factory):
     """n8n with the package installed as a deploy installs it, and every save setting on."""
     name, password = f"n8n_{secrets.token_hex(3)}", secrets.token_hex(16)
     with psycopg.connect(postgres.server.address(), autocommit=True) as connection:
@@ -37,16 +57,81 @@ def n8n(tree, postgres, tmp_path_factory):
         connection.execute(f"CREATE DATABASE {name} OWNER {name}")
     folder = tmp_path_factory.mktemp("n8n")
     package.place(tree / "bin/node", folder)
-    settings = real.database_settings(postgres.server, name, password) | SAVING
+    settings = {
+        **real.database_settings(postgres.server, name, password),
+        **SAVING,
+        "N8N_ENCRYPTION_KEY": secrets.token_hex(32),
+        "NODE_EXTRA_CA_CERTS": str(third_party[1]),
+    }
     with real.serving(tree, folder, settings) as running:
-        running.database = name
+        running.dump = lambda: _dump(postgres.server, name)
         yield running
 
 
-SAVING = {
-    "EXECUTIONS_DATA_SAVE_ON_SUCCESS": "all",
-    "EXECUTIONS_DATA_SAVE_ON_ERROR": "all",
-    "EXECUTIONS_DATA_SAVE_ON_PROGRESS": "true",
-    "EXECUTIONS_DATA_SAVE_MANUAL_EXECUTIONS": "true",
-    "N8N_ENCRYPTION_KEY": secrets.token_hex(32),
-}
+def _dump(server, name) -> bytes:
+    """The whole database, as pg_dump writes it."""
+    argv = [server.binaries / "pg_dump", "--inserts", server.address(name)]
+    return subprocess.run(argv, capture_output=True, timeout=300, check=True).stdout
+
+
+@dataclass
+class World:
+    """A user of the vault with a token for notion, whose API is the third party, and n8n's credential for the vault."""
+
+    n8n: Any
+    door: stubs.VaultDoor
+    service: stubs.ThirdParty
+    live: Any
+    user: str
+    token: str
+    login: dict[str, Any]
+    connection: str
+
+    def node(self, operation, *, login=None, on_error=None, **parameters):
+        """The vault's node."""
+        given = {"operation": operation, "userId": self.user, "service": "notion", **parameters}
+        extra = {"onError": on_error} if on_error else {}
+        return {
+            "name": "Vault", "type": package.TYPE, "typeVersion": 1,
+            "parameters": given, "credentials": login or self.login, **extra,
+        }  # fmt: skip
+
+    def run(self, operation, *before, **more):
+        """One click on Execute for the node behind a manual trigger."""
+        return self.n8n.run(client.trigger(), *before, self.node(operation, **more))
+
+    def call(self, path, **more):
+        """The same for Call Service API."""
+        return self.run("callServiceApi", url=f"{self.service.url}{path}", **more)
+
+    def credential(self, **other):
+        """What n8n stores to reach the vault."""
+        given = {"clientId": "acme", "apiUrl": self.door.url, "internalToken": self.live.token, **other}
+        return self.n8n.credential(package.LOGIN, given)
+
+
+@pytest.fixture(scope="module")
+def vault_at(live, third_party):
+    """The door to the vault, which says that notion's API is at the third party too."""
+    with stubs.vault_door() as door:
+        door.vault, door.token = live.vault.url, live.token
+        door.hosts = {"notion": [third_party[0].host]}
+        yield door
+
+
+@pytest.fixture
+def world(n8n, vault_at, third_party, live):
+    """A fresh user with a fresh token."""
+    user = f"00000000-0000-4000-8000-{secrets.token_hex(6)}"
+    # Signs that every encoding writes in another way.
+    token = f"ntn_{secrets.token_hex(12)}+/={secrets.token_hex(4)}~*~"
+    assert live.ask(f"/api/internal/user/{user}", "PUT", body={"email": f"{user}@acme.example"}).status == 201
+    body = {"accessToken": token, "accountIdentifier": "ACME's workspace"}
+    stored = live.ask(f"/api/internal/user/{user}/credentials/notion", "PUT", body=body)
+    assert stored.status == 201
+    third_party[0].asked.clear()
+    made = World(n8n, vault_at, third_party[0], live, user, token, {}, stored.body["connectionId"])
+    made.login = made.credential()
+    yield made
+    vault_at.faults.clear()
+    vault_at.slow_s = 0

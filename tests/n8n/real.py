@@ -76,11 +76,12 @@ def _dying_with_us() -> tuple[str, ...]:
 
 
 def _ready(process: subprocess.Popen[bytes], n8n: N8n) -> bool:
-    """/healthz answers before the migrations are through; the login answers after everything."""
+    """/healthz answers before the migrations are through, and others then with 503 or a page that says to wait."""
     if process.poll() is not None:
         raise LabError(f"n8n ended with {process.returncode}: {n8n.log.read_text(errors='replace')[-3000:]}")
     try:
-        return n8n.http.get("/rest/settings").headers.get("content-type", "").startswith("application/json")
+        answer = n8n.http.get("/rest/settings")
+        return answer.status_code == 200 and answer.headers.get("content-type", "").startswith("application/json")
     except httpx.HTTPError:
         return False
 

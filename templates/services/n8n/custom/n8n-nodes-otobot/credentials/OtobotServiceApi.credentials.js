@@ -73,7 +73,7 @@ async function authenticate(credentials, options) {
 	const services = await vault.services();
 	const service = services.find((each) => each.code === credentials.service);
 	if (!service) throw new Failure(`The vault knows no service ${credentials.service}`, 'Correct the credential.');
-	allowed(new URL(options.url, options.baseURL).href, service.apiHosts ?? []);
+	allowed(target(options), service.apiHosts ?? []);
 	const connection = await vault.credentials(credentials.userId, credentials.service);
 	if (!connection) throw new Failure('Connection not found', 'Let the user connect the service.');
 	const token = tokenOf(connection);
@@ -81,7 +81,19 @@ async function authenticate(credentials, options) {
 		...options,
 		headers: { ...options.headers, Authorization: `Bearer ${token}` },
 		disableFollowRedirect: true,
+		// The same in n8n's older way of asking, which its HTTP Request node takes.
+		followRedirect: false,
+		followAllRedirects: false,
 	};
+}
+
+/** @returns {string} where a request goes, in either of n8n's two ways of saying it */
+function target(options) {
+	try {
+		return new URL(options.url ?? options.uri, options.baseURL).href;
+	} catch {
+		return '';
+	}
 }
 
 /** n8n lends a credential no request function, so this is Node's own. */

@@ -43,7 +43,7 @@ async function call(send, connection, hosts, wish) {
 		});
 	} catch (error) {
 		// The error holds the request with its Authorization header: only its code goes on.
-		throw new Failure(`${url.hostname} does not answer (${reason(error)})`, 'Try again: switch on Retry On Fail.');
+		throw new Failure(`${url.hostname} does not answer`, `Try again: switch on Retry On Fail (${reason(error)}).`);
 	}
 	const result = {
 		connectionId: connection.connectionId,

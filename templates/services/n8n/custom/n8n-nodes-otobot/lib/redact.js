@@ -10,9 +10,9 @@ const MARK = '[token]';
  * @returns {(value: any) => any}
  */
 function redactor(secrets) {
-	const forms = [...new Set(secrets.filter(Boolean).flatMap(formsOf))].sort((one, two) => two.length - one.length);
-	if (!forms.length) return (value) => value;
-	const pattern = new RegExp(forms.map(escaped).join('|'), 'gi');
+	const patterns = [...new Set(secrets.filter(Boolean).flatMap(patternsOf))];
+	if (!patterns.length) return (value) => value;
+	const pattern = new RegExp(patterns.sort((one, two) => two.length - one.length).join('|'), 'gi');
 	const copy = (value) => {
 		if (typeof value === 'string') return value.replace(pattern, MARK);
 		if (typeof value === 'number' || typeof value === 'bigint') {
@@ -28,14 +28,20 @@ function redactor(secrets) {
 }
 
 /** @returns {string[]} */
-function formsOf(/** @type {string} */ secret) {
+function patternsOf(/** @type {string} */ secret) {
 	const bytes = Buffer.from(secret);
-	// Every character may be written as an escape, and an unusual encoder escapes more than it must.
-	const all = [...bytes].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
-	const plus = encodeURIComponent(secret).replace(/%20/g, '+');
-	const strict = encodeURIComponent(secret).replace(/[!'()*._~-]/g, (sign) => `%${sign.charCodeAt(0).toString(16)}`);
 	const json = JSON.stringify(secret).slice(1, -1);
-	return [secret, encodeURIComponent(secret), plus, strict, all, json, bytes.toString('hex'), ...inBase64(bytes)];
+	return [inUrl(secret), ...[json, bytes.toString('hex'), ...inBase64(bytes)].map(escaped)];
+}
+
+/** Raw or URL-encoded: encoders differ in which signs they escape, so each may be or not. */
+function inUrl(/** @type {string} */ secret) {
+	return [...secret]
+		.map((sign) => {
+			const code = [...Buffer.from(sign)].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
+			return `(?:${escaped(sign)}|${code}${sign === ' ' ? '|\\+' : ''})`;
+		})
+		.join('');
 }
 
 /** The signs that the secret's own bytes decide, for each of the three places in a triplet where it can begin. */

@@ -83,8 +83,9 @@ class Vault {
 				timeout: TIMEOUT_MS,
 			});
 		} catch (error) {
-			// The error holds the request, and that the internal token: only its code goes on.
-			throw new Failure(`The vault does not answer (${reason(error)})`, 'Check that the vault API runs, then try again.');
+			// The error holds the request, and that the internal token: only its code goes on. Not in the message: n8n
+			// puts words of its own in the place of one that names a code.
+			throw new Failure('The vault does not answer', `Check that the vault API runs, then try again (${reason(error)}).`);
 		}
 		if (answer.statusCode === 200) return answer.body;
 		if (answer.statusCode === 404) return null;

@@ -18,11 +18,12 @@ const OPERATIONS = {
 
 	async listUserConnections(work, wish) {
 		const found = await work.vault.connections(wish.userId);
-		return found ? found.map((each) => ({ userId: wish.userId, ...each })) : [NOTHING];
+		return found ? found.map((each) => ({ connectionId: each.id, userId: wish.userId, ...each })) : [NOTHING];
 	},
 
 	async checkConnectionStatus(work, wish) {
-		return [(await work.vault.connectionStatus(wish.connectionId)) ?? NOTHING];
+		const found = await work.vault.connectionStatus(wish.connectionId);
+		return [found ? { connectionId: wish.connectionId, ...found } : NOTHING];
 	},
 
 	async callServiceApi(work, wish) {
