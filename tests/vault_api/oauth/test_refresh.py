@@ -6,6 +6,7 @@ import asyncio
 import time
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from otobotctl.vault_api import connections
@@ -213,9 +214,7 @@ def test_a_network_that_is_down_is_not_the_providers_failure(place):
         async with place.opened() as vault:
             _, connection = await place.connected(vault)
             shut = dict(vault.providers)
-            shut["stub"] = __import__("msgspec").structs.replace(
-                shut["stub"], token_url="https://no-such-host.invalid/"
-            )
+            shut["stub"] = msgspec.structs.replace(shut["stub"], token_url="https://no-such-host.invalid/")
             vault.providers = shut
             for _ in range(7):
                 assert (await refreshed(vault, connection)).outcome is Outcome.FAILED
