@@ -119,18 +119,21 @@ def _by(call: Call) -> By:
 
 
 _CALLER: Final[dict[str, Any]] = {"access": Access.CALLER, "tag": "oauth"}
+_BINDS: Final[dict[str, Any]] = {
+    **_CALLER, "scope": "connections.write", "statuses": {403: contract.Failure, 404: contract.Failure},
+}  # fmt: skip
 _BROWSER: Final[dict[str, Any]] = {"access": Access.PUBLIC, "answer": None, "status": 302, "tag": "oauth"}
 _NOT_FOUND: Final = {404: contract.Failure}
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "GET", contract_oauth.CONNECT_PATH, "oauth_connect", connect, summary="Begin to connect an account.",
-        query=contract_oauth.ConnectQuery, answer=None, status=302, statuses=_NOT_FOUND, **_CALLER,
+        query=contract_oauth.ConnectQuery, answer=None, status=302, **_BINDS,
     ),
     Endpoint(
         "POST", contract_oauth.CONNECT_PATH, "oauth_prepare", prepare,
         summary="The address that begins to connect an account.", body=contract_oauth.NewConnect,
-        answer=contract_oauth.Connect, status=201, statuses=_NOT_FOUND, **_CALLER,
+        answer=contract_oauth.Connect, status=201, **_BINDS,
     ),
     Endpoint(
         "GET", contract_oauth.START_PATH, "oauth_start", start, summary="Go to the provider, with a ticket.",

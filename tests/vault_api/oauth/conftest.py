@@ -40,7 +40,6 @@ class Place:
         self.environment, self.stub, self.port = environment, stub, port
         self.settings = Settings.from_environment(environment)
         self._postgres = postgres
-        schema.migrate(self.settings)
 
     @contextlib.asynccontextmanager
     async def opened(self):
@@ -117,14 +116,38 @@ class Place:
         self.ask("UPDATE client_connections SET refresh_after = NULL, lease_until = NULL WHERE id = %s", (connection,))
 
 
+@pytest.fixture(scope="session")
+def template(postgres, tmp_path_factory):
+    """The environment of a vault on a migrated database that knows the stub; tests get copies of the database."""
+    more = tmp_path_factory.mktemp("oauth") / "providers.yaml"
+    more.write_text(provider.entry(9))
+    environment = {
+        **new_environment(postgres),
+        "VAULT_PROVIDERS_FILE": str(more),
+        "VAULT_OUTBOUND_ALLOW": "127.0.0.1:9",
+    }
+    schema.migrate(Settings.from_environment(environment))
+    return environment
+
+
+def copied(postgres, template):
+    """The environment of a vault on a database of its own, a copy of the template."""
+    name = f"oauth_{next(_NUMBER)}"
+    with psycopg.connect(postgres.server.address(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template['VAULT_DATABASE_NAME']} OWNER vault_owner")
+        connection.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+        connection.execute(f"GRANT CONNECT ON DATABASE {name} TO vault_runtime")
+    return {**template, "VAULT_DATABASE_NAME": name}
+
+
 @pytest.fixture
-def place(postgres, stub, tmp_path):
+def place(postgres, template, stub, tmp_path):
     """A database of its own and the stub, running."""
     with provider.running(stub) as port:
         more = tmp_path / "providers.yaml"
         more.write_text(provider.entry(port))
         environment = {
-            **new_environment(postgres),
+            **copied(postgres, template),
             "VAULT_PROVIDERS_FILE": str(more),
             "VAULT_OUTBOUND_ALLOW": f"127.0.0.1:{port}",
             "VAULT_ALLOWED_ORIGINS": ORIGIN,
@@ -132,3 +155,5 @@ def place(postgres, stub, tmp_path):
             "VAULT_ALERT_WEBHOOK": f"http://127.0.0.1:{port}/alert",
         }
         yield Place(environment, stub, port, postgres)
+        with psycopg.connect(postgres.server.address(), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {environment['VAULT_DATABASE_NAME']} WITH (FORCE)")
