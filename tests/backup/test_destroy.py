@@ -1,5 +1,6 @@
 """`client destroy` and its final archive: nothing is removed without one, and a kill at any instant loses nothing."""
 
+import fcntl
 import json
 import os
 import time
@@ -260,3 +261,16 @@ def test_a_killed_export_leaves_a_part_or_nothing(client):
     assert cli.main(["client", "export", "acme", "--output", str(path), "--fleet", str(client.fleet.root)]) == 0
     assert client.read(path)
     assert not path.with_name(path.name + ".part").exists()
+
+
+def test_a_host_that_another_run_holds_is_left_alone(client, capsys):
+    """Exit 11 names who holds it; nothing is stopped, no file."""
+    lock = client.host.root / "run/lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text(json.dumps({"run": "r", "who": "her@there", "at": time.time(), "pid": 1}))
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert destroy(client) == 11
+    assert "her@there" in capsys.readouterr().err
+    assert client.calls("stop --time") == []
+    assert client.archives() == []

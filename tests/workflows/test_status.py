@@ -336,3 +336,21 @@ def test_sizes_and_times_read_well():
     assert [amounts.size(n) for n in (512, 4 * GIB, 512 << 20, 252 * GIB)] == ["512", "4.0G", "512M", "252G"]
     assert amounts.used({"total": None, "available": None}) == "-"
     assert amounts.fullest([]) == "-"
+
+
+def test_the_last_archive_of_a_client_is_told_by_its_age(fleet, hosts, capsys, tmp_path):
+    """Never, until one was made; then how long ago, on the screen, in JSON and on the page. The proxy needs none."""
+    here = well(fleet)
+    hosts({"vps-1": here, "vps-2": facts()})
+    assert cli.main(["status", "--fleet", str(fleet.root)]) == 0
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines() if line.startswith("acme")] == ["never"]
+    here["releases"]["acme"]["archive"] = {"made": time.time() - 3 * 3600, "file": "a.zip.age", "consistent": True}
+    page = tmp_path / "page.html"
+    assert cli.main(["status", "--fleet", str(fleet.root), "--html", str(page)]) == 0
+    told = capsys.readouterr().out + page.read_text()
+    assert "<td>3 h</td>" in told
+    _, found = ask(fleet, capsys)
+    archives = {each["client"]: each["archive"] for each in found["data"]["hosts"][0]["releases"]}
+    assert archives["acme"]["file"] == "a.zip.age"
+    assert 10_800 <= archives["acme"]["age_s"] < 11_400
+    assert archives.get("front", {}) == {}
