@@ -107,13 +107,14 @@ def wrong(found: Dict[str, str], expected: Iterable[str], ended: Iterable[str]) 
     return trouble
 
 
-def say_logs(project: str, directory: str, names: Iterable[str], run: Run) -> None:
-    """Say the last log lines of these services."""
+def logs(project: str, directory: str, names: Iterable[str]) -> List[str]:
+    """The last log lines of these services, each with its service's name before it."""
+    said = []
     for name in names:
         words = ("logs", "--no-color", "--no-log-prefix", "--tail", str(LOG_LINES), name)
         answer = ask(argv(project, directory, *words))
-        for line in (answer.stdout + answer.stderr).splitlines():
-            run.say("{} | {}".format(name, line))
+        said += ["{} | {}".format(name, line) for line in (answer.stdout + answer.stderr).splitlines()]
+    return said
 
 
 def _state(container: Dict[str, Any]) -> str:

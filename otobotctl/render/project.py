@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import ManifestError
-from otobotctl.render import compose, engine, layout, package
+from otobotctl.render import compose, engine, layout, package, patience
 from otobotctl.render.release import RenderedFile, RenderedRelease, release
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def render_project(client: str, parts: Sequence[Part], catalog: Catalog) -> Rend
     files["compose.yaml"] = RenderedFile("compose.yaml", compose.dump(project))
     images = {name: str(tree.get("image", "")) for name, tree in services.items()}
     stateful = [part.service.name for part in parts if part.service.engine or part.service.databases]
-    return release(client, project["name"], files.values(), images, stateful)
+    return release(client, project["name"], files.values(), images, stateful, patience.wait_s(services))
 
 
 def _fragment(part: Part, catalog: Catalog) -> compose.Tree:

@@ -24,6 +24,7 @@ class RenderedRelease:
     `client` names its directory under /opt/otobot, `project` is Compose's project name, `services` are the names of
     its containers and `files` are sorted by path. `digest` is the same for the same files, whoever rendered them.
     `images` are what the containers run; the data of `stateful` ones does not survive an older version.
+    Not healthy after `wait_s` seconds, they will not be.
     """
 
     client: str
@@ -33,6 +34,7 @@ class RenderedRelease:
     digest: str
     images: Mapping[str, str] = field(default_factory=dict)
     stateful: tuple[str, ...] = ()
+    wait_s: int = 300
 
     def file(self, path: str) -> RenderedFile:
         """Return the file at `path`. Raises KeyError."""
@@ -43,11 +45,16 @@ class RenderedRelease:
 
 
 def release(
-    client: str, project: str, files: Iterable[RenderedFile], images: Mapping[str, str], stateful: Iterable[str] = ()
+    client: str,
+    project: str,
+    files: Iterable[RenderedFile],
+    images: Mapping[str, str],
+    stateful: Iterable[str] = (),
+    wait_s: int = 300,
 ) -> RenderedRelease:
     """Put a release together: files sorted, digest taken. `images` are those of its containers, by name."""
     ordered = tuple(sorted(files, key=lambda file: file.path))
-    return RenderedRelease(client, project, ordered, tuple(images), digest(ordered), images, tuple(stateful))
+    return RenderedRelease(client, project, ordered, tuple(images), digest(ordered), images, tuple(stateful), wait_s)
 
 
 def digest(files: Iterable[RenderedFile]) -> str:

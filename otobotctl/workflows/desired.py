@@ -104,6 +104,7 @@ def release_variables(release: RenderedRelease) -> dict[str, Any]:
         "files": files,
         "images": dict(release.images),
         "stateful": list(release.stateful),
+        "wait_s": release.wait_s,
     }
 
 

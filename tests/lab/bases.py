@@ -40,7 +40,7 @@ def docker(lab: Lab) -> str:
 
 
 def warm(lab: Lab) -> str:
-    """Return the base with Docker and the images in it, built when it is missing (about 2 minutes); fills the registry."""
+    """Return the base with Docker and the images in it, built when it is missing (about 4 minutes); fills the registry."""
     with_docker = docker(lab)
     name = f"warm-{debian.digest(with_docker, images.digest())}"
     with locked(home() / "warm.lock"):

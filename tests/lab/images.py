@@ -1,4 +1,4 @@
-"""Stand-ins for upstream images, built from Debian's packages under the upstream names and the tags that the project pins.
+"""Stand-ins for upstream images, built from Debian's and npm's packages under the upstream names and the tags that the project pins.
 
 What is wanted is read from `templates/` and the project's Dockerfiles and never written twice.
 """
@@ -6,6 +6,7 @@ What is wanted is read from `templates/` and the project's Dockerfiles and never
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 import shutil
@@ -14,16 +15,15 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.lab import base, debian
-from tests.lab.shell import retry
+from tests.lab import base, debian, npm
+from tests.lab.shell import retry, run
+from tests.n8n import install
 
 if TYPE_CHECKING:
     from tests.lab.host import Host
 
 _FILES = Path(__file__).parent / "files" / "images"
 _PROJECT = Path(__file__).resolve().parents[2]
-# Stand-ins that no test starts yet: each would make the warm base slower to build for everybody.
-_NOT_YET = frozenset({"redis"})
 _BUILDS = 3
 
 
@@ -60,7 +60,7 @@ def wanted() -> dict[str, list[str]]:
     """Return the references by kind, of the images that are built."""
     found: dict[str, list[str]] = {}
     for reference in references():
-        if kind(reference) in known() - _NOT_YET:
+        if kind(reference) in known():
             found.setdefault(kind(reference), []).append(reference)
     return found
 
@@ -68,8 +68,9 @@ def wanted() -> dict[str, list[str]]:
 @cache
 def digest() -> str:
     """Return what changes whenever the images would."""
-    files = sorted(path for path in _FILES.iterdir() if path.is_file())
+    files = sorted(path for path in _FILES.rglob("*") if path.is_file())
     built = sorted(name for names in wanted().values() for name in names)
+    files += [Path(npm.__file__), Path(install.__file__)]
     return debian.digest(*built, *files, *debian.authorities(), _pip_configuration(), *debian.sources(base.SUITE))
 
 
@@ -90,10 +91,38 @@ def _pip_configuration() -> str:
 def _context(folder: Path) -> None:
     """Write what the build needs into `folder`."""
     shutil.copytree(_FILES, folder)
+    _trees(folder)
     base.put(folder, "pip.conf", _pip_configuration())
     base.put(folder, "authorities/README", "What the lab's machine trusts beyond Debian's own.\n")
     for number, certificate in enumerate(debian.authorities()):
         base.put(folder, f"authorities/lab-{number}.crt", certificate.read_text())
+
+
+def _trees(folder: Path) -> None:
+    """Put what comes from npm into `folder`; n8n as one tar, because to send its many files to the builder takes a minute."""
+    packages = json.loads((_FILES / "packages.json").read_text())
+    n8n = install.install(install.NEWEST)
+    _copy(n8n / "bin", folder / "trees/node/bin")
+    left_out = [f"--exclude=./node_modules/{name}" for name in packages.pop("n8n leaves out")]
+    run(
+        "tar",
+        "-cf",
+        folder / "n8n.tar",
+        "-C",
+        n8n,
+        "--owner=root",
+        "--group=root",
+        *left_out,
+        "./node_modules",
+        timeout_s=300,
+    )
+    for name, wanted in packages.items():
+        _copy(npm.tree(name, wanted) / "node_modules", folder / "trees" / name / "node_modules")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    run("cp", "-a", source, target, timeout_s=300)
 
 
 def build(host: Host) -> None:
@@ -105,7 +134,7 @@ def build(host: Host) -> None:
 
     def make(target: str, names: list[str]) -> None:
         tags = " ".join(f"--tag {name}" for name in names)
-        build = f"docker build --quiet --target {target} {tags} /root/images"
+        build = f"docker build --quiet --target {target} {tags} --build-context trees=/root/images/trees /root/images"
         push = " && ".join(f"docker push --quiet {name}" for name in names)
         for command in (build, push):
             retry(partial(host.ssh, command, user="root", timeout_s=500))

@@ -28,6 +28,7 @@ _TOOLS = [
     "ssh-keygen",
     "openssl",
     "docker-registry",
+    "npm",
 ]
 
 

@@ -68,8 +68,12 @@ def apply(params: Dict[str, Any], run: Run) -> None:
         run.say("current is release {}".format(number))
     trouble = _start(here, number, params, run)
     if trouble:
-        compose.say_logs(params["project"], here.link, sorted(trouble), run)
-        raise StepError(_go_back(here, number, before, _told(trouble), params, run))
+        said = compose.logs(params["project"], here.link, sorted(trouble))
+        try:
+            raise StepError(_go_back(here, number, before, _told(trouble), params, run))
+        finally:
+            # Last, because the last lines are what the operator is shown; their containers are gone by now.
+            _say(said, run)
     here.settle(number)
     run.say("release {} is healthy".format(number))
     for gone in here.prune(params["keep"]):
@@ -162,6 +166,11 @@ def _start(here: Releases, number: int, params: Dict[str, Any], run: Run) -> Dic
     return trouble or (dict.fromkeys(expected, failure) if failure else {})
 
 
+def _say(lines: List[str], run: Run) -> None:
+    for line in lines:
+        run.say(line)
+
+
 def _told(trouble: Dict[str, str]) -> str:
     return ", ".join("{}: {}".format(name, state) for name, state in sorted(trouble.items()))
 
@@ -181,7 +190,7 @@ def _go_back(here: Releases, number: int, before: Optional[int], what: str, para
     again = _start(here, before, params, run)
     here.remove(number)
     if again:
-        compose.say_logs(params["project"], here.link, sorted(again), run)
+        _say(compose.logs(params["project"], here.link, sorted(again)), run)
         return said + "; release {} is back and not healthy either ({})".format(before, _told(again))
     here.settle(before)
     return said + "; release {} is back and healthy".format(before)
