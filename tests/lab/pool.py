@@ -11,7 +11,7 @@ from tests.lab.shell import LabError, output, quietly, run
 from tests.lab.slot import home, locked
 
 _SIZE = "30G"
-_KEPT = 2
+_KEPT = 3
 
 
 def mountpoint() -> Path:
