@@ -36,7 +36,8 @@ def conninfo(settings: Settings, login: Login, options: str = "") -> str:
         password=login.password.reveal(),
         connect_timeout=5,
         application_name="otobot-vault-api",
-        options=f"-c search_path={SCHEMA} -c timezone=UTC {options}".strip(),
+        # The slug is what row-level security knows a client by until its id is known; a slug needs no quoting.
+        options=f"-c search_path={SCHEMA} -c timezone=UTC -c vault.slug={settings.client} {options}".strip(),
     )
 
 

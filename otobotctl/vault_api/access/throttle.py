@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ..errors import unavailable
 from .address import bucket
 
 if TYPE_CHECKING:
@@ -78,26 +79,38 @@ class MemoryWindow:
 
 
 class RedisWindow:
-    """Shared by the replicas of a vault. A Redis that does not answer raises: no login without a count."""
+    """Shared by the replicas of a vault. Without an answer of Redis there is no count, and without a count no login."""
 
     def __init__(self, url: str, client: str) -> None:
         from limits.aio.storage import RedisStorage
         from limits.aio.strategies import MovingWindowRateLimiter
 
-        self._storage = RedisStorage(f"async+{url}", implementation="redispy", key_prefix=f"vault:{client}")
+        self._storage = RedisStorage(
+            f"async+{url}", wrap_exceptions=True, implementation="redispy", key_prefix=f"vault:{client}"
+        )
         self._limiter: MovingWindowRateLimiter = MovingWindowRateLimiter(self._storage)
 
     async def hit(self, limit: Limit, key: str) -> int:
-        """Count an attempt; 0 or the seconds to wait."""
+        """Count an attempt; 0 or the seconds to wait. Raises Problem: 503."""
+        from limits.errors import StorageError
+
         item = _item(limit)
-        if await self._limiter.hit(item, limit.name, key):
-            return 0
-        reset, _remaining = await self._limiter.get_window_stats(item, limit.name, key)
+        try:
+            if await self._limiter.hit(item, limit.name, key):
+                return 0
+            reset, _remaining = await self._limiter.get_window_stats(item, limit.name, key)
+        except StorageError:
+            raise unavailable() from None
         return max(1, math.ceil(reset - time.time()))
 
     async def clear(self, limit: Limit, key: str) -> None:
-        """Forget the attempts of a key."""
-        await self._limiter.clear(_item(limit), limit.name, key)
+        """Forget the attempts of a key. Raises Problem: 503."""
+        from limits.errors import StorageError
+
+        try:
+            await self._limiter.clear(_item(limit), limit.name, key)
+        except StorageError:
+            raise unavailable() from None
 
     async def close(self) -> None:
         """Give the connections back."""

@@ -179,6 +179,9 @@ def test_the_database_alone_keeps_clients_apart(tenants):
     assert two.run(two.vault.database.run("UPDATE users SET name = 'taken' WHERE id = %s", (person.id,))) == 0
     assert two.run(two.vault.database.run("DELETE FROM curation_sources WHERE user_id = %s", (person.id,))) == 0
     ours = one.run(one.vault.database.client())
+    assert two.rows("SELECT slug FROM clients") == [("globex",)]
+    assert two.run(two.vault.database.run("UPDATE clients SET email = 'taken@globex.example'")) == 1
+    assert one.rows("SELECT email FROM clients") == [("",)]
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         two.run(
             two.vault.database.run(
@@ -200,7 +203,7 @@ def test_a_connection_that_names_no_client_sees_nothing(tenants):
         password=e["VAULT_RUNTIME_PASSWORD"],
         options="-c search_path=vault",
     ) as connection:
-        for name in tables(house):
+        for name in (*tables(house), "clients"):
             assert connection.execute(f"SELECT count(*) FROM {name}").fetchone() == (0,), name
     assert house.rows("SELECT count(*) FROM users") != [(0,)]
 

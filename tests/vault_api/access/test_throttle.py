@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from otobotctl.vault_api.access.throttle import Limit, MemoryWindow, Throttle, account_key
+from otobotctl.vault_api.access.throttle import Limit, MemoryWindow, RedisWindow, Throttle, account_key
+from otobotctl.vault_api.errors import Problem
 
 ADDRESS = Limit("login-address", 6, 900)
 ACCOUNT = Limit("login-account", 3, 900)
@@ -81,6 +82,23 @@ def test_the_memory_is_bounded(clock):
 
     asyncio.run(many())
     assert len(window._times) == 100
+
+
+def test_without_redis_there_is_no_count_and_no_way_in():
+    """A Redis that does not answer is 503, not a free pass, and the answer says nothing of its address."""
+
+    async def story():
+        window = RedisWindow("redis://:hidden-word@127.0.0.1:9/0", "acme")
+        try:
+            for asked in (window.hit(ACCOUNT, "x"), window.clear(ACCOUNT, "x")):
+                with pytest.raises(Problem) as caught:
+                    await asked
+                assert caught.value.status == 503
+                assert "hidden-word" not in repr(caught.value) + str(caught.value.body())
+        finally:
+            await window.close()
+
+    asyncio.run(story())
 
 
 def test_what_was_typed_is_not_kept(throttle):
