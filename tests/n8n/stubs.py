@@ -22,8 +22,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from otobotctl.vault_api.oauth import providers
-
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -106,7 +104,7 @@ class VaultDoor:
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self.vault = self.token = ""
+        self.vault = ""
         self.hosts: dict[str, list[str]] = {}
         self.faults: dict[str, tuple[int, dict[str, str]]] = {}
         self.slow_s = 0.0
@@ -125,23 +123,12 @@ class VaultDoor:
         except urllib.error.HTTPError as error:
             with error:
                 status, content = error.code, error.read()
-        if request.path.endswith("/services") and status in {200, 404}:
-            document = json.loads(content) if status == 200 else _services()
-            status = 200 if request.headers.get("x-internal-token") == self.token else 401
+        if request.path.endswith("/services") and status == 200:
+            document = json.loads(content)
             for service in document["services"]:
                 service["apiHosts"] += self.hosts.get(service["code"], [])
             content = json.dumps(document).encode()
         request.reply(status, content)
-
-
-def _services() -> dict[str, Any]:
-    """The list of services in the contract's shape, for a vault that does not answer it yet."""
-    return {
-        "services": [
-            {"code": code, "displayName": each.name, "oauthType": each.kind, "apiHosts": list(each.api_hosts)}
-            for code, each in providers.load().items()
-        ]
-    }
 
 
 @contextmanager

@@ -363,3 +363,22 @@ def test_metrics_count_without_naming_anybody(live, user):
     assert 'vault_tokens{state="valid"}' in text
     assert user not in text
     assert SECRET not in text
+
+
+def test_services_say_where_their_tokens_may_go(live):
+    """Each service that is switched on, with its provider's hosts; one that is switched off is not offered."""
+    path = "/api/internal/services"
+    found = {each["code"]: each for each in live.ask(path).body["services"]}
+    assert found["notion"] == {
+        "code": "notion", "displayName": "Notion", "oauthType": "oauth2", "apiHosts": ["api.notion.com"],
+    }  # fmt: skip
+    with live.database() as connection:
+        connection.execute("UPDATE services SET is_active = false WHERE code = 'notion'")
+        assert "notion" not in {each["code"] for each in live.ask(path).body["services"]}
+        connection.execute("UPDATE services SET is_active = true WHERE code = 'notion'")
+
+
+def test_services_are_told_to_no_stranger(live):
+    """Without the internal token: 401, and no list."""
+    answer = live.ask("/api/internal/services", token="x" * 64)
+    assert (answer.status, "services" in answer.body) == (401, False)
