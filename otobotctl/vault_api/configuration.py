@@ -11,6 +11,7 @@ _SLUG = re.compile(r"[a-z][a-z0-9-]{0,38}[a-z0-9]|[a-z]")
 _ROLE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
+_WEBHOOK = re.compile(r"https?://[!-~]{1,2000}")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 _RATE = re.compile(r"[1-9][0-9]{0,8}/([1-9][0-9]{0,3})?(second|minute|hour)s?")
 
@@ -104,7 +105,7 @@ class Settings:
             trusted_proxies=reader.number("VAULT_TRUSTED_PROXIES", 0, 8),
             internal_rate=reader.rate("VAULT_INTERNAL_RATE", "60000/minute"),
             public_rate=reader.rate("VAULT_PUBLIC_RATE", "100/15minutes"),
-            alert_webhook=reader.optional("VAULT_ALERT_WEBHOOK", reader.url),
+            alert_webhook=reader.optional("VAULT_ALERT_WEBHOOK", reader.webhook),
             n8n_url=reader.url("VAULT_N8N_URL"),
             redis=reader.optional("VAULT_REDIS_URL", reader.needed),
             outbound_allow=frozenset(reader.said("VAULT_OUTBOUND_ALLOW").split()),
@@ -175,6 +176,10 @@ class Reader:
         if value and not _URL.fullmatch(value):
             self.findings.append(f"{name} must be an address such as https://acme.example")
         return value
+
+    def webhook(self, name: str) -> str:
+        """An address with a path and query of any kind: what services hand out as a webhook."""
+        return self.matching(name, _WEBHOOK, "an address such as https://hooks.example/T0/B0?key=x")
 
     def origins(self, name: str) -> tuple[str, ...]:
         """Origins, separated by spaces."""

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct, field
 from .contract import Body, Reply, Word
 
 CONNECT_PATH = "/api/oauth/connect/{service}"
-START_PATH = "/api/oauth/start/{service}"
+START_PATH = "/api/oauth/connect/{service}/start"
 CALLBACK_PATH = "/api/oauth/callback/{service}"
 APPS_PATH = "/api/oauth/apps"
 REFRESH_PATH = "/api/internal/refresh-tokens"

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 from ..audit import Entry
+from ..contract_oauth import CALLBACK_PATH
 from ..crypto import Place
 from ..errors import Problem, invalid, missing
 from .requests import Client
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from ..connections import By
     from ..vault import Vault
 
-CALLBACK_PATH: Final = "/api/oauth/callback"
 _MOST: Final = 2048
 
 _FIND: Final = """
@@ -77,7 +77,7 @@ def public_url(vault: Vault) -> str:
 
 def callback_url(vault: Vault, service: str) -> str:
     """Where providers send browsers back to. Raises Problem: 503, the vault has no public address."""
-    return f"{public_url(vault)}{CALLBACK_PATH}/{service}"
+    return f"{public_url(vault)}{CALLBACK_PATH.format(service=service)}"
 
 
 async def find(vault: Vault, service: str, application: UUID | None = None) -> Application | None:

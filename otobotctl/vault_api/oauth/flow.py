@@ -10,10 +10,11 @@ person, who would have to agree at the provider. Every ticket is in the audit wi
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ..audit import Entry
 from ..connections import By
+from ..contract_oauth import START_PATH
 from ..crypto import SealError
 from ..errors import Problem, invalid, missing
 from . import applications, requests, returns, states
@@ -24,8 +25,6 @@ from .states import State, Ticket
 if TYPE_CHECKING:
     from ..vault import Vault
     from .applications import Application
-
-START_PATH: Final = "/api/oauth/start"
 
 
 def provider_of(vault: Vault, service: str) -> Provider:
@@ -49,7 +48,7 @@ async def ticket(vault: Vault, wanted: Ticket, by: By) -> str:
         values = provider.values(wanted.parameters)
     except ValueError as error:
         raise invalid(str(error)) from None
-    address = f"{applications.public_url(vault)}{START_PATH}/{wanted.service}"
+    address = f"{applications.public_url(vault)}{START_PATH.format(service=wanted.service)}"
     if await _application(vault, wanted.service) is None:
         raise missing("oauth_application")
     client = await vault.database.client()

@@ -88,6 +88,25 @@ async def apps(call: Call) -> contract_oauth.Apps:
     )  # fmt: skip
 
 
+async def services(call: Call) -> contract.Services:
+    """The services of this vault, and the hosts that each one's token may be sent to."""
+    rows = await call.vault.database.all(
+        "SELECT code, display_name, oauth_type FROM services WHERE is_active ORDER BY code"
+    )
+    known = call.vault.providers
+    return contract.Services(
+        services=[
+            contract.ListedService(
+                code=code,
+                display_name=name,
+                oauth_type=kind,
+                api_hosts=list(known[code].api_hosts) if code in known else [],
+            )
+            for code, name, kind in rows
+        ]
+    )
+
+
 async def refresh(call: Call) -> contract_oauth.Refreshes:
     """Refresh what is due, or one connection whatever its state."""
     wanted: str | None = call.query.connection_id
@@ -126,6 +145,10 @@ _BROWSER: Final[dict[str, Any]] = {"access": Access.PUBLIC, "answer": None, "sta
 _NOT_FOUND: Final = {404: contract.Failure}
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    Endpoint(
+        "GET", contract.SERVICES_PATH, "services", services, summary="The services that can be connected.",
+        answer=contract.Services, access=Access.INTERNAL, limit="internal", tag="n8n",
+    ),
     Endpoint(
         "GET", contract_oauth.CONNECT_PATH, "oauth_connect", connect, summary="Begin to connect an account.",
         query=contract_oauth.ConnectQuery, answer=None, status=302, **_BINDS,

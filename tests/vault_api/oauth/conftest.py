@@ -152,7 +152,7 @@ def place(postgres, template, stub, tmp_path):
             "VAULT_OUTBOUND_ALLOW": f"127.0.0.1:{port}",
             "VAULT_ALLOWED_ORIGINS": ORIGIN,
             "VAULT_PUBLIC_URL": PUBLIC,
-            "VAULT_ALERT_WEBHOOK": f"http://127.0.0.1:{port}/alert",
+            "VAULT_ALERT_WEBHOOK": f"http://127.0.0.1:{port}/alert?key=hook-SECRET",
         }
         yield Place(environment, stub, port, postgres)
         with psycopg.connect(postgres.server.address(), autocommit=True) as connection:

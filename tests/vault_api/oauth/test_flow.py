@@ -249,7 +249,7 @@ def test_a_ticket_is_good_once_and_for_its_service(place):
             assert (await one.get(first)).status_code == 302
             assert (await one.get(first)).status_code == 400
             other = (await one.get(f"/api/oauth/connect/stub?{said}", **token(place))).headers["location"]
-            assert (await one.get(other.replace("/stub", "/google"))).status_code == 404
+            assert (await one.get(other.replace("/stub/", "/google/"))).status_code == 404
             place.ask("UPDATE oauth_tickets SET service_code = 'google'")
             assert (await one.get(other)).status_code == 400
             assert place.ask("SELECT count(*) FROM oauth_tickets") == [(0,)]
@@ -281,7 +281,7 @@ def test_who_may_begin(place):
             body = {"returnUrl": BACK}
             made = await one.client.post("/api/oauth/connect/stub", json=body, headers=bearer)
             assert (made.status_code, made.json()["expiresIn"]) == (201, 120)
-            assert made.json()["url"].startswith(f"{PUBLIC}/api/oauth/start/stub?ticket=")
+            assert made.json()["url"].startswith(f"{PUBLIC}/api/oauth/connect/stub/start?ticket=")
             assert (await one.client.post("/api/oauth/connect/stub", json=body)).status_code == 401
 
     run(test)
@@ -295,8 +295,8 @@ def test_a_guessed_user_id_binds_nothing(place):
             one = browser()
             for path in (
                 f"/api/oauth/connect/stub?{urlencode({'userId': str(user), 'returnUrl': BACK})}",
-                f"/api/oauth/start/stub?ticket={secrets.token_urlsafe(32)}",
-                f"/api/oauth/start/stub?userId={user}&returnUrl={BACK}",
+                f"/api/oauth/connect/stub/start?ticket={secrets.token_urlsafe(32)}",
+                f"/api/oauth/connect/stub/start?userId={user}&returnUrl={BACK}",
             ):
                 assert (await one.get(path)).status_code in {400, 401}
             assert place.ask("SELECT count(*) FROM oauth_states") == [(0,)]
@@ -405,6 +405,23 @@ def test_the_applications_are_listed_without_their_credentials(place):
             assert "SECRET" not in answer.text
             assert "stub-client" not in answer.text
             assert (await one.get("/api/oauth/apps")).status_code == 401
+
+    run(test)
+
+
+def test_the_services_and_where_their_tokens_may_go(place):
+    """GET /api/internal/services: every service of the file, with the hosts of its API."""
+
+    async def test():
+        async with standing(place) as (_, _user, browser):
+            answer = await browser().get("/api/internal/services", **token(place))
+            found = {one["code"]: one for one in answer.json()["services"]}
+            assert found["google"] == {
+                "code": "google", "displayName": "Google", "oauthType": "oauth2", "apiHosts": ["*.googleapis.com"],
+            }  # fmt: skip
+            assert found["openai"]["oauthType"] == "api_key"
+            assert "stub" in found
+            assert (await browser().get("/api/internal/services")).status_code == 401
 
     run(test)
 
