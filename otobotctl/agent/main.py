@@ -1,4 +1,4 @@
-"""Serves one request: observe, apply, follow or archive."""
+"""Serves one request: observe, apply, follow, archive or inside."""
 
 from __future__ import annotations
 
@@ -73,5 +73,9 @@ def _serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:
         from otobotctl.agent.archive import archive
 
         archive(request, places, wire)
+    elif request["op"] == "inside":
+        from otobotctl.agent.inside import inside
+
+        inside(request, wire)
     else:
         raise RefusedError("refused", "no such operation: {!r}".format(request["op"]))

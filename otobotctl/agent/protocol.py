@@ -98,6 +98,17 @@ class ArchiveRequest(TypedDict):
     final: bool
 
 
+class InsideRequest(TypedDict):
+    """op = "inside": run `argv` in a service's container, with `input` on its stdin. Nothing of it is journalled."""
+
+    version: int
+    op: str
+    project: str
+    service: str
+    argv: List[str]
+    input: str
+
+
 class Confirmation(TypedDict):
     """The operator's word, in one line on stdin, that the archive `file` is on disk; sha256 and bytes are its own."""
 
@@ -142,6 +153,7 @@ class LastRun(TypedDict):
 #   {"member_end": name}             also bytes, sha256, note (str: what an operator should know of it), rows_estimated
 #   {"archived": n}                  all n members came; also consistent. Now the host waits for a Confirmation
 #   {"final": {...} or None}         instead: nothing runs; the note of a final archive made before; also left (bool)
+# Records of a command inside a container: {"block": n} for its stdout, then {"exit": status, "said": lines of stderr}
 # Lines that only the live stream has:
 #   {"ready": true} or {"need": "agent"}    first: whether the host keeps an agent of this digest, or needs it sent
 #   {"end": true}   also boot_id (str), holder (Holder or None), last (LastRun or None); ends the exchange

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from otobotctl.cli.commands import client, host, manifest, secrets, start, status
+from otobotctl.cli.commands import client, host, manifest, secrets, start, status, vault
 from otobotctl.cli.session import Session
 
 _EPILOG = (
@@ -30,8 +30,11 @@ def build() -> typer.Typer:
     app.callback()(_globals)
     start.register(app)
     status.register(app)
-    for name, module in (("manifest", manifest), ("host", host), ("client", client), ("secrets", secrets)):
-        app.add_typer(module.build(), name=name)
+    app.add_typer(manifest.build(), name="manifest")
+    app.add_typer(host.build(), name="host")
+    app.add_typer(client.build(), name="client")
+    app.add_typer(secrets.build(), name="secrets")
+    app.add_typer(vault.build(), name="vault")
     return app
 
 

@@ -1,4 +1,4 @@
-"""`python -m vault_api serve | migrate | refresher | rewrap | audit verify | health [vault|refresher]`."""
+"""`python -m vault_api serve | migrate | refresher | rewrap | audit | call | health [vault|refresher]`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import os
 import signal
 import sys
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from . import contract, logs, upkeep
+from . import call, contract, logs, upkeep
 from .configuration import ConfigurationError, Settings
 
 EXIT_CONFIGURATION = 2
@@ -31,13 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         logs.event("configuration_refused", logging.ERROR, findings=error.findings)
         return EXIT_CONFIGURATION
-    if arguments.command == "health":
-        return _ask_refresher(settings)
-    if arguments.command == "refresher":
-        return _refresh(settings)
-    if arguments.command in {"rewrap", "audit"}:
-        return upkeep.run(settings, arguments)
-    return _serve(settings, arguments) if arguments.command == "serve" else _migrate(settings)
+    return _COMMANDS[arguments.command](settings, arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     audit = commands.add_parser("audit", help="verify the audit; exit 1 where it is not whole")
     audit.add_argument("what", choices=("verify",))
     audit.add_argument("--anchor", action="store_true", help="read the heads of an earlier verification on stdin")
+    calling = commands.add_parser("call", help="make the requests of stdin as the operator")
+    calling.add_argument("--operator", default="", help="who asks, for the audit")
+    calling.add_argument("--port", type=int, default=contract.PORT)
     health = commands.add_parser("health", help="exit 0 when well")
     health.add_argument("of", nargs="?", choices=("vault", "refresher"), default="vault")
     health.add_argument("--port", type=int, default=contract.PORT)
@@ -149,6 +147,17 @@ def _ask_health(port: int) -> int:
             return 0 if json.load(response)["status"] == "ok" else 1
     except (OSError, ValueError, KeyError):
         return 1
+
+
+_COMMANDS: Final[dict[str, Callable[[Settings, argparse.Namespace], int]]] = {
+    "serve": _serve,
+    "migrate": lambda settings, _arguments: _migrate(settings),
+    "refresher": lambda settings, _arguments: _refresh(settings),
+    "health": lambda settings, _arguments: _ask_refresher(settings),
+    "call": lambda settings, arguments: call.run(settings, arguments.operator, arguments.port),
+    "rewrap": upkeep.run,
+    "audit": upkeep.run,
+}
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ KEY_PATH = "/api/admin/api-keys/{key}"
 ADMIN_WORKFLOWS_PATH = "/api/admin/workflows"
 ADMIN_WORKFLOW_PATH = "/api/admin/workflows/{workflow}"
 AUDIT_PATH = "/api/admin/audit"
+ALL_CONNECTIONS_PATH = "/api/admin/connections"
+ANY_CONNECTION_PATH = "/api/admin/connections/{connection}"
 
 Permission = Annotated[str, Meta(min_length=1, max_length=64)]
 ServiceCode = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$", max_length=64)]
@@ -189,6 +191,15 @@ class ServiceList(Reply, frozen=True, kw_only=True):
     """Every service."""
 
     services: list[ServiceState]
+
+
+class NewConnectionOf(Hidden, frozen=True, kw_only=True):
+    """Connect a user to a service by an API key."""
+
+    user_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=36)]
+    service: ServiceCode
+    api_key: Annotated[str, Meta(min_length=1, max_length=16384)]
+    account_identifier: Line = ""
 
 
 class NewKey(Body, frozen=True, kw_only=True):

@@ -21,6 +21,8 @@ GRANTED: Final = {
     "client.write": "change the client's own data and policy",
     "users.read": "see the client's users and their permissions",
     "users.write": "create, change, unlock and deactivate users",
+    "connections.read_all": "see everybody's connections",
+    "connections.write_all": "connect and disconnect services for everybody",
     "permissions.write": "grant and revoke permissions",
     "apps.read": "see OAuth applications and services",
     "apps.write": "manage OAuth applications",

@@ -1,0 +1,86 @@
+"""The way to a client's vault: requests made inside its container, with the token that only it has."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import platform
+from typing import TYPE_CHECKING, Any
+
+from otobotctl.errors import OtobotError, StepFailedError, UsageError
+from otobotctl.render import layout
+from otobotctl.workflows import converging
+from otobotctl.workflows.desired import load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from otobotctl.converge.inside import Place
+    from otobotctl.converge.model import Password
+    from otobotctl.fleet import Fleet
+
+_PROGRAM = ("python", "-m", "vault_api")
+_REFUSED, _NOT_THERE, _UNREACHABLE = 400, 404, 500
+
+
+class VaultDoor:
+    """A client's vault. Every call is one remote execution, however many requests it makes."""
+
+    def __init__(self, fleet: Fleet, slug: str, password: Password | None = None) -> None:
+        from otobotctl.converge.inside import Place
+
+        loaded = load(fleet)
+        client = loaded.manifest.client(slug)
+        if "vault-api" not in client.services:
+            raise UsageError(f"{slug} has no vault", hint=f"add vault-api to clients.{slug}.services")
+        self.slug = slug
+        self.host = client.host
+        opener = converging.opener(loaded, client.host)
+        self._place: Place = Place(opener, layout.project(slug), "vault-api", slug, password)
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Make one request and return its answer's body."""
+        return self.ask_all([(method, path, body)])[0]
+
+    def ask_all(self, requests: Sequence[tuple[str, str, Any]]) -> list[Any]:
+        """Make requests one after the other and return their answers' bodies.
+
+        Raises:
+            UsageError: the vault refused one; its own words say why.
+            StepFailedError: it is not there, or could not answer.
+        """
+        wanted = [{"method": method, "path": path, "body": body} for method, path, body in requests]
+        said = self.run("call", "--operator", f"{getpass.getuser()}@{platform.node()}", stdin=json.dumps(wanted))
+        answers = [json.loads(line) for line in said.splitlines()]
+        for (method, path, _), answer in zip(requests, answers, strict=True):
+            if answer["status"] >= _REFUSED:
+                raise self._refusal(f"{method} {path.partition('?')[0]}", answer)
+        return [answer["body"] for answer in answers]
+
+    def run(self, *arguments: str, stdin: str = "", failing: bool = False) -> bytes:
+        """Run a command of the vault's own program and return its stdout. `failing`: it may end with 1.
+
+        Raises:
+            StepFailedError: the program failed; its last lines are the details.
+        """
+        from otobotctl.converge import inside
+
+        said = inside.run(self._place, (*_PROGRAM, *arguments), stdin)
+        if said.status and not (failing and said.status == 1 and said.stdout):
+            raise StepFailedError(
+                f"the vault of {self.slug} did not answer",
+                hint=f"otobotctl status {self.host}",
+                details=said.stderr,
+            )
+        return said.stdout
+
+    def _refusal(self, what: str, answer: dict[str, Any]) -> OtobotError:
+        body = answer["body"] or {}
+        details = tuple(body.get("details", ()))
+        if answer["status"] >= _UNREACHABLE:
+            hint = f"otobotctl status {self.host}"
+            return StepFailedError(
+                f"the vault of {self.slug}: {body.get('error', 'no answer')}", hint=hint, details=details
+            )
+        message = f"the vault of {self.slug} refuses: {body.get('error', answer['status'])}"
+        return UsageError(message, hint="see what is there with the command's `list`", details=(*details, what))
