@@ -33,12 +33,18 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.timeout(1800))  # the first one lets npm download
 
 
-@pytest.fixture(scope="session")
-def tree(request):
-    """The newest n8n as it comes from npm."""
+@pytest.fixture(scope="module")
+def version():
+    """Which n8n; a module may have another."""
+    return install.NEWEST
+
+
+@pytest.fixture(scope="module")
+def tree(version):
+    """That n8n as it comes from npm."""
     if reason := install.missing():
         unavailable(reason)
-    return install.install(install.NEWEST)
+    return install.install(version)
 
 
 @pytest.fixture(scope="module")
