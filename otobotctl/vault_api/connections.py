@@ -180,7 +180,9 @@ def _values(vault: Vault, client: UUID, row: UUID, user: UUID, service: str, new
 
 async def _must_exist(change: Transaction, client: UUID, user: UUID, service: str) -> None:
     there = await change.connection.execute(
-        "SELECT 1 FROM users WHERE client_id = %s AND id = %s AND is_active", (client, user)
+        # Locked against an erasure at the same time: either it sees this row, or this sees it.
+        "SELECT 1 FROM users WHERE client_id = %s AND id = %s AND is_active FOR KEY SHARE",
+        (client, user),
     )
     if await there.fetchone() is None:
         raise missing("user")

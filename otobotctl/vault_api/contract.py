@@ -57,6 +57,20 @@ class Reply(Struct, frozen=True, kw_only=True, rename="camel"):
     """What the vault answers."""
 
 
+class Hidden(Body, frozen=True, kw_only=True):
+    """A body that holds something secret: its repr shows nothing."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+
+class Shown(Reply, frozen=True, kw_only=True):
+    """An answer that holds something secret: its repr shows nothing."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+
 class Alive(Reply, frozen=True, kw_only=True):
     """GET /health and /health/ready: 200 with status "ok", otherwise 503 with what is missing."""
 
@@ -97,7 +111,7 @@ class UserSaved(Reply, frozen=True, kw_only=True):
     created: bool
 
 
-class NewCredentials(Body, frozen=True, kw_only=True):
+class NewCredentials(Hidden, frozen=True, kw_only=True):
     """What a caller stores: at least one of the first three. `expires_at` is ISO 8601 with an offset."""
 
     access_token: Opaque | None = None
@@ -107,7 +121,7 @@ class NewCredentials(Body, frozen=True, kw_only=True):
     expires_at: Line | None = None
 
 
-class Credentials(Reply, frozen=True, kw_only=True):
+class Credentials(Shown, frozen=True, kw_only=True):
     """What a reader gets; a refresh token is never given out."""
 
     access_token: str | UnsetType = UNSET

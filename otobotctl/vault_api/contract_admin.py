@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from .contract import Body, Email, Line, Reply, Role, Word
-from .contract_people import ClientInfo, Hidden, OwnConnection, SessionInfo, Shown, Source
+from .contract import Body, Email, Hidden, Line, Reply, Role, Shown, Word
+from .contract_people import ClientInfo, OwnConnection, SessionInfo, Source
 
 CLIENT_PATH = "/api/admin/client"
 USERS_PATH = "/api/admin/users"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
-from .contract import Body, ConnectionState, Email, Line, Reply, Role
+from .contract import Body, ConnectionState, Email, Hidden, Line, Reply, Role, Shown
 
 LOGIN_PATH = "/api/tooljet/auth/login"
 DASHBOARD_PATH = "/api/tooljet/dashboard"
@@ -30,20 +30,6 @@ SESSION_PATH = "/api/auth/sessions/{session}"
 Password = Annotated[str, Meta(min_length=1, max_length=1024)]
 Code = Annotated[str, Meta(max_length=32)]
 SourceType = Literal["WEBSITE", "RSS_FEED", "SOCIAL_ACCOUNT", "BLOG"]
-
-
-class Hidden(Body, frozen=True, kw_only=True):
-    """A body that holds something secret: its repr shows nothing."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(...)"
-
-
-class Shown(Reply, frozen=True, kw_only=True):
-    """An answer that holds something secret: its repr shows nothing."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(...)"
 
 
 class Login(Hidden, frozen=True, kw_only=True):

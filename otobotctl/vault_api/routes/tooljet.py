@@ -35,7 +35,8 @@ WHERE client_id = %s AND (user_id = %s OR %s) AND is_active ORDER BY created_at,
 
 _NEW_SOURCE: Final = """
 INSERT INTO curation_sources (client_id, user_id, source_type, source_value, source_name, metadata)
-VALUES (%s, %s, %s, %s, %s, %s) RETURNING id"""
+SELECT client_id, id, %s, %s, %s, %s FROM users WHERE client_id = %s AND id = %s AND is_active FOR KEY SHARE
+RETURNING id"""
 
 _NO_SOURCE: Final = """
 DELETE FROM curation_sources WHERE client_id = %s AND id = %s AND (user_id = %s OR %s) RETURNING user_id"""
@@ -128,10 +129,12 @@ async def add_source(call: Call) -> shapes.Created:
     body: shapes.NewSource = call.body
     user = _user_id(call)
     client = await call.vault.database.client()
-    values = (client, user, body.source_type, body.source_value, body.source_name, Jsonb(body.metadata))
+    values = (body.source_type, body.source_value, body.source_name, Jsonb(body.metadata), client, user)
     async with call.vault.audit.transaction() as tx:
         row = await (await tx.connection.execute(_NEW_SOURCE, values)).fetchone()
-        made = str(row[0]) if row else ""
+        if row is None:  # deactivated or erased since the request was let in
+            raise missing("user")
+        made = str(row[0])
         tx.note(accounts.entry(call, "curation_source", "created", user, source=made))
     return shapes.Created(id=made)
 
@@ -261,7 +264,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     ),
     Endpoint(
         "POST", shapes.SOURCES_PATH, "source_add", add_source, summary="Add a curation source.", body=shapes.NewSource,
-        answer=shapes.Created, status=201, scope="curation.write", **_SELF,
+        answer=shapes.Created, status=201, statuses=_GONE, scope="curation.write", **_SELF,
     ),
     Endpoint(
         "DELETE", shapes.SOURCE_PATH, "source_remove", remove_source, summary="Remove a curation source.", answer=None,

@@ -130,7 +130,7 @@ def test_the_event_loop_goes_on_and_no_more_than_the_cap_wait():
             blocked = [asyncio.ensure_future(made._run(release.wait)) for _ in range(3)]
             await asyncio.sleep(0)
             with pytest.raises(BusyError):
-                await made.verify(GOOD, None)
+                await asyncio.wait_for(made.verify(GOOD, None), 30)
             release.set()
             await asyncio.gather(*blocked)
             assert await made.verify(GOOD, None) is False

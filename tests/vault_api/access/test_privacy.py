@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import httpx
 import pytest
 
 from otobotctl.vault_api import contract_admin as admin
@@ -97,3 +100,38 @@ def test_nobody_erases_himself(house):
     token = house.login(email).body["token"]
     assert house.ask("DELETE", f"{admin.USERS_PATH}/{user}", bearer=token).status == 409
     assert house.login(email).status == 200
+
+
+@pytest.mark.parametrize("what", ["connection", "source"])
+def test_what_arrives_during_an_erasure_does_not_stay(house, what):
+    """A row that is added while the erasure commits is refused: the request waits for it and then finds nobody."""
+    user, email = house.person()
+    token = house.login(email).body["token"]
+    path, body = {
+        "connection": (people.OWN_CONNECTIONS_PATH, {"service": "openai", "apiKey": KEY}),
+        "source": (people.SOURCES_PATH, SOURCE),
+    }[what]
+
+    async def story():
+        async with house.vault.database.transaction() as erasing:
+            await erasing.execute("SELECT 1 FROM users WHERE id = %s FOR UPDATE", (user,))
+            transport = httpx.ASGITransport(house.app, client=("192.0.2.1", 1))
+            async with httpx.AsyncClient(transport=transport, base_url="http://vault") as client:
+                headers = {"authorization": f"Bearer {token}"}
+                asked = asyncio.ensure_future(client.post(path, json=body, headers=headers))
+                for _ in range(600):
+                    waiting = await house.vault.database.one(
+                        "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+                    )
+                    if waiting or asked.done():
+                        break
+                    await asyncio.sleep(0.05)
+                await erasing.execute("UPDATE users SET is_active = false, erased_at = now() WHERE id = %s", (user,))
+                await erasing.execute("COMMIT")
+                await erasing.execute("BEGIN")
+                return await asked
+
+    got = house.run(story())
+    assert got.status_code == 404, got.text
+    assert house.rows("SELECT 1 FROM client_connections WHERE user_id = %s", user) == []
+    assert house.rows("SELECT 1 FROM curation_sources WHERE user_id = %s", user) == []
