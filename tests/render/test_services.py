@@ -35,7 +35,7 @@ def test_everything_renders_in_every_environment(stage, mode):
     assert set(EVERYTHING) <= set(services)
     assert ("n8n-worker" in services) == (mode == "queue")
     for name, tree in services.items():
-        assert re.search(r":v?\d[\w.]*$", tree["image"]), name
+        assert re.search(r":(v?\d[\w.]*|[0-9a-f]{16})$", tree["image"]), name
         assert "healthcheck" in tree or tree["restart"] == "no", name
         assert tree["cap_drop"] == ["ALL"], name
         assert "mem_limit" in tree, name

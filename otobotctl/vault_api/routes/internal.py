@@ -23,8 +23,6 @@ ON CONFLICT (client_id, id) DO UPDATE SET
 WHERE users.erased_at IS NULL
 RETURNING (xmax = 0)"""
 
-_ACTIVE: Final = "SELECT code FROM services WHERE is_active"
-
 
 async def read(call: Call) -> contract.Connection:
     """The active credentials of a user for a service."""
@@ -155,21 +153,6 @@ async def status(call: Call) -> contract.ConnectionStatus:
     )
 
 
-async def services(call: Call) -> contract.Services:
-    """Every service that is switched on, with the hosts that its token may be sent to."""
-    active = {row[0] for row in await call.vault.database.all(_ACTIVE, {})}
-    known = sorted(call.vault.providers.items())
-    return contract.Services(
-        services=[
-            contract.ListedService(
-                code=code, display_name=each.name, oauth_type=each.kind, api_hosts=list(each.api_hosts)
-            )
-            for code, each in known
-            if code in active
-        ]
-    )
-
-
 _N8N: Final[dict[str, Any]] = {"access": Access.INTERNAL, "limit": "internal", "tag": "n8n"}
 _STORE: Final[dict[str, Any]] = {
     **_N8N, "body": contract.NewCredentials, "answer": contract.Stored, "status": 201,
@@ -197,9 +180,5 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "GET", contract.STATUS_PATH, "connection_status", status, summary="What is known of a connection's token.",
         answer=contract.ConnectionStatus, statuses={404: contract.Failure}, **_N8N,
-    ),
-    Endpoint(
-        "GET", contract.SERVICES_PATH, "services", services, summary="The services, and where their tokens may go.",
-        answer=contract.Services, **_N8N,
     ),
 )  # fmt: skip
