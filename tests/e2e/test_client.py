@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import socket
 import ssl
+import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -270,14 +272,152 @@ def test_a_release_that_does_not_become_healthy_is_taken_back(deployed):
     deployed.operator.run("client", "deploy", "acme")
 
 
-def test_destroy_takes_the_client_off_and_keeps_its_data(deployed):
-    """Containers, releases and routes go; the volume stays, so a new deploy finds its data."""
-    deployed.operator.run("client", "destroy", "acme", "--yes")
-    left = deployed.host.ssh(
-        "docker ps --all --format '{{.Names}}'; ls /opt/otobot; docker volume ls --quiet", user="root"
-    ).stdout.split()
+def in_database(host: Host, sql: str, database: str = "otobot_frontend") -> str:
+    """What psql in the client's container says."""
+    argv = [*host.ssh_argv(user="root"), "docker exec --interactive otobot-acme-postgres-1"]
+    argv[-1] += f" psql --username=otobot_admin --no-psqlrc -v ON_ERROR_STOP=1 --quiet -At --dbname={database}"
+    done = subprocess.run(argv, input=sql, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+FILL = """
+CREATE TABLE IF NOT EXISTS public.filler AS
+    SELECT i, md5(i::text) AS text, decode(md5(i::text), 'hex') AS bytes FROM generate_series(1, 50000) i;
+"""
+DIGEST = "SELECT count(*), md5(string_agg(i || text || encode(bytes, 'hex'), ',' ORDER BY i)) FROM public.filler"
+
+
+def unpacked(operator: Operator, sealed: Path, directory: Path) -> None:
+    """Open an archive as somebody without otobotctl does: age, then unzip; every digest is its manifest's."""
+    directory.mkdir()
+    plain = directory / "plain.zip"
+    identity = operator.home / ".config/otobotctl/identity.txt"
+    subprocess.run(["age", "-d", "-i", str(identity), "-o", str(plain), str(sealed)], check=True, timeout=120)
+    subprocess.run(["unzip", "-q", str(plain), "-d", str(directory)], check=True, timeout=120)
+    for member in json.loads((directory / "manifest.json").read_text())["members"]:
+        assert hashlib.sha256((directory / member["name"]).read_bytes()).hexdigest() == member["sha256"], member["name"]
+
+
+def restored(host: Host, dump: Path) -> str:
+    """Restore a dump into a scratch database with pg_restore; return the digest of its rows."""
+    in_database(host, "DROP DATABASE IF EXISTS scratch;\nCREATE DATABASE scratch;", "postgres")
+    words = "docker exec --interactive otobot-acme-postgres-1 pg_restore --username=otobot_admin --exit-on-error"
+    with dump.open("rb") as stream:
+        argv = [*host.ssh_argv(user="root"), f"{words} --dbname=scratch"]
+        done = subprocess.run(argv, stdin=stream, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    found = in_database(host, DIGEST, "scratch")
+    in_database(host, "DROP DATABASE scratch", "postgres")
+    return found
+
+
+def test_an_export_opens_with_stock_tools_and_restores_every_row(deployed, tmp_path):
+    """Rows are compared after age, unzip and pg_restore; no secret is seen in a process list, nor plain on a disk."""
+    operator, host = deployed.operator, deployed.host
+    assert {each["client"]: each["archive"] for each in operator.data("status", "vps-1")["hosts"][0]["releases"]}[
+        "acme"
+    ] is None
+    in_database(host, FILL)
+    before = in_database(host, DIGEST)
+    assert before.startswith("50000|")
+    sealed = tmp_path / "acme.zip.age"
+    host.mark_sessions()
+    with ProcessLists() as lists:
+        data = operator.data("client", "export", "acme", "--output", str(sealed))
+    eventually(lambda: host.sessions() == 1, 30)
+    values = operator.secrets("acme")
+    assert not [name for name, value in values.items() if value in lists.text()]
+    assert "pg_dump" in lists.text()  # the control
+    assert not [name for name, value in values.items() if value.encode() in sealed.read_bytes()]
+    assert not list(tmp_path.glob("*.part"))
+    assert (sealed.stat().st_mode & 0o777, sealed.stat().st_size) == (0o600, data["bytes"])
+    unpacked(operator, sealed, tmp_path / "out")
+    assert restored(host, tmp_path / "out/databases/otobot_frontend.dump") == before
+    found = json.loads((tmp_path / "out/secrets.json").read_text())
+    assert {name: entry["value"] for name, entry in found.items()} == values
+    roles = (tmp_path / "out/databases/roles.sql").read_text()
+    assert "CREATE ROLE vault_owner" in roles
+    assert "PASSWORD" not in roles
+    assert (tmp_path / "out/configuration/compose.yaml").read_text().count("\nname: otobot-acme\n") == 1
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    rows = {member["name"]: member["rows_estimated"] for member in manifest["members"]}
+    assert "public.filler" in rows["databases/otobot_frontend.dump"]
+    assert found_in_files(host, ["PGDMP"], "/tmp", "/var/tmp", "/var/lib/otobot") == []
+    told = {each["client"]: each["archive"] for each in operator.data("status", "vps-1")["hosts"][0]["releases"]}
+    assert (told["acme"]["file"], told["acme"]["bytes"], told["acme"]["final"]) == (
+        "acme.zip.age",
+        data["bytes"],
+        False,
+    )
+
+
+def test_an_export_of_a_database_that_is_down_leaves_no_file(deployed, tmp_path):
+    """The member and the reason are told; the client's other containers run on."""
+    deployed.host.ssh("docker stop otobot-acme-postgres-1", user="root")
+    try:
+        failed = deployed.operator.run("client", "export", "acme", "--output", str(tmp_path / "a.zip.age"), check=False)
+    finally:
+        deployed.host.ssh("docker start otobot-acme-postgres-1", user="root")
+    assert failed.returncode == 1
+    assert "databases/roles.sql" in failed.stderr
+    assert list(tmp_path.iterdir()) == []
+    eventually(lambda: visit(deployed.host, "/health")[0] == 200)
+
+
+def names(host: Host, what: str, form: str) -> set[str]:
+    """What Docker lists."""
+    return set(host.ssh(f"docker {what} --format '{form}'", user="root").stdout.split())
+
+
+def test_a_killed_destroy_starts_the_client_again(deployed):
+    """Kill -9 while the final archive is made: what was stopped runs again, and no archive looks whole."""
+    archives = deployed.operator.fleet / "clients/acme/archives"
+    in_database(
+        deployed.host, "CREATE TABLE public.slow AS SELECT gen_random_bytes(1000) FROM generate_series(1, 100000)"
+    )
+    running = deployed.operator.start("client", "destroy", "acme", "--yes")
+    try:
+        eventually(lambda: list(archives.glob("*.part")) or running.poll() is not None)
+    finally:
+        running.kill()
+        running.wait()
+    eventually(lambda: "otobot-acme-vault-api-1" in names(deployed.host, "ps", "{{.Names}}"))
+    assert list(archives.glob("*.age")) == []
+    eventually(lambda: visit(deployed.host, "/health")[0] == 200)
+    in_database(deployed.host, "DROP TABLE public.slow")
+
+
+def test_destroy_keeps_a_good_archive_and_touches_nothing_else(deployed, tmp_path):
+    """Containers, releases and routes go, the volume stays until --volumes; a stranger's container and volume remain."""
+    host, operator = deployed.host, deployed.operator
+    host.ssh("docker volume create otobot-acme2_data", user="root")
+    image = host.ssh("docker inspect --format '{{.Config.Image}}' otobot-acme-postgres-1", user="root").stdout.strip()
+    host.ssh(
+        "docker run --detach --name stranger --volume otobot-acme2_data:/data --label com.docker.compose.project=otobot-acme2 "
+        f"--entrypoint sleep {image} 3600",
+        user="root",
+    )
+    before = in_database(host, DIGEST)
+    done = operator.data("client", "destroy", "acme", "--yes")
+    (sealed,) = (operator.fleet / "clients/acme/archives").glob("*.age")
+    assert (done["archive"]["file"], done["archive"]["proved"], done["archive"]["consistent"]) == (
+        str(sealed),
+        True,
+        True,
+    )
+    assert "stranger" in names(host, "ps", "{{.Names}}")
+    left = names(host, "ps --all", "{{.Names}}")
     assert not [name for name in left if name.startswith("otobot-acme-")]
-    assert "acme" not in left
-    assert "otobot-acme_postgres_data" in left
-    deployed.operator.run("client", "destroy", "acme", "--yes", "--volumes")
-    assert "otobot-acme_postgres_data" not in deployed.host.ssh("docker volume ls --quiet", user="root").stdout
+    assert "acme" not in host.ssh("ls /opt/otobot", user="root").stdout.split()
+    assert "otobot-acme_postgres_data" in names(host, "volume ls", "{{.Name}}")
+    again = operator.data("client", "destroy", "acme", "--yes", "--volumes")
+    assert again["archive"]["file"] == str(sealed)
+    assert names(host, "volume ls", "{{.Name}}") & {"otobot-acme_postgres_data", "otobot-acme2_data"} == {
+        "otobot-acme2_data"
+    }
+    assert "stranger" in names(host, "ps", "{{.Names}}")
+    operator.run("client", "deploy", "acme")
+    unpacked(operator, sealed, tmp_path / "out")
+    assert restored(host, tmp_path / "out/databases/otobot_frontend.dump") == before
+    host.ssh("docker rm --force stranger; docker volume rm otobot-acme2_data", user="root")
