@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import msgspec
 import psycopg
 import pytest
 
@@ -68,6 +70,7 @@ class House:
                 return await client.request(method, path, json=body, headers=given)
 
         response = self.run(exchange())
+        as_documented(method, path.partition("?")[0], response)
         return Got(response.status_code, response.json() if response.content else None, response.headers)
 
     def operate(self, method, path, body=None):
@@ -135,6 +138,24 @@ class House:
         """Let administrators in without a second factor."""
         done = self.operate("PATCH", admin.CLIENT_PATH, {"policy": {"adminSecondFactor": False}})
         assert done.status == 200, done.body
+
+
+ALWAYS = {400, 401, 405, 413, 429, 500, 503}
+
+
+def as_documented(method, path, response):
+    """Every answer of every test is one that its endpoint documents: the status, and the shape of the body."""
+    for endpoint in ENDPOINTS:
+        if endpoint.method == method and re.fullmatch(re.sub(r"\{[a-z]+\}", "[^/]+", endpoint.path), path):
+            shapes = {endpoint.status: endpoint.answer, **endpoint.statuses}
+            status = response.status_code
+            assert status in shapes or status in ALWAYS, f"{endpoint.name} answered {status}"
+            shape = shapes.get(status, contract.Failure)
+            if shape is None:
+                assert not response.content
+            else:
+                msgspec.json.decode(response.content, type=shape)
+            return
 
 
 def generous(environment):
