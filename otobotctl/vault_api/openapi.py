@@ -29,6 +29,7 @@ _SCHEMES: Final = {
 # What every endpoint may answer besides its own.
 _COMMON: Final = {
     400: "Invalid request",
+    401: "Not let in",
     413: "Too large",
     429: "Too many requests",
     500: "Internal error",
@@ -77,8 +78,6 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
 
 def _responses(endpoint: Endpoint) -> dict[str, Any]:
     shapes: dict[int, type[msgspec.Struct] | None] = dict.fromkeys(_COMMON, contract.Failure)
-    if endpoint.access is not Access.PUBLIC:
-        shapes[401] = contract.Failure
     shapes |= {endpoint.status: endpoint.answer, **endpoint.statuses}
     return {
         str(status): {
