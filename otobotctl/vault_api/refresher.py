@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, LiteralString
+from uuid import UUID
 
 import psycopg
 
@@ -46,32 +48,33 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
 
     vault = await Vault.open(settings)
     logs.event("refresher_started", client=settings.client)
+    told = asyncio.create_task(stopping.wait(), name="stopping")
     try:
         loop = asyncio.get_running_loop()
         full_at = loop.time()
-        while not stopping.is_set():
+        while not told.done():
             # In between only what cannot wait for the next full sweep: tokens that are about to run out.
             full = loop.time() >= full_at
-            if await _look(vault, REFRESH_AHEAD if full else LOOK_EVERY * 2) and full:
+            looking = asyncio.create_task(_look(vault, REFRESH_AHEAD if full else LOOK_EVERY * 2), name="look")
+            await asyncio.wait({looking, told}, return_when=asyncio.FIRST_COMPLETED)
+            if looking.done() and looking.result() and full:
                 full_at = loop.time() + EVERY.total_seconds()
-            await _pause(stopping)
+            if looking.done():
+                await asyncio.wait({told}, timeout=LOOK_EVERY.total_seconds())
+        # What still waits for its turn is left; what is on its way is ended by closing the vault.
+        looking.cancel()
+        await asyncio.wait({looking})
     finally:
+        told.cancel()
         await vault.close()
-
-
-async def _pause(stopping: asyncio.Event) -> None:
-    try:
-        await asyncio.wait_for(stopping.wait(), LOOK_EVERY.total_seconds())
-    except TimeoutError:
-        return
 
 
 async def _look(vault: Vault, ahead: timedelta) -> bool:
     """One sweep; whether it came to its end."""
     try:
-        results = await sweep(vault, ahead)
+        results = await _marking(vault, asyncio.create_task(sweep(vault, ahead), name="sweep"))
         due, overdue = await mark(vault)
-    except (psycopg.Error, LookupError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the next look is due; its text may quote a row
         logs.event("sweep_failed", logging.ERROR, **logs.describe(error))
         return False
     counts = collections.Counter(result.outcome for result in results)
@@ -82,14 +85,25 @@ async def _look(vault: Vault, ahead: timedelta) -> bool:
     return True
 
 
+async def _marking(vault: Vault, sweeping: asyncio.Task[Sequence[Result]]) -> Sequence[Result]:
+    """Wait for a sweep, which providers that hang make long, and leave a mark each minute: it is at work."""
+    try:
+        while not (await asyncio.wait({sweeping}, timeout=LOOK_EVERY.total_seconds()))[0]:
+            with contextlib.suppress(psycopg.Error, LookupError):
+                await mark(vault)
+        return sweeping.result()
+    finally:
+        sweeping.cancel()
+
+
 async def sweep(vault: Vault, ahead: timedelta = REFRESH_AHEAD) -> Sequence[Result]:
     """Refresh everything that runs out within `ahead`, then raise and deliver alerts, and remove old states.
 
     Raises:
         psycopg.Error, LookupError: the database did not answer.
     """
-    results: dict[object, Result] = {}
-    while connections := [one for one in await lease.due(vault.database, ahead, BATCH) if one not in results]:
+    results: dict[UUID, Result] = {}
+    while connections := [one for one in await lease.due(vault.database, ahead, BATCH) if one[0] not in results]:
         for result in await vault.refresh.several(connections, ahead):
             results[result.connection] = result
     await states.purge(vault.database)
@@ -110,8 +124,8 @@ async def mark(vault: Vault) -> tuple[int, int]:
 
 
 async def swept_lately(settings: Settings) -> bool:
-    """Whether a refresher has looked within the last few minutes; a sweep of many slow providers takes a while."""
-    row = await _one(settings, _FRESH, {"limit": LOOK_EVERY * 15, "client": settings.client})
+    """Whether a refresher has left its mark within the last few minutes."""
+    row = await _one(settings, _FRESH, {"limit": LOOK_EVERY * 5, "client": settings.client})
     return bool(row and row[0])
 
 

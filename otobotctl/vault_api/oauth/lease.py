@@ -35,7 +35,7 @@ SELECT lease, user_id, service_code, status, token_expires_at, token_expires_at 
 FROM client_connections WHERE client_id = %s AND id = %s AND is_active"""
 
 _DUE: Final = """
-SELECT id FROM client_connections
+SELECT id, service_code FROM client_connections
 WHERE client_id = %(client)s AND is_active AND status = 'active' AND encrypted_refresh_token IS NOT NULL
     AND token_expires_at <= now() + %(ahead)s AND (refresh_after IS NULL OR refresh_after <= now())
     AND refresh_failures < %(most)s
@@ -126,11 +126,11 @@ async def look(database: Database, connection: UUID) -> Seen | None:
     return Seen(*row) if row else None
 
 
-async def due(database: Database, ahead: timedelta, limit: int) -> list[UUID]:
-    """The connections whose tokens run out within `ahead`, the most urgent first."""
+async def due(database: Database, ahead: timedelta, limit: int) -> list[tuple[UUID, str]]:
+    """The connections whose tokens run out within `ahead`, the most urgent first, each with its service."""
     client = await database.client()
     wanted = {"client": client, "ahead": ahead, "most": MOST_FAILURES, "limit": limit}
-    return [row[0] for row in await database.all(_DUE, wanted)]
+    return [(connection, service) for connection, service in await database.all(_DUE, wanted)]
 
 
 async def keep(database: Database, claim: Claim, sealed: str) -> bool:

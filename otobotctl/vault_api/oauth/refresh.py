@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 PATIENCE_S: Final = 8.0  # how long a reader waits for a refresh before it is told to come again
 CLOSE_S: Final = 25.0
-AT_ONCE: Final = 8
+AT_ONCE: Final = 16
+AT_ONCE_A_SERVICE: Final = 4  # a provider that hangs must not hold up the others
 READ_MARGIN: Final = timedelta(seconds=60)
 _POLL_S: Final = 0.2
 _CHANGED: Final = frozenset({Outcome.REFRESHED, Outcome.CURRENT, Outcome.BROKEN, Outcome.LOST, Outcome.GONE})
@@ -38,6 +39,7 @@ class Refresh:
         self._http_s = http_s
         self._running: dict[UUID, asyncio.Task[Result]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._by_service: dict[str, asyncio.Semaphore] = {}
 
     async def close(self) -> None:
         """Let what runs end: a refresh that is cut off may cost its token."""
@@ -79,18 +81,21 @@ class Refresh:
             task.add_done_callback(_retrieve)
         return task
 
-    async def several(self, connections: Iterable[UUID], ahead: timedelta, *, force: bool = False) -> list[Result]:
-        """Refresh these, a few at a time. One whose database call fails is `failed`, with the reason."""
+    async def several(
+        self, connections: Iterable[tuple[UUID, str]], ahead: timedelta, *, force: bool = False
+    ) -> list[Result]:
+        """Refresh these, given with their services, a few at a time; one whose database call fails is `failed`."""
 
-        async def one(connection: UUID) -> Result:
-            async with self._slots:
+        async def one(connection: UUID, service: str) -> Result:
+            slots = self._by_service.setdefault(service, asyncio.Semaphore(AT_ONCE_A_SERVICE))
+            async with slots, self._slots:
                 try:
                     return await asyncio.shield(self.start(connection, ahead, force=force))
                 except (psycopg.Error, LookupError) as error:
                     logs.event("refresh_failed", logging.ERROR, connection=connection, **logs.describe(error))
                     return Result(connection, Outcome.FAILED, "database")
 
-        return list(await asyncio.gather(*(one(connection) for connection in connections)))
+        return list(await asyncio.gather(*(one(connection, service) for connection, service in connections)))
 
     async def _renew(self, connection: UUID, ahead: timedelta, *, force: bool) -> Result:
         claim = await lease.claim(self._vault.database, connection, ahead, force=force)

@@ -111,12 +111,13 @@ async def refresh(call: Call) -> contract_oauth.Refreshes:
     """Refresh what is due, or one connection whatever its state."""
     wanted: str | None = call.query.connection_id
     if wanted is not None:
-        connections = [inputs.identity(wanted, "connectionId")]
-        seen = await lease.look(call.vault.database, connections[0])
+        connection = inputs.identity(wanted, "connectionId")
+        seen = await lease.look(call.vault.database, connection)
         if seen is None:
             raise missing("connection")
         if seen.refresh is None:
             raise Problem(409, "not_refreshable", "There is no refresh token, the user must connect again")
+        connections = [(connection, seen.service)]
     else:
         connections = await lease.due(call.vault.database, REFRESH_AHEAD, _MOST_AT_ONCE)
     force = wanted is not None

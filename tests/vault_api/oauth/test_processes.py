@@ -167,6 +167,25 @@ def test_a_refresher_that_is_told_to_stop_finishes_what_it_began(place, tmp_path
     assert place.row(connection)["fresh"]
 
 
+def test_a_refresher_that_is_told_to_stop_leaves_what_has_not_begun(place, tmp_path):
+    """A provider that hangs on every one of many connections does not keep the program: it ends within its grace."""
+
+    async def run():
+        async with place.opened() as vault:
+            for _ in range(12):
+                await place.connected(vault)
+
+    asyncio.run(run())
+    place.stub.faults = [("before", "wait")] * 12
+    with refresher(place, tmp_path / "log") as process:
+        assert place.stub.entered.wait(120)
+        process.terminate()
+        time.sleep(1.0)
+        place.stub.release.set()
+        assert process.wait(60) == 0
+    assert len(place.stub.refreshes) == 4  # as many as are tried at once
+
+
 def test_no_log_line_holds_a_secret(place, tmp_path):
     """Of a vault and a refresher that go through good and bad: no token, code, secret or provider's text in any line."""
     user, connection = connected(place)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import time
 from datetime import timedelta
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -427,6 +429,36 @@ def test_what_a_reader_gets_when_there_is_no_new_token(place):
             assert not await vault.refresh.ensure(found)
 
     asyncio.run(run())
+
+
+def test_a_provider_that_hangs_does_not_hold_up_the_others(place, monkeypatch):
+    """Of forty connections to it only a few are tried at once, and another service's are done meanwhile."""
+    running, most = collections.Counter(), collections.Counter()
+    services = {uuid4(): "hangs" for _ in range(40)} | {uuid4(): "answers" for _ in range(10)}
+
+    async def run():
+        release = asyncio.Event()
+
+        async def one(_self, connection, _ahead, *, force):
+            service = services[connection]
+            running[service] += 1
+            most[service] = max(most[service], running[service])
+            if service == "hangs":
+                await release.wait()
+            running[service] -= 1
+            return renewal.Result(connection, Outcome.REFRESHED)
+
+        monkeypatch.setattr(Refresh, "_renew", one)
+        async with place.opened() as vault:
+            whole = asyncio.create_task(vault.refresh.several(services.items(), AHEAD))
+            answered = [item for item in services.items() if item[1] == "answers"]
+            assert len(await vault.refresh.several(answered, AHEAD)) == 10
+            assert not whole.done()
+            release.set()
+            assert len(await whole) == 50
+
+    asyncio.run(run())
+    assert most["hangs"] == 4
 
 
 def test_a_lease_that_another_process_holds(place, monkeypatch):
