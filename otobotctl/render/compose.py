@@ -40,8 +40,8 @@ def container(service: ServiceTemplate, image: str, settings: Mapping[str, Any],
             "timeout": f"{health.timeout_s}s",
             "retries": health.retries,
             "start_period": f"{health.start_period_s}s",
-            # Until it is healthy for the first time it is asked every second: a deploy waits for that (Engine 25).
-            "start_interval": "1s",
+            # Engine 25 and newer.
+            "start_interval": f"{health.start_interval_s}s",
         }
     if "memory" in settings:
         tree["mem_limit"] = settings["memory"]

@@ -116,13 +116,18 @@ class Below(_Model, frozen=True, kw_only=True):
 
 
 class Health(_Model, frozen=True, kw_only=True):
-    """How Docker tells that a container works."""
+    """How Docker tells that a container works.
+
+    Until it is healthy for the first time it is asked every `start_interval_s`: a deploy waits for that. More than a
+    second where the question starts a whole interpreter, or all of them at once keep a booting host from its work.
+    """
 
     test: tuple[str, ...]
     interval_s: Count = 10
     timeout_s: Count = 5
     retries: Count = 6
     start_period_s: Count = 30
+    start_interval_s: Count = 1
 
 
 class BackupSource(_Model, frozen=True, kw_only=True):

@@ -87,6 +87,14 @@ class Operator:
         self.run("host", "add", name, "--address", host.address, "--user", host.user, "--docker", "distribution")
         self.run("host", "trust", name, "--yes")
 
+    def create(self, slug: str, host: str, domain: str, *services: str) -> None:
+        """One command, from a name to a healthy client with these services."""
+        chosen = [word for service in services for word in ("--service", service)]
+        self.run(
+            "client", "create", slug, "--company", slug.upper(), "--email", f"it@{domain}", "--host", host,
+            "--domain", domain, "--tls", "self-signed", *chosen, "--deploy", "--json",
+        )  # fmt: skip
+
     def secrets(self, slug: str) -> dict[str, str]:
         """A client's secrets, opened with the stock `age` and the operator's own identity."""
         identity = self.home / ".config/otobotctl/identity.txt"

@@ -1,0 +1,207 @@
+"""Every service on one bare host with one command; then a second client beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+from tests.e2e.containers import all_healthy, containers, places, reached, service, worked
+from tests.e2e.operator import Operator
+from tests.e2e.site import answers, browser, echoed
+from tests.e2e.watch import ProcessLists
+from tests.lab.host import Host
+from tests.lab.lab import Lab
+from tests.lab.shell import until
+from tests.n8n import install
+from tests.n8n.client import N8n
+
+pytestmark = pytest.mark.timeout(1500)  # of the first test: to install and start all this
+
+SERVICES = ("postgres", "redis", "mongo", "vault-api", "token-refresher", "n8n", "tooljet", "librechat", "nginx")
+WORKERS = 2
+DOMAIN, OTHER = "acme.example", "beta.example"
+# Every port that a service or the tools around it might have; what listens on the host is added to them.
+PORTS = (21, 25, 111, 2375, 2376, 3000, 3001, 3080, 5432, 5678, 5679, 6379, 8080, 8081, 8082, 9090, 27017)
+LIMIT_S = 600
+
+
+@dataclass
+class Deployed:
+    """What the first deploy left behind, for every test of this module."""
+
+    operator: Operator
+    host: Host
+    processes: str
+    n8n: N8n
+
+
+def edit(operator: Operator, change: Callable[[dict], object]) -> None:
+    """Edit the manifest by hand, as an operator does."""
+    path = operator.fleet / "clients-config.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+@pytest.fixture(scope="module")
+def deployed(lab: Lab, tmp_path_factory) -> Iterator[Deployed]:
+    """One bare host, one client with everything, deployed by one command; this fleet's n8n run in queue mode."""
+    host = lab.make("bare", registry=True)
+    try:
+        folder = tmp_path_factory.mktemp("operator")
+        operator = Operator(folder)
+        operator.init()
+        operator.add_host("vps-1", host)
+        edit(operator, lambda manifest: manifest.update(defaults={"settings": {"n8n": {"mode": "queue"}}}))
+        with ProcessLists() as lists:
+            operator.create("acme", "vps-1", DOMAIN, *SERVICES)
+        n8n = N8n(f"https://n8n.{DOMAIN}", folder, folder)
+        n8n.http = browser(host.address)
+        n8n.http.base_url = n8n.url
+        yield Deployed(operator, host, lists.text(), n8n)
+        n8n.http.close()
+    finally:
+        lab.destroy(host)
+
+
+def test_every_container_is_healthy(deployed):
+    """By Docker's own word and by `status`: nine services, n8n with its two workers."""
+    found = sorted(map(service, containers(deployed.host, "otobot-acme")))
+    assert found == sorted([*(name for name in SERVICES if name != "nginx"), *["n8n-worker"] * WORKERS])
+    assert all_healthy(deployed.host, "otobot-acme")
+    assert all_healthy(deployed.host, "otobot-front")
+    told = deployed.operator.data("status", "vps-1")["hosts"][0]
+    releases = {release["client"]: release for release in told["releases"]}
+    assert {name for name, state in releases["acme"]["services"].items() if state == "healthy"} >= set(SERVICES) - {
+        "nginx"
+    }
+    assert releases["front"]["services"]["nginx"] == "healthy"
+    assert all(release["trouble"] == {} for release in releases.values())
+
+
+def test_every_container_has_limits(deployed):
+    """Of memory and of processes; the kernel's own numbers are Docker's."""
+    for project in ("otobot-acme", "otobot-front"):
+        for each in containers(deployed.host, project):
+            assert each["HostConfig"]["Memory"] > 0, each["Name"]
+            assert each["HostConfig"]["PidsLimit"] > 0, each["Name"]
+
+
+def sites_answer(deployed: Deployed) -> bool:
+    """Each name says that its service is well, through the proxy."""
+    wanted = {
+        f"https://{DOMAIN}/health": '"status"',
+        f"https://n8n.{DOMAIN}/healthz": '"status":"ok"',
+        f"https://app.{DOMAIN}/api/health": '"works":"yeah"',
+        f"https://chat.{DOMAIN}/health": "OK",
+    }
+    with browser(deployed.host.address) as visitor:
+        found = {url: visitor.get(url) for url in wanted}
+    return all(found[url].status_code == 200 and words in found[url].text for url, words in wanted.items())
+
+
+def test_each_name_answers_from_outside(deployed):
+    """The domain, n8n., app. and chat. over TLS; n8n's figures are nobody's business."""
+    assert sites_answer(deployed)
+    with browser(deployed.host.address) as visitor:
+        for path in ("/metrics", "/metrics/"):
+            assert visitor.get(f"https://n8n.{DOMAIN}{path}").status_code == 404
+        assert visitor.post(f"https://chat.{DOMAIN}/api/auth/register", json={}).status_code == 403
+        assert visitor.post(f"https://app.{DOMAIN}/api/signup", json={}).status_code == 403
+        assert visitor.get(f"http://n8n.{DOMAIN}/healthz").headers["location"].startswith(f"https://n8n.{DOMAIN}/")
+
+
+def test_a_websocket_goes_through_the_proxy(deployed):
+    """What is sent on ToolJet's comes back."""
+    assert echoed(deployed.host.address, f"app.{DOMAIN}", "/ws", "bonjour") == "bonjour"
+
+
+def test_a_webhook_is_executed_by_a_worker(deployed):
+    """The owner makes a workflow and switches it on; who calls its address gets what a worker computed."""
+    n8n, path = deployed.n8n, "from-outside"
+    n8n.become_owner()
+    hook = {
+        "name": "Webhook", "type": "n8n-nodes-base.webhook", "typeVersion": 2, "webhookId": path,
+        "parameters": {"path": path, "httpMethod": "GET", "responseMode": "lastNode"},
+    }  # fmt: skip
+    code = "return [{json: {sum: 40 + 2, asked: $input.first().json.query.word}}]"
+    answer = {"name": "Answer", "type": "n8n-nodes-base.code", "typeVersion": 2, "parameters": {"jsCode": code}}
+    made = n8n.workflow(hook, answer)
+    activated = n8n.ask("PATCH", f"/workflows/{made['id']}", {"active": True, "versionId": made["versionId"]})
+    assert activated["active"] is True
+    before = worked(deployed.host)
+
+    def called() -> dict | None:
+        # Active means that n8n was told; the address is there a moment later.
+        with browser(deployed.host.address) as visitor:
+            said = visitor.get(f"{n8n.url}/webhook/{path}?word=oui")
+        return said.json() if said.status_code == 200 else None
+
+    assert until(called, "webhook", LIMIT_S, 1) == {"sum": 42, "asked": "oui"}
+    until(lambda: worked(deployed.host) > before, "a worker's log", LIMIT_S, 1)
+
+
+def test_a_second_apply_is_one_execution_and_no_change(deployed):
+    """Counted by the host's own sshd."""
+    deployed.host.mark_sessions()
+    again = deployed.operator.data("host", "apply", "vps-1")
+    assert again["changed"] == []
+    assert again["executions"] == 1
+    until(lambda: deployed.host.sessions() == 1, "sessions", 30)
+
+
+def test_no_secret_was_in_a_process_list_or_said(deployed):
+    """Each minted value, while everything was installed and started."""
+    values = deployed.operator.secrets("acme")
+    assert len(values) > 15
+    said = "".join(deployed.operator.said)
+    assert [name for name, value in values.items() if value in deployed.processes or value in said] == []
+    assert "docker" in deployed.processes  # the control: it did look while the deploy ran
+
+
+def test_a_second_client_shares_nothing_but_the_proxy(deployed):
+    """The same services beside the first: no port, name or value in common, and no way from one to the other."""
+    operator, host = deployed.operator, deployed.host
+
+    def settle(manifest: dict) -> None:
+        manifest["clients"]["acme"]["settings"] = manifest.pop("defaults")["settings"]
+
+    edit(operator, settle)
+    operator.create("beta", "vps-1", OTHER, "postgres", "vault-api", "n8n", "nginx")
+    mine, theirs = operator.secrets("acme"), operator.secrets("beta")
+    assert {"POSTGRES_PASSWORD", "N8N_ENCRYPTION_KEY", "ENCRYPTION_MASTER_KEY"} <= mine.keys() & theirs.keys()
+    assert set(mine.values()) & set(theirs.values()) == set()
+    with browser(host.address) as visitor:
+        assert visitor.get(f"https://n8n.{OTHER}/healthz").status_code == 200
+        assert visitor.get(f"https://{OTHER}/health").status_code == 200
+    assert sites_answer(deployed)
+    assert all_healthy(host, "otobot-acme")
+    assert operator.data("host", "apply", "vps-1")["changed"] == []
+    for here, there in (("acme", "beta"), ("beta", "acme")):
+        own, foreign = places(host, here), places(host, there)
+        assert len(foreign) >= 6  # PostgreSQL, the vault and n8n, by address and by name
+        found = reached(host, f"otobot-{here}-n8n-1", [*own, *foreign])
+        assert found >= {("postgres", 5432), ("vault-api", 3001)}  # the control: it does reach its own
+        assert found & foreign == set()
+
+
+def test_only_ssh_and_the_proxy_answer_from_outside(deployed):
+    """A connect test over IPv4 and IPv6, with Docker and two clients running, at every port that listens anywhere there."""
+    heard = deployed.host.ssh("ss -Hltn", user="root").stdout
+    listening = {int(line.split()[3].rpartition(":")[2]) for line in heard.splitlines()}
+    assert {22, 80, 443, 3001} <= listening  # the control: the vault listens, on 127.0.0.1
+    for address in (deployed.host.address, deployed.host.address6):
+        tried = sorted({*listening, *PORTS})
+        with ThreadPoolExecutor(16) as pool:
+            found = dict(zip(tried, pool.map(lambda port, at=address: answers(at, port), tried), strict=True))
+        assert [port for port, yes in found.items() if yes] == [22, 80, 443], address
+
+
+def test_it_is_the_real_n8n(deployed):
+    """By its own word: the newest 1.x that npm has, which here stands under the tag that the template pins."""
+    told = deployed.host.ssh("docker exec otobot-acme-n8n-1 n8n --version", user="root").stdout.split()[-1]
+    assert told == install.NEWEST
