@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from limits import RateLimitItem, parse
 
+from .access.address import bucket
 from .access.throttle import Limit, MemoryWindow, RedisWindow, Window
 from .errors import too_many
 
@@ -33,12 +34,12 @@ class Limits:
         if endpoint.limit == "internal":
             self.internal.take()
         elif endpoint.limit == "public":
-            who = address if actor.kind in _BY_ADDRESS else actor.label
+            who = bucket(address) if actor.kind in _BY_ADDRESS else actor.label
             await self.hit(self._public, endpoint.name, who)
 
     async def guess(self, address: str) -> None:
         """Count a request with no valid credential. Raises Problem: 429."""
-        await self.hit(self._public, "guess", address)
+        await self.hit(self._public, "guess", bucket(address))
 
     async def hit(self, rate: RateLimitItem, *what: str) -> None:
         """Count one hit of `what` against a rate. Raises Problem: 429 with the seconds to wait."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hmac
+import os
 import unicodedata
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from typing import TypeVar
 import bcrypt
 
 ROUNDS = 12
-WORKERS = 2  # one hash keeps a core busy for a quarter of a second; reads of credentials need the others
+WORKERS = max(1, (os.cpu_count() or 2) // 2)  # a hash keeps a core busy for a quarter of a second; reads need one too
 WAITING = 32
 MIN_CHARACTERS = 12
 MAX_CHARACTERS = 256

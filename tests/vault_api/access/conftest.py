@@ -25,6 +25,7 @@ from otobotctl.vault_api.routes import ENDPOINTS
 from otobotctl.vault_api.routing import application
 from otobotctl.vault_api.schema import migrate
 from otobotctl.vault_api.vault import Vault
+from otobotctl.vault_api.verify import Verifier
 from tests.vault_api.conftest import new_environment
 
 PASSWORD = "Correct-Horse-7"
@@ -56,7 +57,12 @@ class House:
         return self.runner.run(work)
 
     def close(self):
+        """Verify what the tests left in the audit, then close."""
+        key = bytes.fromhex(self.environment["AUDIT_HMAC_KEY"])
+        verdict = self.run(Verifier(self.vault.database, key).run())
         self.run(self.vault.close())
+        assert verdict.broken == ()
+        assert verdict.rows > 0
 
     def ask(self, method, path, body=None, *, bearer=None, headers=None, address="192.0.2.10"):
         """One request from an address."""
