@@ -100,7 +100,7 @@ def _expiry(provider: Provider, beside: Mapping[str, Any], now: datetime) -> dat
     if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said) or said <= 0:
         return now + timedelta(seconds=provider.lifetime_s) if provider.lifetime_s else None
     seconds = said / 1000 if provider.expires_in_unit == "milliseconds" else said
-    return now + min(timedelta(seconds=min(seconds, _LONGEST.total_seconds())), _LONGEST)
+    return now + timedelta(seconds=max(0.0, min(seconds, _LONGEST.total_seconds()) - provider.early_s))
 
 
 def _account(provider: Provider, values: Mapping[str, str], answer: Mapping[str, Any]) -> str:

@@ -93,9 +93,9 @@ class Provider(Entry, frozen=True, kw_only=True):
         access_token_paths: where the token may stand; its refresh token and expiry stand beside it.
         success_field: false in an answer that says 200 and has failed.
         permanent_errors: error codes, besides invalid_grant, after which no refresh can work.
-        rotates: a refresh gives a new refresh token and ends the old one.
+        rotates: a refresh gives a new refresh token and ends the old one; a fault after such a request says so.
         expires: false: tokens are for ever, whatever answers say. `lifetime_s`: used where answers do not say.
-        margin_s: how long before its end a token is no longer handed out without a refresh.
+        early_s: how much sooner than answers say tokens end.
         account, remember: paths into the token's answer; what is remembered is kept with the connection, in clear.
     """
 
@@ -126,7 +126,7 @@ class Provider(Entry, frozen=True, kw_only=True):
     expires: bool = True
     expires_in_unit: Literal["seconds", "milliseconds"] = "seconds"
     lifetime_s: int = 0
-    margin_s: int = 60
+    early_s: int = 0
     account: str = ""
     remember: dict[str, str] = {}
     revocation: Revocation | None = None

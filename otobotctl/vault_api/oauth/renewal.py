@@ -83,7 +83,8 @@ async def renew(vault: Vault, claim: Claim, *, http_s: float = HTTP_S) -> Result
     except _CannotError as error:
         return await _failed(vault, claim, Refusal(str(error)))
     except OutboundError as error:
-        return await _failed(vault, claim, Refusal(error.fault.value), counts=error.fault not in _UNREACHED)
+        refusal = Refusal(_named(vault, claim, error.fault))
+        return await _failed(vault, claim, refusal, counts=error.fault not in _UNREACHED)
     if isinstance(answer, Tokens):
         return await _save(vault, claim, used, answer)
     if answer.permanent:
@@ -110,6 +111,12 @@ async def _ask(vault: Vault, claim: Claim, http_s: float) -> tuple[str, Tokens |
     request = requests.refresh(provider, values, application.client, used)
     response = await vault.outbound.send(request, total_s=http_s)
     return used, answers.read(provider, values, response, datetime.now(UTC))
+
+
+def _named(vault: Vault, claim: Claim, fault: Fault) -> str:
+    """A fault as a code, which tells where the next invalid_grant may come from."""
+    rotates = not fault.unsent and vault.providers[claim.service].rotates
+    return f"{fault.value}_may_have_rotated" if rotates else fault.value
 
 
 def only(parameters: Mapping[str, str], provider: Provider) -> dict[str, str]:

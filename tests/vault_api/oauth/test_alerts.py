@@ -89,12 +89,14 @@ def test_two_processes_deliver_an_alert_once(place):
 
     async def run():
         async with place.opened() as one, place.opened() as other:
-            await place.connected(one)
+            for _ in range(12):
+                await place.connected(one)
             place.ask("UPDATE client_connections SET status = 'broken'")
-            await asyncio.gather(*(vault.alerts.sweep() for vault in (one, other) for _ in range(3)))
+            await asyncio.gather(*(vault.alerts.sweep() for vault in (one, other) for _ in range(4)))
 
     asyncio.run(run())
-    assert len(place.stub.alerts) == 1
+    assert len(place.stub.alerts) == 12
+    assert len({key for _, _, key in place.stub.alerts}) == 12
 
 
 def test_without_a_webhook_alerts_are_kept(place):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,6 +106,13 @@ def test_expiry_is_what_the_entry_says():
     for nonsense in (-5, True, None, [], 0):
         assert read("google", 200, {"access_token": "a", "expires_in": nonsense}).expires_at is None
     assert read("google", 200, {"access_token": "a", "expires_in": 1e30}).expires_at == NOW + timedelta(days=3650)
+
+
+def test_expiry_in_other_units_and_earlier():
+    """Milliseconds count as such; an entry may say that tokens end sooner than the provider says."""
+    provider = msgspec.structs.replace(LOADED["google"], expires_in_unit="milliseconds", early_s=10)
+    answer = Response(200, {}, b'{"access_token": "a", "expires_in": 60000}')
+    assert answers.read(provider, {}, answer, NOW).expires_at == NOW + timedelta(seconds=50)
 
 
 def test_what_is_remembered_and_whose_account():

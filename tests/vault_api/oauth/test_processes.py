@@ -195,6 +195,8 @@ def test_no_log_line_holds_a_secret(place, tmp_path):
     token = place.environment["N8N_INTERNAL_TOKEN"]
     environment = {**place.environment, "VAULT_LOG_LEVEL": "debug"}
     with program.serving(environment, tmp_path / "vault") as running:
+        first = running.ask(contract.credentials_path(str(user), "stub"), token=token)
+        assert (first.status, int(first.headers["retry-after"]) > 0) == (503, True)
         for _ in range(4):
             running.ask(contract.credentials_path(str(user), "stub"), token=token)
             running.ask("/api/internal/refresh-tokens", "POST", token=token)

@@ -126,7 +126,9 @@ def test_an_answer_that_is_lost_after_a_rotation_is_asked_for_again(place, fault
             _, connection = await place.connected(vault)
             vault.refresh = Refresh(vault, http_s=1.0)
             for _ in range(2):
-                assert (await refreshed(vault, connection)).outcome is Outcome.FAILED
+                result = await refreshed(vault, connection)
+                assert result.outcome is Outcome.FAILED
+                assert result.reason.endswith("_may_have_rotated") == (fault in {"drop", "hang"})
                 place.at_once(connection)
             assert (await refreshed(vault, connection)).outcome is Outcome.REFRESHED
             assert (await refreshed(vault, connection, force=True)).outcome is Outcome.REFRESHED
