@@ -40,9 +40,12 @@ class Refresh:
         self._running: dict[UUID, asyncio.Task[Result]] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._by_service: dict[str, asyncio.Semaphore] = {}
+        self._queued: set[asyncio.Task[list[Result]]] = set()
 
     async def close(self) -> None:
-        """Let what runs end: a refresh that is cut off may cost its token."""
+        """Let what runs end: a refresh that is cut off may cost its token. What waits for its turn is dropped."""
+        for task in self._queued:
+            task.cancel()
         if self._running:
             await asyncio.wait(tuple(self._running.values()), timeout=CLOSE_S)
 
@@ -96,6 +99,19 @@ class Refresh:
                     return Result(connection, Outcome.FAILED, "database")
 
         return list(await asyncio.gather(*(one(connection, service) for connection, service in connections)))
+
+    async def within(
+        self, connections: Iterable[tuple[UUID, str]], ahead: timedelta, wait_s: float, *, force: bool = False
+    ) -> tuple[list[Result], int]:
+        """Refresh these; return what came of them in `wait_s` seconds, and how many go on after that."""
+        tasks = {asyncio.create_task(self.several((one,), ahead, force=force), name="refresh") for one in connections}
+        if not tasks:
+            return [], 0
+        self._queued |= tasks
+        for task in tasks:
+            task.add_done_callback(self._queued.discard)
+        done, pending = await asyncio.wait(tasks, timeout=wait_s)
+        return [result for task in done for result in task.result()], len(pending)
 
     async def _renew(self, connection: UUID, ahead: timedelta, *, force: bool) -> Result:
         claim = await lease.claim(self._vault.database, connection, ahead, force=force)

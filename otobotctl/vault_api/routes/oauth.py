@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Final
 from urllib.parse import parse_qsl
 from uuid import UUID
 
 from .. import contract, contract_oauth, inputs
 from ..actor import Access
+from ..audit import Entry
 from ..connections import REFRESH_AHEAD, By
 from ..endpoint import Answer, Call, Endpoint, redirect
 from ..errors import Problem, invalid, missing
@@ -108,30 +108,35 @@ async def services(call: Call) -> contract.Services:
 
 
 async def refresh(call: Call) -> contract_oauth.Refreshes:
-    """Refresh what is due, or one connection whatever its state."""
-    wanted: str | None = call.query.connection_id
-    if wanted is not None:
-        connection = inputs.identity(wanted, "connectionId")
-        seen = await lease.look(call.vault.database, connection)
-        if seen is None:
-            raise missing("connection")
-        if seen.refresh is None:
-            raise Problem(409, "not_refreshable", "There is no refresh token, the user must connect again")
-        connections = [(connection, seen.service)]
-    else:
-        connections = await lease.due(call.vault.database, REFRESH_AHEAD, _MOST_AT_ONCE)
-    force = wanted is not None
-    tasks = [asyncio.create_task(call.vault.refresh.several((one,), REFRESH_AHEAD, force=force)) for one in connections]
-    done, pending = await asyncio.wait(tasks, timeout=_WAIT_S) if tasks else (set(), set())
-    results = [result for task in done for result in task.result()]
+    """Refresh what is due, or one connection whatever its state; a user may ask for one of his own."""
+    connections = await _asked(call)
+    force = call.query.connection_id is not None
+    results, pending = await call.vault.refresh.within(connections, REFRESH_AHEAD, _WAIT_S, force=force)
     return contract_oauth.Refreshes(
         processed=len(results),
         results=[
             contract_oauth.Refreshed(id=str(one.connection), outcome=one.outcome.value, reason=one.reason)
             for one in sorted(results, key=lambda result: str(result.connection))
         ],
-        pending=len(pending),
+        pending=pending,
     )
+
+
+async def _asked(call: Call) -> list[tuple[UUID, str]]:
+    """The connections to refresh; that one was asked for is in the audit before it happens."""
+    if call.query.connection_id is None:
+        if call.actor.kind == "user":
+            raise invalid("connectionId is needed")
+        return await lease.due(call.vault.database, REFRESH_AHEAD, _MOST_AT_ONCE)
+    connection = inputs.identity(call.query.connection_id, "connectionId")
+    seen = await lease.look(call.vault.database, connection)
+    if seen is None or (call.actor.kind == "user" and seen.user != call.actor.user):
+        raise missing("connection")
+    if seen.refresh is None:
+        raise Problem(409, "not_refreshable", "There is no refresh token, the user must connect again")
+    about = (seen.user, seen.service, connection, call.request, call.address)
+    await call.vault.audit.record(Entry("refresh", "asked", call.actor, *about))
+    return [(connection, seen.service)]
 
 
 def _by(call: Call) -> By:
@@ -174,6 +179,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "POST", contract_oauth.REFRESH_PATH, "refresh_tokens", refresh, summary="Refresh the tokens that are due.",
         query=contract_oauth.RefreshQuery, answer=contract_oauth.Refreshes,
-        statuses={404: contract.Failure, 409: contract.Failure}, access=Access.INTERNAL, limit="internal", tag="n8n",
+        statuses={403: contract.Failure, 404: contract.Failure, 409: contract.Failure}, scope="connections.write",
+        **_CALLER,
     ),
 )  # fmt: skip

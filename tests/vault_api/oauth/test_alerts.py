@@ -99,6 +99,24 @@ def test_two_processes_deliver_an_alert_once(place):
     assert len({key for _, _, key in place.stub.alerts}) == 12
 
 
+def test_an_alert_that_another_process_is_taking_is_passed_over(place):
+    """It waits for nobody: the others are delivered meanwhile."""
+
+    async def run():
+        async with place.opened() as vault:
+            for _ in range(3):
+                await place.connected(vault)
+            place.ask("UPDATE client_connections SET status = 'broken'")
+            with place.database() as wire, wire.transaction():
+                place.stub.alert_statuses = [500] * 3
+                await vault.alerts.sweep()
+                place.ask("UPDATE alerts SET details = details - 'retryAt'")
+                wire.execute("SELECT FROM alerts ORDER BY raised_at LIMIT 1 FOR UPDATE")
+                assert await vault.alerts.deliver() == 2
+
+    asyncio.run(run())
+
+
 def test_without_a_webhook_alerts_are_kept(place):
     """Nothing is sent and nothing fails; the table has them."""
 

@@ -446,6 +446,26 @@ def test_parameters_are_checked(place):
     run(test)
 
 
+def test_a_user_may_refresh_his_own_only(place):
+    """One of his connections, by name; not another's, and not everybody's."""
+
+    async def test():
+        async with standing(place) as (vault, user, browser):
+            one = browser()
+            owner, connection = await place.connected(vault, expires_in_s=7200)
+
+            async def ask(who, query=""):
+                headers = {"authorization": f"Bearer {who}"}
+                return (await one.client.post(f"/api/internal/refresh-tokens{query}", headers=headers)).status_code
+
+            assert await ask(user) == 400
+            assert await ask(user, f"?connectionId={connection}") == 404
+            assert await ask(owner, f"?connectionId={connection}") == 200
+
+    run(test)
+    assert len(place.stub.refreshes) == 1
+
+
 def test_refresh_tokens_by_hand(place):
     """POST refresh-tokens: what is due, in the shape of the platform's documents; one connection on request."""
 
@@ -465,5 +485,6 @@ def test_refresh_tokens_by_hand(place):
             gone = await one.client.post(f"/api/internal/refresh-tokens?connectionId={uuid4()}", headers=token(place))
             assert gone.status_code == 404
             assert (await one.client.post("/api/internal/refresh-tokens")).status_code == 401
+            assert place.audit(fresh) == ["asked", "refreshed"]
 
     run(test)
