@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -199,6 +200,20 @@ def test_only_ssh_and_the_proxy_answer_from_outside(deployed):
         with ThreadPoolExecutor(16) as pool:
             found = dict(zip(tried, pool.map(lambda port, at=address: answers(at, port), tried), strict=True))
         assert [port for port, yes in found.items() if yes] == [22, 80, 443], address
+
+
+def test_everything_comes_back_by_itself_after_a_reboot(deployed):
+    """Both clients and the proxy, healthy and answering, without anybody's command; the workflow too."""
+    begin = time.monotonic()
+    deployed.host.reboot(timeout_s=LIMIT_S)
+    projects = ("otobot-acme", "otobot-beta", "otobot-front")
+    until(lambda: all(all_healthy(deployed.host, project) for project in projects), "healthy", LIMIT_S, 2)
+    print(f"back after {time.monotonic() - begin:.0f} s")
+    until(lambda: sites_answer(deployed), "sites", LIMIT_S, 2)
+    with browser(deployed.host.address) as visitor:
+        url = f"{deployed.n8n.url}/webhook/from-outside?word=oui"
+        until(lambda: visitor.get(url).status_code == 200, "webhook", LIMIT_S, 2)
+    assert deployed.operator.data("host", "apply", "vps-1")["changed"] == []
 
 
 def test_it_is_the_real_n8n(deployed):
