@@ -15,6 +15,7 @@ from tests.vault_api.conftest import new_environment
 
 from .conftest import PASSWORD, generous, opened
 
+MOST_PEOPLE = 7
 SERVICES = ("openai", "notion", "anthropic")
 
 
@@ -45,7 +46,7 @@ class Person:
 
 
 class Tenants(RuleBasedStateMachine):
-    """Random acts of four people, two of each client; every answer is compared with what the model says is theirs."""
+    """Random acts of four to seven people of two clients; every answer is compared with what the model says is theirs."""
 
     houses = ()
     kept = ()
@@ -54,10 +55,18 @@ class Tenants(RuleBasedStateMachine):
     def people(self):
         if not Tenants.kept:
             Tenants.kept = tuple(Person(house) for house in self.houses for _ in range(2))
-        self.all = Tenants.kept
 
-    who = st.integers(0, 3)
+    @property
+    def all(self):
+        return {number: Tenants.kept[number % len(Tenants.kept)] for number in range(MOST_PEOPLE)}
+
+    who = st.integers(0, MOST_PEOPLE - 1)
     service = st.sampled_from(SERVICES)
+
+    @rule(tenant=st.integers(0, 1))
+    def joins(self, tenant):
+        if len(Tenants.kept) < MOST_PEOPLE:
+            Tenants.kept += (Person(self.houses[tenant]),)
 
     @rule(who=who, service=service)
     def connect(self, who, service):
@@ -160,7 +169,7 @@ def tables(house):
 
 
 def test_nobody_reads_anothers_row(tenants):
-    """A state machine over two clients and four people finds no way across."""
+    """A state machine over two clients and their people finds no way across."""
     Tenants.houses, Tenants.kept = tuple(tenants), ()
     settings = hypothesis.settings(
         max_examples=25, stateful_step_count=40, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)

@@ -39,10 +39,9 @@ def may_hand_on(call: Call, codes: Iterable[str]) -> None:
         raise Problem(403, "forbidden", "Nobody can grant what he does not hold")
 
 
-def may_touch(call: Call, role: str) -> None:
-    """Raise Problem 403 when the caller is no administrator and the user is one: his password would be a way up."""
-    if role == "admin":
-        may_hand_on(call, ("admin",))
+def may_touch(call: Call, role: str, granted: Iterable[str] = ()) -> None:
+    """Raise Problem 403 when the user may do what the caller may not: his password would be a way up."""
+    may_hand_on(call, (*granted, "admin") if role == "admin" else granted)
 
 
 def text(when: datetime | None) -> str | None:

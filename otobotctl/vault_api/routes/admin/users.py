@@ -27,7 +27,9 @@ ORDER BY lower(u.email) LIMIT %s"""  # noqa: S608 - constants
 _ONE: Final = f"SELECT {_COLUMNS} FROM users u WHERE u.client_id = %s AND u.id = %s"  # noqa: S608 - constants
 _NEW: Final = "INSERT INTO users (client_id, id, email, name, role) VALUES (%s, %s, %s, %s, %s)"
 _LOCK: Final = """
-SELECT role, email, name, is_active FROM users WHERE client_id = %s AND id = %s AND erased_at IS NULL FOR UPDATE"""
+SELECT u.role, u.email, u.name, u.is_active,
+    ARRAY(SELECT p.permission_code FROM user_permissions p WHERE p.client_id = u.client_id AND p.user_id = u.id)
+FROM users u WHERE u.client_id = %s AND u.id = %s AND u.erased_at IS NULL FOR UPDATE OF u"""
 _CHANGE: Final = """
 UPDATE users SET email = %s, name = %s, role = %s, is_active = %s, updated_at = now()
 WHERE client_id = %s AND id = %s"""
@@ -94,11 +96,11 @@ async def change(call: Call) -> shapes.UserState:
     client = await call.vault.database.client()
     try:
         async with call.vault.audit.transaction() as tx:
-            role, *known = await _locked(tx, client, user)
+            role, *known, granted = await _locked(tx, client, user)
             asked = (body.email, body.name, body.is_active)
             email, name, active = (old if new is UNSET else new for new, old in zip(asked, known, strict=True))
             new_role = role if body.role is UNSET else body.role
-            may_touch(call, role)
+            may_touch(call, role, granted)
             may_touch(call, new_role)
             await tx.connection.execute(_CHANGE, (email, name, new_role, active, client, user))
             if not active or new_role != role:
@@ -117,8 +119,8 @@ async def reset_password(call: Call) -> shapes.OneTimePassword:
     hashed = await _hashed(call, password)
     client = await call.vault.database.client()
     async with call.vault.audit.transaction() as tx:
-        role, email, *_rest = await _locked(tx, client, user)
-        may_touch(call, role)
+        role, email, *_rest, granted = await _locked(tx, client, user)
+        may_touch(call, role, granted)
         await accounts.set_password(tx, client, user, hashed, must_change=True)
         await sessions.revoke_others(tx, client, user)
         tx.note(entry(call, "password", "reset", user))
@@ -155,8 +157,8 @@ async def remove_mfa(call: Call) -> Answer:
     user = call.id("user")
     client = await call.vault.database.client()
     async with call.vault.audit.transaction() as tx:
-        role, *_rest = await _locked(tx, client, user)
-        may_touch(call, role)
+        role, *_rest, granted = await _locked(tx, client, user)
+        may_touch(call, role, granted)
         await factors.turning_off(call, user)(tx)
         await sessions.revoke_others(tx, client, user)
     return Answer(204)
