@@ -72,7 +72,7 @@ async def _revoke(
     if application is None:
         return "not_revoked"
     tokens = {"access": access, "refresh": following or refresh}
-    request = requests.revocation(provider.revocation, parameters, application.client, tokens)
+    request = requests.revocation(provider, parameters, application.client, tokens)
     if request is None:
         return "not_revoked"
     try:

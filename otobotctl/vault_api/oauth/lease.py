@@ -44,8 +44,11 @@ ORDER BY token_expires_at, id LIMIT %(limit)s"""
 _KEEP: Final = """
 UPDATE client_connections SET encrypted_next_refresh_token = %s WHERE client_id = %s AND id = %s AND lease = %s"""
 
+# Whoever showed the used-up token meanwhile was told that the grant is gone: it is not.
 _KEEP_ANYHOW: Final = """
-UPDATE client_connections SET encrypted_next_refresh_token = %s WHERE client_id = %s AND id = %s AND lease = %s
+UPDATE client_connections SET encrypted_next_refresh_token = %s, broken_reason = '', broken_at = NULL,
+    status = CASE status WHEN 'broken' THEN 'active' ELSE status END
+WHERE client_id = %s AND id = %s AND lease = %s
     AND encrypted_refresh_token = %s AND encrypted_next_refresh_token IS NOT DISTINCT FROM %s"""
 
 _FINISH: Final = """

@@ -11,7 +11,7 @@ from hashlib import sha256
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from .outbound import Request
-from .providers import Provider, Revocation, fill
+from .providers import Provider, fill
 
 _FORM = {"content-type": "application/x-www-form-urlencoded"}
 _JSON = {"content-type": "application/json"}
@@ -86,9 +86,15 @@ def refresh(provider: Provider, values: Mapping[str, str], client: Client, token
 
 
 def revocation(
-    how: Revocation, values: Mapping[str, str], client: Client, tokens: Mapping[str, str | None]
+    provider: Provider, values: Mapping[str, str], client: Client, tokens: Mapping[str, str | None]
 ) -> Request | None:
-    """The request that takes a grant back; None: the token that it needs is not there. `tokens`: access and refresh."""
+    """The request that takes a grant back; None: there is no way to, or the token that it needs is not there.
+
+    `tokens` are access and refresh.
+    """
+    how = provider.revocation
+    if how is None:
+        return None
     token = tokens.get(how.token) or tokens.get("access")
     known = {**values, "client_id": quote(client.id, safe="")}
     if not token:
@@ -100,7 +106,7 @@ def revocation(
         return None
     if how.token_field:
         said[how.token_field] = token
-    headers = dict[str, str]()
+    headers = dict(provider.headers)
     if how.authentication == "basic":
         headers["authorization"] = _basic(client)
     elif how.authentication == "body":
@@ -114,7 +120,8 @@ def identity(provider: Provider, token: str) -> Request | None:
     """The request that tells whose account was connected."""
     if provider.identity is None:
         return None
-    return Request("GET", provider.identity.url, {"authorization": f"{provider.identity.scheme} {token}"})
+    headers = {**provider.headers, "authorization": f"{provider.identity.scheme} {token}"}
+    return Request("GET", provider.identity.url, headers)
 
 
 def signed(query: str, secret: str) -> bool:
@@ -138,6 +145,8 @@ def _to_token_url(provider: Provider, url: str, client: Client, said: Mapping[st
 
 
 def _with_body(method: str, url: str, headers: Mapping[str, str], said: Mapping[str, str], form: str) -> Request:
+    if not said:  # Dropbox refuses a form's type on a call without a body
+        return Request(method, url, headers)
     if form == "json":
         return Request(method, url, {**headers, **_JSON}, json.dumps(said).encode())
     return Request(method, url, {**headers, **_FORM}, urlencode(said).encode())

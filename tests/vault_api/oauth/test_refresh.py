@@ -293,6 +293,30 @@ def test_a_rotated_token_is_kept_even_when_the_lease_has_lapsed(place):
     assert place.audit(connection) == ["kept", "refreshed"]
 
 
+def test_a_connection_that_was_broken_by_the_used_up_token_is_mended_by_the_new_one(place):
+    """The lease has lapsed, another process has shown the old token and marked the connection broken; then the answer
+    comes that has the new one: the connection is active again, and the next refresh works.
+    """
+    place.stub.faults = [("after", "wait")]
+
+    async def run():
+        async with place.opened() as vault:
+            _, connection = await place.connected(vault)
+            task = vault.refresh.start(connection, AHEAD)
+            await until(place.stub.entered.is_set)
+            place.ask("UPDATE client_connections SET lease_until = now() - interval '1 second'")
+            other = await lease.claim(vault.database, connection, AHEAD, force=False)
+            assert (await renewal.renew(vault, other)).outcome is Outcome.BROKEN
+            place.stub.release.set()
+            assert (await task).reason == "kept"
+            assert place.row(connection)["status"] == "active"
+            assert (await refreshed(vault, connection)).outcome is Outcome.REFRESHED
+            await vault.alerts.sweep()
+
+    asyncio.run(run())
+    assert place.ask("SELECT kind, resolved_at IS NOT NULL FROM alerts") == [("broken", True)]
+
+
 def test_one_lease_at_a_time_and_its_number_fences(place):
     """A second claim gets nothing; after the lease has lapsed it gets a higher number, and the first can write no more."""
 

@@ -66,7 +66,7 @@ def test_every_revocation_can_be_said(code):
     provider = LOADED[code]
     values = {name: parameter.example for name, parameter in provider.parameters.items()}
     values |= dict.fromkeys(provider.remember, "remembered")
-    made = requests.revocation(provider.revocation, values, CLIENT, {"access": "the-access", "refresh": "the-refresh"})
+    made = requests.revocation(provider, values, CLIENT, {"access": "the-access", "refresh": "the-refresh"})
     said = made.body.decode() + json.dumps(dict(made.headers)) + made.url
     assert any(word in said for word in ("the-access", "the-refresh", "remembered"))
     assert "{" not in made.url
@@ -74,17 +74,30 @@ def test_every_revocation_can_be_said(code):
 
 def test_a_revocation_without_what_it_needs_is_none():
     """No token, or no remembered account: nothing is sent."""
-    assert requests.revocation(LOADED["google"].revocation, {}, CLIENT, {"access": None, "refresh": None}) is None
-    assert requests.revocation(LOADED["stripe"].revocation, {}, CLIENT, {"access": "a", "refresh": None}) is None
+    assert requests.revocation(LOADED["google"], {}, CLIENT, {"access": None, "refresh": None}) is None
+    assert requests.revocation(LOADED["stripe"], {}, CLIENT, {"access": "a", "refresh": None}) is None
 
 
 def test_github_deletes_a_token_of_an_application():
     """DELETE on the application's address, by Basic, the token as JSON."""
     made = requests.revocation(
-        LOADED["github"].revocation, {}, requests.Client("Iv1.x/y", "s"), {"access": "gho", "refresh": None}
+        LOADED["github"], {}, requests.Client("Iv1.x/y", "s"), {"access": "gho", "refresh": None}
     )
     assert (made.method, made.url) == ("DELETE", "https://api.github.com/applications/Iv1.x%2Fy/token")
     assert json.loads(made.body) == {"access_token": "gho"}
+
+
+def test_revocations_in_the_providers_own_ways():
+    """Dropbox: the token as bearer and no body, so no type of one. Notion: JSON with its version. Stripe: its secret."""
+    both = {"access": "the-access", "refresh": "the-refresh"}
+    dropbox = requests.revocation(LOADED["dropbox"], {}, CLIENT, both)
+    assert (dropbox.body, dict(dropbox.headers)) == (b"", {"authorization": "Bearer the-access"})
+    notion = requests.revocation(LOADED["notion"], {}, CLIENT, both)
+    assert json.loads(notion.body) == {"token": "the-access"}
+    assert notion.headers["notion-version"] == LOADED["notion"].headers["notion-version"]
+    stripe = requests.revocation(LOADED["stripe"], {"stripe_user_id": "acct_1"}, CLIENT, both)
+    assert stripe.headers["authorization"] == "Bearer the-secret"
+    assert parse_qs(stripe.body.decode()) == {"client_id": ["the-client"], "stripe_user_id": ["acct_1"]}
 
 
 def test_shopifys_signature():
