@@ -48,8 +48,8 @@ _REVOKE_OTHERS: Final = """
 UPDATE client_sessions SET revoked_at = now()
 WHERE client_id = %s AND user_id = %s AND family IS DISTINCT FROM %s AND revoked_at IS NULL"""
 
-_FORGET: Final = """
-DELETE FROM client_sessions WHERE client_id = %s AND user_id = %s AND expires_at < now() - interval '1 day'"""
+# Everybody's, with every login: addresses and browsers of sessions that are over are nobody's business.
+_FORGET: Final = "DELETE FROM client_sessions WHERE client_id = %s AND expires_at < now() - interval '1 day'"
 
 _SEEN: Final = "UPDATE users SET last_login_at = now() WHERE client_id = %s AND id = %s"
 
@@ -101,7 +101,7 @@ def digest(token: str) -> bytes:
 async def begin(tx: Transaction, call: Call, user: UUID, role: str, *, second_factor: bool) -> Issued:
     """Open a session in a transaction that notes the login."""
     client = await call.vault.database.client()
-    await tx.connection.execute(_FORGET, (client, user))
+    await tx.connection.execute(_FORGET, (client,))
     await tx.connection.execute(_SEEN, (client, user))
     claims = Claims(user, uuid4(), role, second_factor)
     return await _issue(tx, call, claims, datetime.now(UTC) + IDLE)

@@ -147,6 +147,15 @@ def test_a_session_ends_after_ninety_days_however_busy(house):
     assert refresh(house, token).status == 401
 
 
+def test_sessions_that_are_over_are_forgotten(house):
+    """A day after its end a session's address and browser are gone, at anybody's next login."""
+    user, email = house.person()
+    house.login(email)
+    house.change("UPDATE client_sessions SET expires_at = now() - interval '25 hours' WHERE user_id = %s", user)
+    house.bearer()
+    assert house.rows("SELECT 1 FROM client_sessions WHERE user_id = %s", user) == []
+
+
 def test_a_token_of_another_vault_is_refused(house):
     """The same secret and user, another client's audience."""
     from otobotctl.vault_api.access.tokens import Tokens
