@@ -65,7 +65,8 @@ WHERE client_id = %s AND id = %s AND lease = %s RETURNING refresh_failures"""
 _BREAK: Final = """
 UPDATE client_connections SET status = 'broken', broken_reason = %s, broken_at = now(), lease_until = NULL,
     refresh_failures = refresh_failures + 1, updated_at = now()
-WHERE client_id = %s AND id = %s AND lease = %s"""
+WHERE client_id = %s AND id = %s AND lease = %s AND encrypted_refresh_token = %s
+    AND encrypted_next_refresh_token IS NOT DISTINCT FROM %s"""
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,9 @@ async def fail(wire: Wire, claim: Claim, delay: timedelta, *, counts: bool) -> i
     return None if row is None else int(row[0])
 
 
-async def end(wire: Wire, claim: Claim, reason: str) -> bool:
-    """Mark the connection broken: its user must connect again. False: the lease is lost."""
-    return (await wire.execute(_BREAK, (reason, *claim.key))).rowcount == 1
+async def end(wire: Wire, claim: Claim, seen: Seen, reason: str) -> bool:
+    """Mark the connection broken: its user must connect again. False: the lease is lost, or the tokens have changed."""
+    return (await wire.execute(_BREAK, (reason, *claim.key, seen.refresh, seen.next))).rowcount == 1
 
 
 RAISE: Final[LiteralString] = """

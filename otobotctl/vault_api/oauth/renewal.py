@@ -195,7 +195,7 @@ async def _broken(vault: Vault, claim: Claim, used: str, refusal: Refusal) -> Re
     if seen is None or _differs(vault, seen, claim, used):
         return Result(claim.id, Outcome.LOST, refusal.code)
     async with vault.audit.transaction() as change:
-        done = await lease.end(change.connection, claim, refusal.code)
+        done = await lease.end(change.connection, claim, seen, refusal.code)
         if done:
             await _raise(change.connection, claim, "broken", refusal.code)
         change.note(_entry(claim, "broken" if done else "lost", refusal.code))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import random
 import time
 from datetime import timedelta
 from uuid import uuid4
@@ -317,6 +318,34 @@ def test_a_connection_that_was_broken_by_the_used_up_token_is_mended_by_the_new_
     assert place.ask("SELECT kind, resolved_at IS NOT NULL FROM alerts") == [("broken", True)]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_whoever_comes_first_the_token_that_counts_is_kept(place, seed):
+    """A provider that forgives nothing, workers that overlap because leases lapse under them, in any order: when all have
+    ended, the connection is active and has the one refresh token that is valid.
+    """
+    dice = random.Random(seed)
+
+    async def run():
+        async with place.opened() as vault:
+            _, connection = await place.connected(vault)
+            for _ in range(10):
+                place.stub.faults = [("after", dice.choice([0.0, 0.01, 0.03, 0.08])) for _ in range(4)]
+                tasks = []
+                for _ in range(4):
+                    await asyncio.sleep(dice.uniform(0, 0.03))
+                    place.at_once(connection)
+                    claim = await lease.claim(vault.database, connection, AHEAD, force=True)
+                    assert claim is not None
+                    tasks.append(asyncio.create_task(renewal.renew(vault, claim)))
+                await asyncio.gather(*tasks)
+                seen = await lease.look(vault.database, connection)
+                assert seen.status == "active"
+                assert renewal._current(vault, seen, connection) in place.stub.valid
+
+    asyncio.run(run())
+    assert {"granted", "refused"} <= {outcome for _, outcome in place.stub.refreshes}
+
+
 def test_one_lease_at_a_time_and_its_number_fences(place):
     """A second claim gets nothing; after the lease has lapsed it gets a higher number, and the first can write no more."""
 
@@ -332,7 +361,7 @@ def test_one_lease_at_a_time_and_its_number_fences(place):
             async with vault.database.connection() as wire:
                 assert not await lease.finish(wire, first, ("x", "y"), None, ())
                 assert await lease.fail(wire, first, timedelta(), counts=True) is None
-                assert not await lease.end(wire, first, "x")
+                assert not await lease.end(wire, first, await lease.look(vault.database, connection), "x")
             assert not await lease.keep(vault.database, first, "x")
             assert lease.LEASE.total_seconds() > 3 * renewal.HTTP_S
 
