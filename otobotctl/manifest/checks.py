@@ -148,6 +148,18 @@ def _clients(
             first = domains.setdefault(domain.removesuffix(".").lower(), slug)
             if first != slug:
                 yield Finding((*path, "domain"), f"{domain} is clients.{first}'s", "give each client its own domain")
+    yield from _names_of_services(domains, services)
+
+
+def _names_of_services(domains: Mapping[str, str], services: Services) -> Iterator[Finding]:
+    """A client's domain may not be the name of another one's service, also of one that it may choose later."""
+    words_before = {word for shape in (services or {}).values() for word in shape.subdomains}
+    for domain, slug in domains.items():
+        word, _, rest = domain.partition(".")
+        owner = domains.get(rest)
+        if owner is not None and word in words_before:
+            problem = f"{domain} is the name of a service of clients.{owner}"
+            yield Finding(("clients", slug, "domain"), problem, "give it a domain that begins otherwise")
 
 
 def _slots(clients: Mapping[str, Mapping[str, Any]], host: str) -> set[Any]:

@@ -20,8 +20,12 @@ class SettingShape(msgspec.Struct, frozen=True):
 
 
 class ServiceShape(msgspec.Struct, frozen=True):
-    """A service that the manifest may name, with the settings that it understands."""
+    """A service that the manifest may name, with the settings that it understands.
+
+    `subdomains` are the words before a client's domain that it may answer at.
+    """
 
     name: str
     settings: Mapping[str, SettingShape] = {}
     description: str = ""
+    subdomains: tuple[str, ...] = ()

@@ -61,6 +61,7 @@ class Catalog:
                 name=name,
                 description=service.description,
                 settings={key: _shape(setting) for key, setting in service.settings.items()},
+                subdomains=tuple(dict.fromkeys(route.subdomain for route in service.routes if route.subdomain)),
             )
             for name, service in self.services.items()
             if service.offered

@@ -171,7 +171,7 @@ class Audit:
         Raises:
             psycopg.Error: neither the rows nor the record are there.
         """
-        held = False
+        held, before = False, None
         async with self._database.connection(checked=True) as connection:
             try:
                 async with connection.transaction():
@@ -180,11 +180,13 @@ class Audit:
                     if not made.entries:
                         raise RuntimeError("a transaction of the audit must note what it did")  # noqa: TRY301
                     held = await self._turn.acquire()  # until the commit: the next row chains to this one
+                    before = self._stream
                     after = await self._write(connection, made.entries)
                 self._sequence, self._mac = after
-            except BaseException:
+            except BaseException as error:
                 if held:
-                    self._stream = None  # as in `append`
+                    # A chain that was opened in here was undone with the rest.
+                    self._stream = before if _undone(connection, error) else None
                 raise
             finally:
                 if held:
@@ -195,9 +197,9 @@ class Audit:
         async with self._turn:
             try:
                 self._sequence, self._mac = await self._write(connection, entries)
-            except BaseException:
-                # Whether it was committed is not known: a new chain begins, and the old one ends where it ends.
-                self._stream = None
+            except BaseException as error:
+                if not _undone(connection, error):
+                    self._stream = None
                 raise
 
     async def _write(self, connection: Wire, entries: Sequence[Entry]) -> tuple[int, bytes]:
@@ -235,6 +237,11 @@ class Audit:
                 continue
             self._stream, self._sequence, self._mac = stream, 0, mac
             return
+
+
+def _undone(connection: Wire, error: BaseException) -> bool:
+    """Whether the server itself said no. Else what was committed is not known: the chain ends, and a new one begins."""
+    return isinstance(error, psycopg.Error) and not connection.broken and error.sqlstate is not None
 
 
 def digest(text: str) -> bytes:

@@ -18,6 +18,7 @@ SERVICES = {
         },
     ),
     "nginx": ServiceShape("nginx"),
+    "n8n": ServiceShape("n8n", subdomains=("n8n",)),
     "vault-api": ServiceShape("vault-api"),
     "token-refresher": ServiceShape("token-refresher"),
 }

@@ -80,6 +80,10 @@ POSTGRES = (*ACME, "settings", "postgres")
         (change(*ACME, None), "clients.acme: expected an object, found null; leave the key out"),
         (change(*ACME, "index", 1), None),
         (change(*ACME, "domain", "BOLD.example."), "clients.bold.domain: bold.example is clients.acme's"),
+        (
+            change(*ACME, "domain", "n8n.bold.example"),
+            "clients.acme.domain: n8n.bold.example is the name of a service of clients.bold",
+        ),
         (change(*ACME, "environment", "prd"), 'clients.acme.environment: "prd" is not a choice; did you mean "prod"?'),
         (change(*ACME, "environment", 3), "clients.acme.environment: "),
         (change(*ACME, "services", "nginx"), 'clients.acme.services: expected a list, found text; put it in brackets: ["nginx"]'),
