@@ -12,6 +12,7 @@ from ..audit import Entry
 from ..crypto import Place
 from ..errors import Problem, invalid, too_many, unavailable
 from . import mfa, passwords
+from .identity import NOBODY
 from .passwords import BusyError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FAILURES: Final = 10  # in a row, then the account rests; the same number as the throttle's, and it outlives a restart
-NOBODY: Final = UUID(int=0)
 
 _COLUMNS: Final = """id, email, name, role, is_active AND erased_at IS NULL, password_hash, password_changed_at,
     must_change_password, locked_until, mfa_secret, mfa_enabled, mfa_last_step"""

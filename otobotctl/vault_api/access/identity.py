@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ..endpoint import Endpoint
     from ..vault import Vault
 
+NOBODY: Final = UUID(int=0)
+
 # A token lives fifteen minutes; its session and user are asked each time, so that ending either ends it now.
 _PERSON: Final = """
 SELECT u.role, u.mfa_enabled, c.policy,
@@ -129,5 +131,7 @@ def powers(actor: Actor) -> frozenset[str]:
 
 
 def own_or_all(actor: Actor) -> UUID | None:
-    """Whose rows an actor sees: his own, or None for every user's of the client."""
-    return None if actor.role == "admin" or actor.kind == "operator" else actor.user
+    """Whose rows an actor sees: his own, or None for every user's of the client. Who is nobody sees nobody's."""
+    if actor.role == "admin" or actor.kind == "operator":
+        return None
+    return actor.user or NOBODY

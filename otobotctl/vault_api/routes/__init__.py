@@ -5,7 +5,7 @@ from __future__ import annotations
 from .. import contract, openapi
 from ..actor import Access
 from ..endpoint import Answer, Call, Endpoint
-from . import admin, auth, internal, oauth, operations, tooljet
+from . import admin, auth, curation, internal, oauth, operations, tooljet
 
 
 async def _document(_call: Call) -> Answer:
@@ -17,6 +17,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *internal.ENDPOINTS,
     *oauth.ENDPOINTS,
     *tooljet.ENDPOINTS,
+    *curation.ENDPOINTS,
     *auth.ENDPOINTS,
     *admin.ENDPOINTS,
     Endpoint(

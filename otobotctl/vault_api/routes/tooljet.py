@@ -1,11 +1,9 @@
-"""What ToolJet shows a person: the login, the dashboard, connections, curation sources, workflows."""
+"""What ToolJet shows a person: the login, the dashboard, connections, workflows."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 from uuid import UUID
-
-from psycopg.types.json import Jsonb
 
 from .. import connections as rows
 from .. import contract_people as shapes
@@ -28,18 +26,6 @@ _DASHBOARD: Final = """
 SELECT d.email, d.name, d.role, d.last_login_at, d.connections, d.expired, d.broken, d.curation_sources, u.mfa_enabled
 FROM v_user_dashboard d JOIN users u ON u.client_id = d.client_id AND u.id = d.user_id
 WHERE d.client_id = %s AND d.user_id = %s"""
-
-SOURCES: Final = """
-SELECT id, user_id, source_type, source_value, source_name, metadata, created_at FROM curation_sources
-WHERE client_id = %s AND (user_id = %s OR %s) AND is_active ORDER BY created_at, id"""
-
-_NEW_SOURCE: Final = """
-INSERT INTO curation_sources (client_id, user_id, source_type, source_value, source_name, metadata)
-SELECT client_id, id, %s, %s, %s, %s FROM users WHERE client_id = %s AND id = %s AND is_active FOR KEY SHARE
-RETURNING id"""
-
-_NO_SOURCE: Final = """
-DELETE FROM curation_sources WHERE client_id = %s AND id = %s AND (user_id = %s OR %s) RETURNING user_id"""
 
 _WORKFLOWS: Final = "SELECT id, name, description FROM workflows WHERE client_id = %s AND is_active ORDER BY name"
 _WORKFLOW: Final = "SELECT webhook_path FROM workflows WHERE client_id = %s AND id = %s AND is_active"
@@ -116,42 +102,6 @@ async def disconnect(call: Call) -> Answer:
     return Answer(204)
 
 
-async def list_sources(call: Call) -> shapes.Sources:
-    """The person's curation sources; an administrator's list has every user's."""
-    user = own_or_all(call.actor)
-    client = await call.vault.database.client()
-    found = await call.vault.database.all(SOURCES, (client, user, user is None))
-    return shapes.Sources(curation_sources=[source(row) for row in found])
-
-
-async def add_source(call: Call) -> shapes.Created:
-    """Add a curation source."""
-    body: shapes.NewSource = call.body
-    user = _user_id(call)
-    client = await call.vault.database.client()
-    values = (body.source_type, body.source_value, body.source_name, Jsonb(body.metadata), client, user)
-    async with call.vault.audit.transaction() as tx:
-        row = await (await tx.connection.execute(_NEW_SOURCE, values)).fetchone()
-        if row is None:  # deactivated or erased since the request was let in
-            raise missing("user")
-        made = str(row[0])
-        tx.note(accounts.entry(call, "curation_source", "created", user, source=made))
-    return shapes.Created(id=made)
-
-
-async def remove_source(call: Call) -> Answer:
-    """Remove a curation source."""
-    user = own_or_all(call.actor)
-    client = await call.vault.database.client()
-    async with call.vault.audit.transaction() as tx:
-        removed = await tx.connection.execute(_NO_SOURCE, (client, call.id("source"), user, user is None))
-        row = await removed.fetchone()
-        if row is None:
-            raise missing("source")
-        tx.note(accounts.entry(call, "curation_source", "deleted", row[0], source=str(call.id("source"))))
-    return Answer(204)
-
-
 async def list_workflows(call: Call) -> shapes.Workflows:
     """The client's workflows."""
     found = await call.vault.database.all(_WORKFLOWS, (await call.vault.database.client(),))
@@ -219,19 +169,6 @@ def shown(one: Listed) -> shapes.OwnConnection:
     )
 
 
-def source(row: tuple[Any, ...]) -> shapes.Source:
-    """A row of `SOURCES` as an answer."""
-    return shapes.Source(
-        id=str(row[0]),
-        user_id=str(row[1]),
-        source_type=row[2],
-        source_value=row[3],
-        source_name=row[4],
-        metadata=row[5],
-        created_at=row[6].isoformat(),
-    )
-
-
 _SELF: Final[dict[str, Any]] = {"access": Access.USER, "tag": "tooljet"}
 _GONE: Final = {404: Failure}
 
@@ -257,18 +194,6 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "DELETE", shapes.OWN_CONNECTION_PATH, "disconnect", disconnect, answer=None, status=204, statuses=_GONE,
         summary="Revoke a connection at its provider and delete it.", scope="connections.write", **_SELF,
-    ),
-    Endpoint(
-        "GET", shapes.SOURCES_PATH, "sources", list_sources, summary="Curation sources.", answer=shapes.Sources,
-        scope="curation.read", **_SELF,
-    ),
-    Endpoint(
-        "POST", shapes.SOURCES_PATH, "source_add", add_source, summary="Add a curation source.", body=shapes.NewSource,
-        answer=shapes.Created, status=201, statuses=_GONE, scope="curation.write", **_SELF,
-    ),
-    Endpoint(
-        "DELETE", shapes.SOURCE_PATH, "source_remove", remove_source, summary="Remove a curation source.", answer=None,
-        status=204, statuses=_GONE, scope="curation.write", **_SELF,
     ),
     Endpoint(
         "GET", shapes.WORKFLOWS_PATH, "workflows", list_workflows, summary="The client's workflows.",

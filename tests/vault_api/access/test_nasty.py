@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from otobotctl.vault_api import contract
 from otobotctl.vault_api.actor import Access
-from otobotctl.vault_api.routes import admin, auth, tooljet
+from otobotctl.vault_api.routes import admin, auth, curation, tooljet
 
 from .conftest import ALWAYS
 
@@ -35,7 +35,7 @@ RAW = [
     b'{"a":' * 200,
 ]
 OTHERS = [None, True, 0, -1, 2**63, 1.5, [], {}, [MARK], {MARK: MARK}, [[[]]]]
-ENDPOINTS = (*admin.ENDPOINTS, *auth.ENDPOINTS, *tooljet.ENDPOINTS)
+ENDPOINTS = (*admin.ENDPOINTS, *auth.ENDPOINTS, *tooljet.ENDPOINTS, *curation.ENDPOINTS)
 
 
 def bodies(endpoint):

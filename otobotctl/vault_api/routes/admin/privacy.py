@@ -12,7 +12,7 @@ from ...connections import By
 from ...endpoint import Call, Endpoint
 from ...errors import Problem, missing
 from ...oauth.disconnect import disconnect
-from .. import tooljet
+from .. import curation, tooljet
 from .common import ADMIN, GONE, TAKEN, entry, may_touch
 from .log import COLUMNS, state
 from .users import load
@@ -49,7 +49,7 @@ async def export(call: Call) -> shapes.Exported:
     person = await load(call, user)
     client = await call.vault.database.client()
     found = await rows.listed(call.vault, user)
-    sources = await call.vault.database.all(tooljet.SOURCES, (client, user, False))
+    sources = await call.vault.database.all(curation.SOURCES, (client, user, False))
     entries = await call.vault.database.all(_AUDIT, (client, user, MOST_ENTRIES))
     await call.vault.audit.record(entry(call, "privacy", "exported", user))
     return shapes.Exported(
@@ -57,7 +57,7 @@ async def export(call: Call) -> shapes.Exported:
         client=(await tooljet.client_info(call))[0],
         user=person,
         connections=[tooljet.shown(one) for one in found],
-        curation_sources=[tooljet.source(row) for row in sources],
+        curation_sources=[curation.source(row) for row in sources],
         sessions=[sessions.shown(row, None) for row in await sessions.listed(call, user)],
         audit=[state(row) for row in entries],
     )
