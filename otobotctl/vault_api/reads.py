@@ -142,17 +142,22 @@ class Reads:
             # Who has gone away meanwhile is not read for.
             batch = [waiting for waiting in batch if not waiting[1].done()]
             try:
-                await self._together(batch)
-            except (psycopg.Error, LookupError):
-                await self._database.mend()
-                for waiting in batch:
-                    await self._alone(waiting)
+                await self._answer(batch)
             except BaseException as error:
+                # Whatever it was, nobody waits for ever, and the next batch is served.
                 for _, future in batch:
                     if not future.done():
                         future.set_exception(error if isinstance(error, Exception) else unavailable())
                 if not isinstance(error, Exception):
                     raise
+
+    async def _answer(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            await self._together(batch)
+        except (psycopg.Error, LookupError):
+            await self._database.mend()
+            for waiting in batch:
+                await self._alone(waiting)
 
     async def _alone(self, waiting: _Waiting) -> None:
         try:

@@ -1,0 +1,139 @@
+"""The batch's own promises, without a database: nobody waits for ever, and one failure is not everybody's."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from otobotctl.vault_api.actor import INTERNAL
+from otobotctl.vault_api.crypto import Keyring
+from otobotctl.vault_api.errors import Problem
+from otobotctl.vault_api.reads import BATCH, WAITING, Asked, Reads
+
+
+class Base:
+    """A database whose statements do what a test says: an answer, or an exception."""
+
+    def __init__(self, *behaviours):
+        self.behaviours = list(behaviours)
+        self.sizes = []
+        self.mended = 0
+        self.begun, self.go = asyncio.Event(), asyncio.Event()
+        self.go.set()
+
+    @asynccontextmanager
+    async def connection(self, **_):
+        yield self
+
+    async def client(self):
+        return uuid4()
+
+    async def mend(self):
+        self.mended += 1
+
+    async def execute(self, _statement, parameters):
+        self.sizes.append(parameters[0].count(",") + 1)
+        self.begun.set()
+        await self.go.wait()
+        behaviour = self.behaviours.pop(0) if self.behaviours else None
+        if isinstance(behaviour, BaseException):
+            raise behaviour
+        return self
+
+    async def fetchall(self):
+        return []
+
+    async def append(self, _connection, entries):
+        self.sizes.append(-len(entries))
+
+
+def asked(number=0):
+    return Asked(uuid4(), "google", uuid4(), INTERNAL)
+
+
+async def reading(base, count):
+    """`count` reads at once; their answers or exceptions."""
+    reads = Reads(base, Keyring.single("ab" * 32), base, "acme")
+    reads.start()
+    try:
+        return await asyncio.wait_for(
+            asyncio.gather(*[reads.read(asked(n)) for n in range(count)], return_exceptions=True), 60
+        )
+    finally:
+        await reads.stop()
+
+
+def test_what_waits_together_is_read_together():
+    """Reads that wait at the same time share a statement, up to a batch, and each has its audit row."""
+
+    async def run():
+        base = Base()
+        assert await reading(base, BATCH + 10) == [None] * (BATCH + 10)
+        assert base.sizes == [BATCH, -BATCH, 10, -10]
+
+    asyncio.run(run())
+
+
+def test_a_failed_batch_is_tried_one_by_one():
+    """A lost connection under five readers is mended once, and each is then read alone; none of them fails."""
+
+    async def run():
+        base = Base(psycopg.OperationalError("gone"))
+        assert await reading(base, 5) == [None] * 5
+        assert base.mended == 1
+        assert base.sizes == [5, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1]
+
+    asyncio.run(run())
+
+
+def test_only_who_fails_alone_is_told():
+    """Of three, the second fails by itself too: it alone gets the error."""
+
+    async def run():
+        lost = psycopg.OperationalError("gone")
+        found = await reading(Base(lost, None, lost, None), 3)
+        assert [type(one) for one in found] == [type(None), psycopg.OperationalError, type(None)]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("defect", [RuntimeError("defect"), ValueError("defect")])
+def test_a_defect_ends_no_reader_but_those_of_its_batch(defect):
+    """What nobody expected is told to those who waited for it, and the next read is served."""
+
+    async def run():
+        base = Base(defect)
+        reads = Reads(base, Keyring.single("ab" * 32), base, "acme")
+        reads.start()
+        with pytest.raises(type(defect)):
+            await asyncio.wait_for(reads.read(asked()), 60)
+        assert await asyncio.wait_for(reads.read(asked()), 60) is None
+        await reads.stop()
+
+    asyncio.run(run())
+
+
+def test_the_queue_is_bounded_and_stopping_answers_everybody():
+    """Beyond the bound a reader is told to come again at once; those who wait when it stops are told too."""
+
+    async def run():
+        base = Base()
+        base.go.clear()
+        reads = Reads(base, Keyring.single("ab" * 32), base, "acme")
+        reads.start()
+        waiting = [asyncio.create_task(reads.read(asked(n))) for n in range(WAITING + BATCH)]
+        await base.begun.wait()
+        more = [asyncio.create_task(reads.read(asked(n))) for n in range(BATCH + 1)]
+        await asyncio.sleep(0.05)
+        refused = [task for task in (*waiting, *more) if task.done()]
+        assert refused
+        assert all(task.exception().status == 503 for task in refused)
+        await reads.stop()
+        found = await asyncio.wait_for(asyncio.gather(*waiting, *more, return_exceptions=True), 60)
+        assert all(isinstance(one, Problem) and one.status == 503 for one in found)
+
+    asyncio.run(run())
