@@ -63,7 +63,7 @@ async def respond(vault: Vault, endpoint: Endpoint, request: Request) -> Respons
     except (psycopg.OperationalError, LookupError) as error:  # the pool's own errors are OperationalErrors
         logs.failed(error, request.scope["request_id"])
         return problem_response(unavailable())
-    except psycopg.Error as error:
+    except Exception as error:  # noqa: BLE001 - a defect is answered in our shape too, without a word of it
         logs.failed(error, request.scope["request_id"])
         return problem_response(unexpected())
     content = (

@@ -86,6 +86,10 @@ def test_the_secret_is_sealed(house):
     ((sealed,),) = house.rows("SELECT mfa_secret FROM users WHERE id = %s", user)
     assert phone.totp.secret not in sealed
     assert len(sealed.split(":")) == 4
+    other, email, _, theirs, _ = enrolled(house)
+    house.change("UPDATE users SET mfa_secret = %s WHERE id = %s", sealed, other)
+    for own in (phone, theirs):
+        assert house.login(email, otp=own.code(1)).status >= 400
 
 
 def test_enrolment_counts_once_it_is_confirmed_and_ends_other_sessions(house):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 
 import httpx
 import pytest
 
 from otobotctl.vault_api import contract_admin as admin
 from otobotctl.vault_api import contract_people as people
+
+from .conftest import opened
 
 
 def refresh(house, token):
@@ -166,3 +169,25 @@ def test_a_token_of_another_vault_is_refused(house):
     foreign = Tokens([house.environment["API_JWT_SECRET"]], "other").issue(claims)
     assert alive(house, good)
     assert not alive(house, foreign)
+
+
+def test_the_secret_of_access_tokens_rotates_without_logging_anybody_out(house, runner, log):
+    """A vault started with a new secret and the old one as previous takes both; without the old one, only its own."""
+    _, email = house.person()
+    old = house.login(email).body["token"]
+    current = secrets.token_urlsafe(48)
+    during = {
+        **house.environment,
+        "API_JWT_SECRET": current,
+        "API_JWT_SECRET_PREVIOUS": house.environment["API_JWT_SECRET"],
+    }
+    after = {**house.environment, "API_JWT_SECRET": current}
+    for environment, works in ((during, True), (after, False)):
+        rotated = opened(runner, environment, log)
+        try:
+            new = rotated.login(email).body["token"]
+            assert alive(rotated, new)
+            assert alive(rotated, old) is works
+            assert not alive(house, new)
+        finally:
+            rotated.close()
