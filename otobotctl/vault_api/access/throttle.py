@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict, deque
+from array import array
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,7 +17,9 @@ from .address import bucket
 if TYPE_CHECKING:
     from limits.aio.strategies import MovingWindowRateLimiter
 
-MAX_KEYS: Final = 50_000  # about 30 MB of the longest windows; beyond it the ones touched longest ago are forgotten
+MAX_KEYS: Final = (
+    20_000  # 22 MB when each has its hundred attempts; beyond it the ones touched longest ago are forgotten
+)
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,15 @@ class MemoryWindow:
     def __init__(self, clock: Callable[[], float] = time.monotonic, max_keys: int = MAX_KEYS) -> None:
         self._clock = clock
         self._max_keys = max_keys
-        self._times: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
+        self._times: OrderedDict[tuple[str, str], array[float]] = OrderedDict()
 
     async def hit(self, limit: Limit, key: str) -> int:
         """Count an attempt; 0 or the seconds to wait."""
         now = self._clock()
-        times = self._times.setdefault((limit.name, key), deque())
+        times = self._times.setdefault((limit.name, key), array("d"))
         self._times.move_to_end((limit.name, key))
         while times and times[0] <= now - limit.window_s:
-            times.popleft()
+            times.pop(0)
         if len(times) >= limit.amount:
             return max(1, math.ceil(times[0] + limit.window_s - now))
         times.append(now)
