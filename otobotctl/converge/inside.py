@@ -10,7 +10,7 @@ from otobotctl.converge.exchange import RefusedError, Session
 from otobotctl.errors import StepFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from otobotctl.converge.model import Password
     from otobotctl.transport.base import Opener
@@ -36,8 +36,8 @@ class Said:
     stderr: tuple[str, ...]
 
 
-def run(place: Place, argv: Sequence[str], stdin: str = "") -> Said:
-    """Run a command in the service's container and return what it said.
+def run(place: Place, argv: Sequence[str], stdin: str = "", heard: Callable[[bytes], None] | None = None) -> Said:
+    """Run a command in the service's container and return what it said; `heard` gets each line of stdout as it comes.
 
     Raises:
         StepFailedError: the service does not run.
@@ -46,12 +46,15 @@ def run(place: Place, argv: Sequence[str], stdin: str = "") -> Said:
     request = InsideRequest(
         version=VERSION, op="inside", project=place.project, service=place.service, argv=list(argv), input=stdin
     )
-    stdout, status, said = b"", -1, ()
+    stdout, told, status, said = b"", 0, -1, ()
     with Session(place.opener, place.password) as session:
         try:
             for record in session.exchange(dict(request)):
                 if "block" in record:
                     stdout += record["data"]
+                    while heard is not None and (end := stdout.find(b"\n", told)) >= 0:
+                        heard(stdout[told:end])
+                        told = end + 1
                 elif "exit" in record:
                     status, said = record["exit"], tuple(record["said"])
         except RefusedError as error:

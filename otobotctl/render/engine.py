@@ -9,6 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import ManifestError
+from otobotctl.secrets import previous
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -48,6 +49,21 @@ class SecretView(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return f"SecretView({', '.join(self)})"
+
+    @property
+    def previous(self) -> Mapping[str, str]:
+        """The values before of the secrets that are being rotated: `secrets.previous.NAME`, not defined for others."""
+        return _Previous(self._secrets, self._allowed, self._service)
+
+
+class _Previous(SecretView):
+    def __getitem__(self, name: str) -> str:
+        if name in self._allowed:
+            kept = self._secrets.get(previous(name))
+            if kept is None or not kept.reveal():
+                raise KeyError(name)
+            return kept.reveal()
+        return super().__getitem__(name)
 
 
 class NoSecrets(SecretView):

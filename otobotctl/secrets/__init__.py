@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otobotctl import lazy
-from otobotctl.secrets.model import KINDS, Secret, SecretKind, SecretSpec
+from otobotctl.secrets.model import KINDS, Secret, SecretKind, SecretSpec, previous
 
 if TYPE_CHECKING:
     from otobotctl.secrets.files import locked, needs_reseal, open_store, read_metadata, reseal, save
     from otobotctl.secrets.keys import identities
     from otobotctl.secrets.metadata import Metadata
-    from otobotctl.secrets.store import SecretStore, mint_missing, set_given
+    from otobotctl.secrets.store import SecretStore, mint_missing, retire, rotate, rotating, set_given, settle
 
 _HOMES = {
     **dict.fromkeys(("locked", "needs_reseal", "open_store", "read_metadata", "reseal", "save"), "files"),
     "identities": "keys",
     "Metadata": "metadata",
-    **dict.fromkeys(("SecretStore", "mint_missing", "set_given"), "store"),
+    **dict.fromkeys(("SecretStore", "mint_missing", "retire", "rotate", "rotating", "set_given", "settle"), "store"),
 }
 
 __all__ = [
@@ -32,10 +32,15 @@ __all__ = [
     "mint_missing",
     "needs_reseal",
     "open_store",
+    "previous",
     "read_metadata",
     "reseal",
+    "retire",
+    "rotate",
+    "rotating",
     "save",
     "set_given",
+    "settle",
 ]
 
 __getattr__ = lazy.names(__name__, _HOMES)

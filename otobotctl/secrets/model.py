@@ -10,6 +10,11 @@ SecretKind = Literal["hex16", "hex32", "hex64", "base64url48", "password", "give
 KINDS: tuple[str, ...] = get_args(SecretKind)
 
 
+def previous(name: str) -> str:
+    """The name under which the value before is kept while a secret is rotated."""
+    return f"{name}_PREVIOUS"
+
+
 class Secret:
     """A value that must not be shown. Only `reveal` gives it out; printing, pickling or serialising never does."""
 

@@ -15,7 +15,7 @@ import msgspec
 from otobotctl.errors import UsageError
 from otobotctl.secrets.metadata import Metadata
 from otobotctl.secrets.mint import mint
-from otobotctl.secrets.model import Secret, SecretSpec
+from otobotctl.secrets.model import Secret, SecretSpec, previous
 
 _SALT_BYTES = 32
 
@@ -62,6 +62,12 @@ class SecretStore:
         )
         values = {**self.values, spec.name: Secret(spec.name, value)}
         return SecretStore(self._salt, values, {**self.metadata, spec.name: known}, self.recipients)
+
+    def replaced(self, known: Metadata, value: str) -> SecretStore:
+        """Return a store that holds `value`, of which this is known but for its fingerprint."""
+        known = msgspec.structs.replace(known, fingerprint=self._fingerprint(known.name, value) if value else "")
+        values = {**self.values, known.name: Secret(known.name, value)}
+        return SecretStore(self._salt, values, {**self.metadata, known.name: known}, self.recipients)
 
     def without(self, name: str) -> SecretStore:
         """Return a store that holds the others."""
@@ -141,6 +147,41 @@ def set_given(store: SecretStore, spec: SecretSpec, value: str, now: datetime) -
     if "\0" in plain:
         raise UsageError(f"the value of {spec.name} holds a NUL byte", hint="give text on stdin")
     return store.with_secret(spec, plain, now)
+
+
+def rotate(
+    store: SecretStore, spec: SecretSpec, now: datetime, rng: Callable[[int], bytes] = os.urandom
+) -> SecretStore:
+    """Return the store with a new value of this secret, and the one before under `NAME_PREVIOUS`.
+
+    Raises:
+        UsageError: it is being rotated already; the value before is still needed.
+    """
+    name = previous(spec.name)
+    if name in store.values:
+        raise UsageError(f"{spec.name} is being rotated already", hint="run the command that rotates it again")
+    known = store.metadata[spec.name]
+    before = msgspec.structs.replace(known, name=name, rotate_days=None, description="The value before, until it goes.")
+    kept = store.replaced(before, store.values[spec.name].reveal())
+    return kept.with_secret(spec, mint(spec.kind, rng), now)
+
+
+def retire(store: SecretStore, name: str) -> SecretStore:
+    """Return the store without the value before. Its entry stays, empty, until `settle`: there is a deploy to come."""
+    return store.replaced(store.metadata[previous(name)], "")
+
+
+def settle(store: SecretStore, name: str) -> SecretStore:
+    """Return the store without the entry of the value before. Raises UsageError: it still has that value."""
+    if rotating(store, name):
+        raise UsageError(f"{previous(name)} still has its value", hint="run the command that rotates it again")
+    return store.without(previous(name))
+
+
+def rotating(store: SecretStore, name: str) -> bool:
+    """Whether the store keeps the value before of this secret."""
+    kept = store.values.get(previous(name))
+    return kept is not None and bool(kept.reveal())
 
 
 def _said(known: Metadata) -> dict[str, Any]:

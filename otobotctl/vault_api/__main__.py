@@ -46,7 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=contract.PORT)
     commands.add_parser("migrate", help="bring the schema up to date")
     commands.add_parser("refresher", help="renew tokens before they run out, and raise alerts")
-    commands.add_parser("rewrap", help="seal everything anew under the current key; says what was done as JSON")
+    sealing = commands.add_parser(
+        "rewrap", help="seal everything anew under the current key; says what was done as JSON"
+    )
+    sealing.add_argument(
+        "--look", action="store_true", help="change nothing: say which keys are here and what needs them"
+    )
+    sealing.add_argument("--progress", action="store_true", help="say after each batch how far it is, a line each")
     audit = commands.add_parser("audit", help="verify the audit; exit 1 where it is not whole")
     audit.add_argument("what", choices=("verify",))
     audit.add_argument("--anchor", action="store_true", help="read the heads of an earlier verification on stdin")

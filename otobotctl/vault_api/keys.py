@@ -71,12 +71,13 @@ def proof_for(key: Hidden, version: int, where: Place) -> str:
     return Keyring({version: bytes.fromhex(key.reveal())}, version).seal(_PROOF, where)
 
 
-async def load(database: Database, slug: str, keys: Sequence[Hidden]) -> Keyring:
-    """Return the keyring, with uses counted ahead. Raises KeysError, psycopg.Error or LookupError."""
+async def load(database: Database, slug: str, keys: Sequence[Hidden], counted: int = ALLOWANCE) -> Keyring:
+    """Return the keyring, with `counted` uses counted ahead. Raises KeysError, psycopg.Error or LookupError."""
     client = await database.client()
     rows = await database.all("SELECT version, proof, retired_at FROM encryption_keys WHERE client_id = %s", (client,))
     found = keyring(keys, {row[0]: row[1] for row in rows}, [row[0] for row in rows if row[2]], place(slug, client))
-    await count(database, found)
+    if counted:
+        await count(database, found, counted)
     return found
 
 

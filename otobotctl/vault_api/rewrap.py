@@ -18,7 +18,7 @@ from .audit import Audit, Entry
 from .crypto import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from .actor import Actor
     from .crypto import Keyring
@@ -65,8 +65,12 @@ class Rewrapped:
     retired: tuple[int, ...]
 
 
-async def run(database: Database, ring: Keyring, audit: Audit, slug: str, actor: Actor) -> Rewrapped:
+async def run(
+    database: Database, ring: Keyring, audit: Audit, slug: str, actor: Actor, tell: Callable[[int], None] | None = None
+) -> Rewrapped:
     """Seal everything anew under the current key, then retire the versions that nothing needs.
+
+    `tell` hears after each batch how many values this run has sealed.
 
     Raises:
         psycopg.Error: the database did not answer; run it again.
@@ -74,7 +78,10 @@ async def run(database: Database, ring: Keyring, audit: Audit, slug: str, actor:
     """
     sealed = 0
     for column in COLUMNS:
-        sealed += await _column(database, ring, slug, column)
+        async for done in _column(database, ring, slug, column):
+            sealed += done
+            if tell is not None:
+                tell(sealed)
     left = await count(database, ring.current)
     retired = await _retire(database, audit, ring, left, actor) if not left else ()
     logs.event("rewrapped", version=ring.current, processed=sealed)
@@ -95,7 +102,8 @@ async def count(database: Database, current: int) -> dict[int, int]:
     return found
 
 
-async def _column(database: Database, ring: Keyring, slug: str, column: Column) -> int:
+async def _column(database: Database, ring: Keyring, slug: str, column: Column) -> AsyncIterator[int]:
+    """Seal a column anew, and yield how many values each batch came to."""
     client = await database.client()
     select = sql.SQL(
         "SELECT {row}, {user}, {service}, {name} FROM {table} t "
@@ -107,15 +115,15 @@ async def _column(database: Database, ring: Keyring, slug: str, column: Column) 
         "FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS new (row, old, sealed) "
         "WHERE t.client_id = %s AND t.{row} = new.row AND t.{name} = new.old"
     ).format(**_names(column))
-    done, last = 0, UUID(int=0)
+    last = UUID(int=0)
     while True:
         rows = await database.all(select, (client, f"{ring.current}:%", last, BATCH))
         if not rows:
-            return done
+            return
         if ring.allowance < len(rows):
             await keys.count(database, ring)
         fresh = [_anew(ring, column, slug, row) for row in rows]
-        done += await database.run(swap, ([row[0] for row in rows], [row[3] for row in rows], fresh, client))
+        yield await database.run(swap, ([row[0] for row in rows], [row[3] for row in rows], fresh, client))
         last = rows[-1][0]
 
 

@@ -110,7 +110,7 @@ def release_variables(release: RenderedRelease) -> dict[str, Any]:
 
 def masked(stores: Iterable[Mapping[str, Secret]]) -> tuple[str, ...]:
     """Every value that must not be shown."""
-    return tuple(sorted({secret.reveal() for store in stores for secret in store.values()}))
+    return tuple(sorted({secret.reveal() for store in stores for secret in store.values()} - {""}))
 
 
 def _client(client: ResolvedClient, release: RenderedRelease, forced: bool) -> dict[str, Any]:

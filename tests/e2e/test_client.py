@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import json
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -168,6 +171,61 @@ def test_no_secret_is_anywhere_it_can_be_read(deployed):
     for path in Path("/tmp").glob("*"):
         if path.is_file() and path.stat().st_size < 10_000_000:
             assert not [value for value in values if value.encode() in path.read_bytes()], path
+
+
+def test_the_vault_from_the_command_line(deployed):
+    """A trial of it, a user, an API key, the audit, the tokens; what is shown once is nowhere else on the host."""
+    operator = deployed.operator
+    with ProcessLists() as lists:
+        assert operator.data("vault", "smoke", "acme")["steps"][-1] == "erase the user"
+        password = operator.run("vault", "user", "add", "acme", "lea@acme.example", "--name", "Léa").stdout.strip()
+        assert "lea@acme.example" in [user["email"] for user in operator.data("vault", "user", "list", "acme")]
+        key = operator.run("vault", "apikey", "create", "acme", "ci", "--scope", "users.read").stdout.strip()
+        assert operator.data("vault", "tokens", "acme")["tokens"] == []
+        found = operator.data("vault", "audit", "verify", "acme")
+    assert found["broken"] == []
+    assert found["rows"] > 5
+    assert (operator.fleet / "clients/acme/audit-anchor.json").exists()
+    assert len(password) > 20
+    assert key.startswith("otk_")
+    seen, journal = lists.text(), deployed.host.ssh("journalctl --no-pager --output=export", user="root").stdout
+    secrets = [password, key, *operator.secrets("acme").values()]
+    assert "docker exec" in seen  # the control: it did look while the commands ran
+    for value in secrets:
+        assert value not in seen
+        assert value not in journal
+    places = ("/tmp", "/var/tmp", "/var/log", "/var/lib/otobot", "/run/otobot", "/home", "/root", "/etc")
+    assert found_in_files(deployed.host, secrets, *places) == []
+
+
+def test_the_master_key_is_replaced_while_the_vault_answers(deployed, record_property):
+    """One command; the old key is in no file of the release that runs, and the proxy has an answer nearly all along."""
+    before = deployed.operator.secrets("acme")["ENCRYPTION_MASTER_KEY"]
+    answered, stop = [time.monotonic()], threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                if visit(deployed.host, "/health")[0] == 200:
+                    answered.append(time.monotonic())
+            stop.wait(0.1)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    try:
+        done = deployed.operator.data("vault", "rotate-key", "acme", "--yes")
+    finally:
+        stop.set()
+        asker.join()
+    away = sorted(after - one for one, after in itertools.pairwise(answered))[-2:]
+    record_property("longest_silences_s", away)
+    print(f"away for {away} s, {done}")
+    assert (done["version"], done["resumed"]) == (2, False)
+    now = deployed.operator.secrets("acme")
+    assert now["ENCRYPTION_MASTER_KEY"] != before
+    assert "ENCRYPTION_MASTER_KEY_PREVIOUS" not in now
+    assert found_in_files(deployed.host, [before], "/opt/otobot/acme/current/") == []
+    assert found_in_files(deployed.host, [now["ENCRYPTION_MASTER_KEY"]], "/opt/otobot/acme/current/")
 
 
 def test_only_ssh_and_the_proxy_answer_from_outside(deployed):

@@ -7,6 +7,9 @@ import pytest
 import yaml
 
 from otobotctl.errors import ManifestError
+from otobotctl.render.client import render_client
+from otobotctl.render.engine import NoSecrets, SecretView
+from otobotctl.secrets import Secret, previous
 from tests.render.sample import EVERYTHING, catalog, composed, front, rendered, resolved, secrets_of, text
 
 
@@ -192,3 +195,35 @@ def test_adding_services_leaves_the_others_alone():
     many = composed(rendered(fleet_with()))["services"]
     for name in ("postgres", "vault-api", "token-refresher"):
         assert few[name] == many[name]
+
+
+@pytest.mark.parametrize("name", ["ENCRYPTION_MASTER_KEY", "N8N_INTERNAL_TOKEN", "API_JWT_SECRET"])
+def test_a_value_before_is_given_to_the_vault_while_there_is_one(name):
+    """Neither before a rotation nor once it is emptied; and to the vault's containers alone."""
+    fleet = resolved()
+    client, given = fleet.client("acme"), secrets_of(fleet.client("acme"))
+
+    def names(values):
+        made = render_client(client, fleet.host(client.host), client.index, values, catalog())
+        return {
+            file.path for file in made.files if f"{name}_PREVIOUS=".encode() in file.content
+        }, b"the-value-before" in b"".join(file.content for file in made.files)
+
+    before = Secret(previous(name), "the-value-before")
+    assert names(given) == (set(), False)
+    assert names({**given, previous(name): Secret(previous(name), "")}) == (set(), False)
+    found, there = names({**given, previous(name): before})
+    expected = {"env/vault-api.env"}
+    if name == "ENCRYPTION_MASTER_KEY":
+        expected |= {"env/vault-migrate.env", "env/token-refresher.env"}
+    assert (found, there) == (expected, True)
+
+
+def test_a_value_before_is_for_the_services_that_name_the_secret():
+    """Another service's template cannot have it, nor a file that is no environment file."""
+    view = SecretView({previous("A"): Secret(previous("A"), "x")}, {"B"}, "n8n")
+    with pytest.raises(ManifestError, match="does not name"):
+        view.previous["A"]
+    with pytest.raises(ManifestError, match="does not name"):
+        NoSecrets("n8n").previous["A"]
+    assert "x" not in repr(SecretView({previous("A"): Secret(previous("A"), "x")}, {"A"}, "n8n").previous)

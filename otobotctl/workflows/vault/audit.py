@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from otobotctl import atomic
+from otobotctl.errors import ManifestError
 from otobotctl.vault_api import contract_admin as admin
 
 if TYPE_CHECKING:
@@ -56,10 +57,23 @@ def verify(fleet: Fleet, vault: VaultDoor) -> Verdict:
     tail that somebody cut off who has the database and the keys.
     """
     place = fleet.client(vault.slug) / _ANCHOR
-    anchor = json.loads(place.read_text())["heads"] if place.exists() else []
+    anchor = _anchor(place)
     said = vault.run("audit", "verify", *(["--anchor"] if anchor else []), stdin=json.dumps(anchor), failing=True)
     found = json.loads(said)
     if not found["broken"]:
         place.parent.mkdir(parents=True, exist_ok=True)
         atomic.write(place, (json.dumps({"version": 1, "heads": found["heads"]}, indent=1) + "\n").encode(), 0o644)
     return Verdict(vault.slug, found["rows"], found["streams"], tuple(found["broken"]), bool(anchor))
+
+
+def _anchor(place: Path) -> list[list[Any]]:
+    """The heads of the last verification; none where there was no whole one yet."""
+    if not place.exists():
+        return []
+    try:
+        heads = json.loads(place.read_text())["heads"]
+        return [[str(stream), int(sequence), str(mac)] for stream, sequence, mac in heads]
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        # Verifying without it, and writing a new one, would hide just what it is there to show.
+        hint = f"bring it back, such as: git restore {place}"
+        raise ManifestError(f"{place} is damaged: it is what shows a tail that was cut", hint=hint) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import platform
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import OtobotError, StepFailedError, UsageError
@@ -13,7 +14,7 @@ from otobotctl.workflows import converging
 from otobotctl.workflows.desired import load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from otobotctl.converge.inside import Place
     from otobotctl.converge.model import Password
@@ -35,6 +36,7 @@ class VaultDoor:
             raise UsageError(f"{slug} has no vault", hint=f"add vault-api to clients.{slug}.services")
         self.slug = slug
         self.host = client.host
+        self.services = client.services
         opener = converging.opener(loaded, client.host)
         self._place: Place = Place(opener, layout.project(slug), "vault-api", slug, password)
 
@@ -52,27 +54,38 @@ class VaultDoor:
         wanted = [{"method": method, "path": path, "body": body} for method, path, body in requests]
         said = self.run("call", "--operator", f"{getpass.getuser()}@{platform.node()}", stdin=json.dumps(wanted))
         answers = [json.loads(line) for line in said.splitlines()]
-        for (method, path, _), answer in zip(requests, answers, strict=True):
+        for (method, path, _), answer in zip(requests, answers, strict=False):
             if answer["status"] >= _REFUSED:
                 raise self._refusal(f"{method} {path.partition('?')[0]}", answer)
+        if len(answers) != len(requests):
+            raise self._silent(())
         return [answer["body"] for answer in answers]
 
-    def run(self, *arguments: str, stdin: str = "", failing: bool = False) -> bytes:
-        """Run a command of the vault's own program and return its stdout. `failing`: it may end with 1.
+    def run(
+        self,
+        *arguments: str,
+        stdin: str = "",
+        failing: bool = False,
+        service: str = "vault-api",
+        heard: Callable[[bytes], None] | None = None,
+    ) -> bytes:
+        """Run a command of the vault's own program and return its stdout.
+
+        `failing`: it may end with 1; `service`: in whose container; `heard` gets each line of stdout as it comes.
 
         Raises:
             StepFailedError: the program failed; its last lines are the details.
         """
         from otobotctl.converge import inside
 
-        said = inside.run(self._place, (*_PROGRAM, *arguments), stdin)
+        said = inside.run(replace(self._place, service=service), (*_PROGRAM, *arguments), stdin, heard)
         if said.status and not (failing and said.status == 1 and said.stdout):
-            raise StepFailedError(
-                f"the vault of {self.slug} did not answer",
-                hint=f"otobotctl status {self.host}",
-                details=said.stderr,
-            )
+            raise self._silent(said.stderr)
         return said.stdout
+
+    def _silent(self, details: Sequence[str]) -> StepFailedError:
+        message, hint = f"the vault of {self.slug} did not answer", f"otobotctl status {self.host}"
+        return StepFailedError(message, hint=hint, details=details)
 
     def _refusal(self, what: str, answer: dict[str, Any]) -> OtobotError:
         body = answer["body"] or {}
