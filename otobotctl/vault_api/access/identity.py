@@ -33,8 +33,14 @@ WHERE u.client_id = %(client)s AND u.id = %(user)s AND u.is_active AND u.erased_
             AND s.revoked_at IS NULL AND s.expires_at > now()
     )"""
 
+# With what its maker may do now: a key is not a way to keep what he has lost. Keys of operators have no
+# such end.
 _KEY: Final = """
-SELECT id, key_hash, scopes, expires_at, revoked_at FROM api_keys WHERE client_id = %s AND prefix = %s"""
+SELECT k.id, k.key_hash, k.scopes, k.expires_at, k.revoked_at, k.created_by LIKE 'user:%%',
+    CASE WHEN u.is_active AND u.erased_at IS NULL THEN u.role END,
+    ARRAY(SELECT p.permission_code FROM user_permissions p WHERE p.client_id = u.client_id AND p.user_id = u.id)
+FROM api_keys k LEFT JOIN users u ON u.client_id = k.client_id AND 'user:' || u.id = k.created_by
+WHERE k.client_id = %s AND k.prefix = %s"""
 
 _TOUCH: Final = """
 UPDATE api_keys SET last_used_at = now()
@@ -94,9 +100,18 @@ async def program(vault: Vault, endpoint: Endpoint, request: Request) -> Actor |
         return None
     await vault.database.run(_TOUCH, (client, row[0]))
     scopes = frozenset(row[2])
+    if row[5]:
+        scopes &= _handed_on(row[6], row[7])
     if not scopes & {"admin", endpoint.scope or "admin"}:
         raise Problem(403, "forbidden", "The API key does not have the scope for this")
     return Actor("key", prefix, role="admin" if "admin" in scopes else "", scopes=scopes)
+
+
+def _handed_on(role: str | None, granted: list[str]) -> frozenset[str]:
+    """What a maker of keys may hand on now; nothing when he is gone."""
+    if role is None:
+        return frozenset()
+    return held(role, granted) | ({"admin"} if role == "admin" else frozenset())
 
 
 async def _person(vault: Vault, claims: Claims) -> Actor | None:

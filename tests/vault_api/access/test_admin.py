@@ -128,6 +128,39 @@ def test_an_api_key_does_what_its_scopes_say(house):
     assert house.ask("GET", admin.AUDIT_PATH, bearer=forged).status == 401
 
 
+def test_a_key_cannot_do_what_its_maker_has_lost(house):
+    """Taking a grant, a role or the account away takes it from the keys that the person made; others stay."""
+    kept = key(house, "users.read")["key"]
+
+    def made_by(token, *scopes):
+        made = house.ask("POST", admin.KEYS_PATH, {"name": "k", "scopes": list(scopes)}, bearer=token)
+        assert made.status == 201, made.body
+        house.remember(made)
+        return made.body["key"]
+
+    def works(text):
+        return house.ask("GET", admin.USERS_PATH, bearer=text).status
+
+    user, token = holder(house, "keys.write", "users.read")
+    text = made_by(token, "users.read")
+    assert works(text) == 200
+    house.operate("PUT", f"{admin.USERS_PATH}/{user}/permissions", {"permissions": ["keys.write"]})
+    assert works(text) == 403
+    boss, email = house.person("admin")
+    text = made_by(house.login(email).body["token"], "admin")
+    second = made_by(text, "users.read")
+    assert (works(text), works(second)) == (200, 200)
+    house.operate("PATCH", f"{admin.USERS_PATH}/{boss}", {"role": "user"})
+    assert (works(text), works(second)) == (403, 403), "nor can a key that his key made"
+    house.operate("PATCH", f"{admin.USERS_PATH}/{boss}", {"role": "admin"})
+    assert works(text) == 200
+    house.operate("PATCH", f"{admin.USERS_PATH}/{boss}", {"isActive": False})
+    assert works(text) == 403
+    house.operate("DELETE", f"{admin.USERS_PATH}/{boss}")
+    assert works(text) == 403
+    assert works(kept) == 200
+
+
 def test_keys_are_stored_as_digests(house):
     """No column holds a key."""
     text = key(house, "users.read")["key"]

@@ -17,6 +17,7 @@ _LIST: Final = f"SELECT {_COLUMNS} FROM api_keys WHERE client_id = %s ORDER BY c
 _NEW: Final = f"""
 INSERT INTO api_keys (client_id, name, prefix, key_hash, scopes, created_by, expires_at)
 VALUES (%s, %s, %s, %s, %s, %s, %s) RETURNING {_COLUMNS}"""  # noqa: S608 - a constant
+_MAKER: Final = "SELECT created_by FROM api_keys WHERE client_id = %s AND prefix = %s AND created_by LIKE 'user:%%'"
 _SCOPES: Final = (
     "SELECT scopes, prefix FROM api_keys WHERE client_id = %s AND id = %s AND revoked_at IS NULL FOR UPDATE"
 )
@@ -40,12 +41,21 @@ async def create(call: Call) -> shapes.KeyMade:
     minted = apikeys.mint()
     expires_at = datetime.now(UTC) + timedelta(days=body.expires_in_days)
     client = await call.vault.database.client()
-    values = (client, body.name, minted.prefix, minted.digest, wanted, call.actor.label, expires_at)
+    values = (client, body.name, minted.prefix, minted.digest, wanted, await _maker(call), expires_at)
     async with call.vault.audit.transaction() as tx:
         row = await (await tx.connection.execute(_NEW, values)).fetchone()
         tx.note(entry(call, "api_key", "created", prefix=minted.prefix, scopes=" ".join(wanted)))
     assert row is not None  # noqa: S101 - RETURNING of an INSERT
     return shapes.KeyMade(key=minted.text, about=_state(row))
+
+
+async def _maker(call: Call) -> str:
+    """Who answers for a new key: the caller, or the person who made the key that makes it."""
+    if call.actor.kind == "key":
+        row = await call.vault.database.one(_MAKER, (await call.vault.database.client(), call.actor.id))
+        if row is not None:
+            return str(row[0])
+    return call.actor.label
 
 
 async def revoke(call: Call) -> Answer:
