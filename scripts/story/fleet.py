@@ -111,8 +111,10 @@ def _tell_ports(story: Story, rendered: Rendered) -> None:
 
 def _secrets(rendered: Rendered) -> list[str]:
     names = ("POSTGRES_PASSWORD", "VAULT_OWNER_PASSWORD", "VAULT_RUNTIME_PASSWORD", "ENCRYPTION_MASTER_KEY")
-    found = {**rendered.environment("postgres"), **rendered.environment("vault-api")}
-    return [found[name] for name in (*names, "N8N_INTERNAL_TOKEN", "API_JWT_SECRET")]
+    holders = ("postgres", "vault-migrate", "vault-api")
+    found = {name: value for holder in holders for name, value in rendered.environment(holder).items()}
+    own = ("N8N_INTERNAL_TOKEN", "API_JWT_SECRET", "AUDIT_HMAC_KEY", "VAULT_OPERATOR_TOKEN")
+    return [found[name] for name in (*names, *own)]
 
 
 def _open_sealed(operator: Operator) -> tuple[str, str]:
