@@ -20,15 +20,15 @@ def client(vault: VaultDoor) -> dict[str, Any]:
     return found
 
 
-def listed(vault: VaultDoor) -> list[dict[str, Any]]:
-    """Every user, by e-mail address."""
+def listed(vault: VaultDoor, *, erased: bool = False) -> list[dict[str, Any]]:
+    """Every user, by e-mail address. `erased`: also what is left of those who were, an id without a name."""
     users: list[dict[str, Any]] = []
     after = ""
     while True:
         page = vault.ask("GET", f"{admin.USERS_PATH}?limit={_PAGE}" + (f"&after={quote(after)}" if after else ""))
         users += page["users"]
         if page["next"] is None:
-            return users
+            return [user for user in users if erased or not user["erasedAt"]]
         after = page["next"]
 
 

@@ -94,6 +94,8 @@ class Rotation:
     def _mint(self) -> None:
         """Begin: a new key in the store, the one before beside it. First the vault has to be there, and fit."""
         self._check(previous=0)
+        # A deploy that fails goes back to a release without the new key: what waits to be deployed is tried before it.
+        self._deploy("the host is as the fleet says")
         spec = next(each for each in self._loaded.catalog.secret_specs(self._vault.services) if each.name == KEY)
         self._change(lambda store, _name: secrets.rotate(store, spec, datetime.now(UTC)))
         self._tell("a new key is sealed in the store, and the one before is kept beside it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import OtobotError, StepFailedError, UsageError
 from otobotctl.vault_api import contract, contract_people
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PREFIX, _DOMAIN = "smoke-", "@otobotctl.invalid"
 _LONG_S = 3600
+_SERVICE = "openai"
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,12 @@ def run(vault: VaultDoor) -> Trial:
             raise _wrong(vault, f"refuses a step of its trial: {name}", error.message, *error.details) from error
         steps.append(name)
 
+    made: list[tuple[dict[str, Any], str]] = []
     step("ready", lambda: _ready(vault))
     try:
-        step("create a user", lambda: people.add(vault, email, "", "user"))
-        step("replace the one-time password and log in", lambda: _login(vault, email))
-        step("store a credential, fetch it as n8n does, and list it", lambda: _credential(vault, email))
+        step("create a user", lambda: made.append(people.add(vault, email, "", "user")))
+        step("replace the one-time password and log in", lambda: _login(vault, email, made[0][1]))
+        step("store a credential, fetch it as n8n does, and list it", lambda: _credential(vault, made[0][0]["id"]))
     finally:
         _erase(vault, email)
     steps.append("erase the user")
@@ -83,8 +85,7 @@ def _ready(vault: VaultDoor) -> None:
         raise _wrong(vault, "is not ready", *(f"{name}: {state}" for name, state in checks.items()))
 
 
-def _login(vault: VaultDoor, email: str) -> None:
-    _, once = people.reset(vault, email)
+def _login(vault: VaultDoor, email: str, once: str) -> None:
     own = f"{secrets.token_urlsafe(24)}-1aB!"  # with every kind of character that the policy asks for
     _, entered = vault.ask_all([
         ("POST", contract_people.RENEW_PATH, {"email": email, "password": once, "newPassword": own}),
@@ -94,13 +95,16 @@ def _login(vault: VaultDoor, email: str) -> None:
         raise _wrong(vault, "does not log its user in")
 
 
-def _credential(vault: VaultDoor, email: str) -> None:
-    user, value = people.one(vault, email)["id"], secrets.token_urlsafe(24)
-    tokens.connect(vault, email, "openai", value, "smoke")
-    fetched = vault.ask("GET", contract.credentials_path(user, "openai"))
+def _credential(vault: VaultDoor, user: str) -> None:
+    value = secrets.token_urlsafe(24)
+    made, fetched, listed = vault.ask_all([
+        ("POST", admin.ALL_CONNECTIONS_PATH, tokens.new(user, _SERVICE, value, "smoke")),
+        ("GET", contract.credentials_path(user, _SERVICE), None),
+        ("GET", admin.ALL_CONNECTIONS_PATH, None),
+    ])  # fmt: skip
     if fetched["credentials"] != {"apiKey": value}:
         raise _wrong(vault, "gives another credential back than it was given")
-    if [one.status for one in tokens.state(vault).tokens if one.user == email] != ["valid"]:
+    if [one["status"] for one in listed["connections"] if one["id"] == made["id"]] != ["valid"]:
         raise _wrong(vault, "does not list the connection that it stored")
 
 

@@ -46,14 +46,14 @@ def state(vault: VaultDoor) -> Tokens:
 
 def connect(vault: VaultDoor, email: str, service: str, api_key: str, account: str) -> str:
     """Store an API key for a user and return the connection's id."""
-    body = {
-        "userId": people.one(vault, email)["id"],
-        "service": service,
-        "apiKey": api_key,
-        "accountIdentifier": account,
-    }
+    body = new(people.one(vault, email)["id"], service, api_key, account)
     made: dict[str, Any] = vault.ask("POST", admin.ALL_CONNECTIONS_PATH, body)
     return str(made["id"])
+
+
+def new(user: str, service: str, api_key: str, account: str) -> dict[str, str]:
+    """The body that connects a user by an API key."""
+    return {"userId": user, "service": service, "apiKey": api_key, "accountIdentifier": account}
 
 
 def disconnect(vault: VaultDoor, connection: str) -> None:

@@ -27,6 +27,7 @@ from tests.converge.local_door import LocalHost
 
 ROOT = Path(__file__).resolve().parents[3]
 SLUG = "acme"
+_SOURCES = pack.sources  # before any stand-in of ours takes its place
 _DOCKER = """#!{python}
 import json, os, sys
 here = {here!r}
@@ -75,7 +76,7 @@ class StandIn:
 
     def lead_here(self, patch):
         """Lead the commands of this process here, and the agent to this host's `docker`."""
-        real = dict(pack.sources())
+        real = dict(_SOURCES())
         before, name = b"/usr/local/sbin", "otobotctl/agent/run.py"
         assert before in real[name]
         real[name] = real[name].replace(before, f"{self.host.root / 'bin'}:".encode() + before, 1)

@@ -12,14 +12,17 @@ from otobotctl.workflows.vault.door import VaultDoor
 
 
 def left(ask):
+    """What is listed of the trials' users."""
     return [one["email"] for one in ask("user", "list", "acme", "--json").data if one["email"].startswith("smoke-")]
 
 
 def test_smoke(ask, standin):
     """It says every step in words and in JSON, leaves nobody behind, and nothing of it is in an argument."""
+    before = len(standin.host.executions)
     said = ask("smoke", "acme")
     assert said.code == 0, said.err
     assert said.out.count("ok  ") == 5
+    assert len(standin.host.executions) - before == 6
     again = ask("smoke", "acme", "--json")
     assert len(again.data["steps"]) == 5
     assert left(ask) == []
@@ -30,14 +33,14 @@ def test_smoke(ask, standin):
 @pytest.mark.parametrize("where", ["made and the answer lost", "refused", "interrupted"])
 def test_smoke_leaves_nobody_behind(ask, monkeypatch, where):
     """Whatever fails: the user is erased, and the message says which step it was."""
-    add, connect = people.add, tokens.connect
+    add, new = people.add, tokens.new
 
     def lost(*arguments):
         add(*arguments)
         raise StepFailedError("the line broke")
 
-    def refused(vault, email, _service, value, account):
-        return connect(vault, email, "no-such-service", value, account)
+    def refused(user, _service, value, account):
+        return new(user, "no-such-service", value, account)
 
     def interrupted(*_):
         raise InterruptedRunError("interrupted")
@@ -45,7 +48,7 @@ def test_smoke_leaves_nobody_behind(ask, monkeypatch, where):
     if where == "made and the answer lost":
         monkeypatch.setattr(people, "add", lost)
     else:
-        monkeypatch.setattr(tokens, "connect", refused if where == "refused" else interrupted)
+        monkeypatch.setattr(tokens, "new", refused if where == "refused" else interrupted)
     said = ask("smoke", "acme")
     assert said.code == (130 if where == "interrupted" else 1)
     words = {"refused": "store a credential", "interrupted": "interrupted"}

@@ -49,6 +49,9 @@ def test_a_user_from_the_first_password_to_erasure(ask, tmp_path, standin):
     assert (unasked.code, "--yes" in unasked.err) == (2, True)
     assert ask("gdpr", "erase", "acme", LEA, "--yes").code == 0
     assert LEA not in ask("user", "list", "acme").out
+    kept = ask("user", "list", "acme", "--erased", "--json")
+    assert LEA not in kept.out
+    assert listed[0]["id"] in kept.out
     gone = ask("gdpr", "erase", "acme", LEA, "--yes")
     assert (gone.code, "has no user" in gone.err, "otobotctl vault user list acme" in gone.err) == (2, True, True)
     for value in (first, second):

@@ -41,12 +41,17 @@ def show(context: typer.Context, slug: Client, ask_sudo: AskSudo = False) -> Non
     here.show("vault client show", found, lambda: human.mapping(found))
 
 
-def list_(context: typer.Context, slug: Client, ask_sudo: AskSudo = False) -> None:
+def list_(
+    context: typer.Context,
+    slug: Client,
+    erased: Annotated[bool, typer.Option("--erased", help="Also those who were erased: an id, for the audit.")] = False,
+    ask_sudo: AskSudo = False,
+) -> None:
     """List the users."""
     from otobotctl.workflows.vault import people
 
     here = session.of(context)
-    found = people.listed(door(here, slug, ask_sudo=ask_sudo))
+    found = people.listed(door(here, slug, ask_sudo=ask_sudo), erased=erased)
     here.show("vault user list", found, lambda: _table(found))
 
 
