@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from otobotctl.fleet import Fleet
 
 _PROGRAM = ("python", "-m", "vault_api")
-_REFUSED, _NOT_THERE, _UNREACHABLE = 400, 404, 500
+_REFUSED, _NOT_THERE, _TOO_OFTEN, _UNREACHABLE = 400, 404, 429, 500
+_THINGS = {"users": "user", "connections": "connection", "oauth-apps": "app", "api-keys": "apikey"}  # by path
 
 
 class VaultDoor:
@@ -91,9 +92,11 @@ class VaultDoor:
         body = answer["body"] or {}
         details = tuple(body.get("details", ()))
         if answer["status"] >= _UNREACHABLE:
-            hint = f"otobotctl status {self.host}"
-            return StepFailedError(
-                f"the vault of {self.slug}: {body.get('error', 'no answer')}", hint=hint, details=details
-            )
+            said = f"the vault of {self.slug}: {body.get('error', 'no answer')}"
+            return StepFailedError(said, hint=f"otobotctl status {self.host}", details=details)
         message = f"the vault of {self.slug} refuses: {body.get('error', answer['status'])}"
-        return UsageError(message, hint="see what is there with the command's `list`", details=(*details, what))
+        thing = _THINGS.get(what.partition("/api/admin/")[2].partition("/")[0])
+        hint = f"otobotctl vault {thing} list {self.slug}" if thing and answer["status"] == _NOT_THERE else None
+        if answer["status"] == _TOO_OFTEN:
+            hint = "wait a minute, then run the command again"
+        return UsageError(message, hint=hint, details=(*details, what))

@@ -49,8 +49,8 @@ def test_a_connection_and_its_token(ask, person, standin, database):
     assert (unasked.code, "--yes" in unasked.err) == (2, True)
     removed = ask("connection", "remove", "acme", row, "--yes", "--json")
     assert (removed.code, removed.data) == (0, {"id": row})
-    again = ask("connection", "remove", "acme", row, "--yes")
-    assert again.code == 2
+    again = ask("connection", "remove", "acme", row, "--yes", "--json")
+    assert (again.code, again.error["hint"]) == (2, "otobotctl vault connection list acme")
     assert ask("tokens", "acme").out.startswith("none")
     for said in (added, listed, state, late, removed):
         assert value not in said.out + said.err
