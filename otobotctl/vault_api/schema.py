@@ -158,6 +158,11 @@ def _register_key(connection: Owner, settings: Settings) -> None:
             (client, version, proofs[version]),
         )
         logs.event("key_registered", version=version)
+    # A key that seals again, as after a store that was put back, is needed again until the next rewrap.
+    again = [version for version, raw in found.items() if raw == active]
+    connection.execute(
+        "UPDATE encryption_keys SET retired_at = NULL WHERE client_id = %s AND version = ANY(%s)", (client, again)
+    )
     try:
         keys.keyring(settings.master_keys, proofs, [row[0] for row in known if row[2]], where)
     except keys.KeysError as error:

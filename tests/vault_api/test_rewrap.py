@@ -92,6 +92,25 @@ def test_a_key_that_is_still_needed_may_not_go(fresh):
     assert "no key is configured for version 1" in refused.stderr
 
 
+def test_a_retired_key_that_seals_again_is_needed_again(fresh):
+    """As after a store that was put back to its old state: what it seals then is not given up with the next start."""
+    fill(fresh)
+    rotated(fresh)
+    assert json.loads(fresh.run("rewrap").stdout)["retired"] == [1]
+    new = fresh.environment["ENCRYPTION_MASTER_KEY"]
+    back = {
+        **fresh.environment,
+        "ENCRYPTION_MASTER_KEY": fresh.environment["ENCRYPTION_MASTER_KEY_PREVIOUS"],
+        "ENCRYPTION_MASTER_KEY_PREVIOUS": new,
+    }
+    assert fresh.run("migrate", replace=back).returncode == 0
+    assert json.loads(fresh.run("rewrap", replace=back).stdout)["version"] == 1
+    alone = {name: value for name, value in fresh.environment.items() if name != "ENCRYPTION_MASTER_KEY_PREVIOUS"}
+    refused = fresh.run("migrate", replace=alone)
+    assert refused.returncode == 1
+    assert "no key is configured for version 1" in refused.stderr
+
+
 def test_a_new_key_alone_is_not_taken_for_a_rotation(fresh):
     """A wrong key, given alone, is refused instead of becoming a new version."""
     fill(fresh)
