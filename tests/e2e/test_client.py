@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import socket
-import ssl
-import subprocess
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.deployed import (
+    DIGEST,
+    DOMAIN,
+    FILL,
+    Deployed,
+    change_setting,
+    eventually,
+    in_database,
+    names,
+    releases,
+    restored,
+    unpacked,
+    visit,
+)
 from tests.e2e.operator import Operator
 from tests.e2e.watch import ProcessLists, found_in_files
-from tests.lab.host import Host
 from tests.lab.lab import Lab
 
-DOMAIN = "acme.example"
 STAGES = 11
-
-
-@dataclass
-class Deployed:
-    """What the first deploy left behind, for every test of this module."""
-
-    operator: Operator
-    host: Host
-    processes: str
-    result: dict
 
 
 @pytest.fixture(scope="module")
@@ -53,42 +51,6 @@ def deployed(lab: Lab, tmp_path_factory) -> Iterator[Deployed]:
         yield Deployed(operator, host, lists.text(), json.loads(done.stdout)["data"])
     finally:
         lab.destroy(host)
-
-
-def visit(host: Host, path: str) -> tuple[int, bytes]:
-    """Ask the client's site from outside the host, by its name."""
-    context = ssl._create_unverified_context()
-    with (
-        socket.create_connection((host.address, 443), 10) as raw,
-        context.wrap_socket(raw, server_hostname=DOMAIN) as tls,
-    ):
-        tls.settimeout(30)
-        tls.sendall(f"GET {path} HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n\r\n".encode())
-        answer = b""
-        while chunk := tls.recv(65536):
-            answer += chunk
-    head, _, body = answer.partition(b"\r\n\r\n")
-    return int(head.split()[1]), body
-
-
-def eventually(check: Callable[[], object], limit_s: float = 120) -> object:
-    """The first true answer; the last failure when there is none in time."""
-    end = time.monotonic() + limit_s
-    while True:
-        try:
-            if found := check():
-                return found
-        except OSError:
-            if time.monotonic() > end:
-                raise
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.5)
-
-
-def releases(host: Host) -> list[str]:
-    """The release directories of the client, and where `current` points."""
-    listed = host.ssh("ls /opt/otobot/acme/releases; readlink /opt/otobot/acme/current", user="root").stdout
-    return listed.split()
 
 
 def test_the_client_answers_through_nginx(deployed):
@@ -259,14 +221,6 @@ def test_http_is_sent_to_https(deployed):
         assert answer.headers["Location"].startswith(f"https://{DOMAIN}")
 
 
-def change_setting(operator: Operator, **settings: object) -> None:
-    """Edit the manifest by hand, as an operator does."""
-    path = operator.fleet / "clients-config.json"
-    manifest = json.loads(path.read_text())
-    manifest["clients"]["acme"]["settings"] = {"postgres": settings} if settings else {}
-    path.write_text(json.dumps(manifest, indent=2) + "\n")
-
-
 def test_a_killed_deploy_converges_when_it_is_run_again(deployed):
     """A kill -9 in the middle of a deploy: the same command ends with one healthy release."""
     change_setting(deployed.operator, max_connections=120)
@@ -330,46 +284,6 @@ def test_a_release_that_does_not_become_healthy_is_taken_back(deployed):
     deployed.operator.run("client", "deploy", "acme")
 
 
-def in_database(host: Host, sql: str, database: str = "otobot_frontend") -> str:
-    """What psql in the client's container says."""
-    argv = [*host.ssh_argv(user="root"), "docker exec --interactive otobot-acme-postgres-1"]
-    argv[-1] += f" psql --username=otobot_admin --no-psqlrc -v ON_ERROR_STOP=1 --quiet -At --dbname={database}"
-    done = subprocess.run(argv, input=sql, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-FILL = """
-CREATE TABLE IF NOT EXISTS public.filler AS
-    SELECT i, md5(i::text) AS text, decode(md5(i::text), 'hex') AS bytes FROM generate_series(1, 50000) i;
-"""
-DIGEST = "SELECT count(*), md5(string_agg(i || text || encode(bytes, 'hex'), ',' ORDER BY i)) FROM public.filler"
-
-
-def unpacked(operator: Operator, sealed: Path, directory: Path) -> None:
-    """Open an archive as somebody without otobotctl does: age, then unzip; every digest is its manifest's."""
-    directory.mkdir()
-    plain = directory / "plain.zip"
-    identity = operator.home / ".config/otobotctl/identity.txt"
-    subprocess.run(["age", "-d", "-i", str(identity), "-o", str(plain), str(sealed)], check=True, timeout=120)
-    subprocess.run(["unzip", "-q", str(plain), "-d", str(directory)], check=True, timeout=120)
-    for member in json.loads((directory / "manifest.json").read_text())["members"]:
-        assert hashlib.sha256((directory / member["name"]).read_bytes()).hexdigest() == member["sha256"], member["name"]
-
-
-def restored(host: Host, dump: Path) -> str:
-    """Restore a dump into a scratch database with pg_restore; return the digest of its rows."""
-    in_database(host, "DROP DATABASE IF EXISTS scratch;\nCREATE DATABASE scratch;", "postgres")
-    words = "docker exec --interactive otobot-acme-postgres-1 pg_restore --username=otobot_admin --exit-on-error"
-    with dump.open("rb") as stream:
-        argv = [*host.ssh_argv(user="root"), f"{words} --dbname=scratch"]
-        done = subprocess.run(argv, stdin=stream, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    found = in_database(host, DIGEST, "scratch")
-    in_database(host, "DROP DATABASE scratch", "postgres")
-    return found
-
-
 def test_an_export_opens_with_stock_tools_and_restores_every_row(deployed, tmp_path):
     """Rows are compared after age, unzip and pg_restore; no secret is seen in a process list, nor plain on a disk."""
     operator, host = deployed.operator, deployed.host
@@ -421,11 +335,6 @@ def test_an_export_of_a_database_that_is_down_leaves_no_file(deployed, tmp_path)
     assert "databases/roles.sql" in failed.stderr
     assert list(tmp_path.iterdir()) == []
     eventually(lambda: visit(deployed.host, "/health")[0] == 200)
-
-
-def names(host: Host, what: str, form: str) -> set[str]:
-    """What Docker lists."""
-    return set(host.ssh(f"docker {what} --format '{form}'", user="root").stdout.split())
 
 
 def test_a_killed_destroy_starts_the_client_again(deployed):

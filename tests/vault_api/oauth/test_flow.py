@@ -3,106 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import secrets
 from urllib.parse import parse_qsl, urlencode, urlsplit
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import httpx
 import pytest
 
-from otobotctl.vault_api import admission, contract
-from otobotctl.vault_api.actor import INTERNAL, Access, Actor
-from otobotctl.vault_api.guard import Guard
+from otobotctl.vault_api import contract
+from otobotctl.vault_api.actor import INTERNAL
 from otobotctl.vault_api.oauth import requests
 from otobotctl.vault_api.reads import Asked
-from otobotctl.vault_api.routes import ENDPOINTS
-from otobotctl.vault_api.routing import application
 
+from .browser import BACK, begin, outcome, run, standing, token
 from .conftest import ORIGIN, PUBLIC
 
-BACK = f"{ORIGIN}/apps/connections?tab=1"
-
-
-async def by_name(_vault, _endpoint, request):
-    """A stand-in for the login: the bearer is the user's id."""
-    text = request.headers.get("authorization", "").removeprefix("Bearer ")
-    return Actor("user", text, UUID(text)) if re.fullmatch(r"[0-9a-f-]{36}", text) else None
-
-
-@pytest.fixture(autouse=True)
-def logins(monkeypatch):
-    monkeypatch.setitem(admission.AUTHENTICATORS, Access.USER, (by_name,))
-
-
-class Browser:
-    """Asks the vault; keeps cookies, as a browser would."""
-
-    def __init__(self, app, place):
-        self.place = place
-        self.client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url=PUBLIC, follow_redirects=False, trust_env=False
-        )
-
-    async def get(self, url, **headers):
-        return await self.client.get(url, headers=headers)
-
-    async def consent(self, url, account="lea", **change):
-        """What the user does at the provider: returns the address that the provider redirects to."""
-        query = dict(parse_qsl(urlsplit(url).query))
-        code = self.place.stub.authorize(query, account)
-        said = {"code": code, "state": query["state"], **change}
-        return (
-            f"{query['redirect_uri']}?{urlencode({name: value for name, value in said.items() if value is not None})}"
-        )
-
-
-@contextlib.asynccontextmanager
-async def standing(place):
-    """A vault with a user and an application; yields it, the user, and a maker of browsers."""
-    async with place.opened() as vault:
-        user = await place.user(vault)
-        await place.application(vault)
-        app = Guard(application(vault, ENDPOINTS))
-        browsers = []
-
-        def browser():
-            browsers.append(Browser(app, place))
-            return browsers[-1]
-
-        try:
-            yield vault, user, browser
-        finally:
-            for each in browsers:
-                await each.client.aclose()
-
-
-def token(place):
-    return {contract.TOKEN_HEADER: place.environment["N8N_INTERNAL_TOKEN"]}
-
-
-async def begin(browser, place, user, **query):
-    """The provider's address, reached as n8n or ToolJet begin it."""
-    said = urlencode({"userId": str(user), "returnUrl": BACK, **query})
-    first = await browser.get(f"/api/oauth/connect/stub?{said}", **token(place))
-    assert first.status_code == 302, first.text
-    second = await browser.get(first.headers["location"])
-    assert second.status_code == 302, second.text
-    return second.headers["location"]
-
-
-def outcome(answer):
-    assert answer.status_code == 302, answer.text
-    parts = urlsplit(answer.headers["location"])
-    assert f"{parts.scheme}://{parts.netloc}{parts.path}" == BACK.partition("?")[0]
-    said = dict(parse_qsl(parts.query))
-    assert said.pop("tab") == "1"
-    return said
-
-
-def run(test):
-    asyncio.run(test())
+pytestmark = pytest.mark.usefixtures("logins")
 
 
 def test_a_connect_from_beginning_to_end(place):
@@ -389,102 +305,5 @@ def test_a_code_is_worth_nothing_without_the_verifier(place):
             answer = await one.get(await one.consent(await begin(one, place, user), code=stolen))
             assert outcome(answer)["error"] == "exchange_failed"
             assert first["code_challenge"] != requests.challenge("")
-
-    run(test)
-
-
-def test_the_applications_are_listed_without_their_credentials(place):
-    """GET /api/oauth/apps: what there is to connect through."""
-
-    async def test():
-        async with standing(place) as (_, user, browser):
-            one = browser()
-            answer = await one.get("/api/oauth/apps", authorization=f"Bearer {user}")
-            (app,) = answer.json()["apps"]
-            assert (app["service_name"], app["display_name"], app["is_global"]) == ("stub", "Stub", False)
-            assert "SECRET" not in answer.text
-            assert "stub-client" not in answer.text
-            assert (await one.get("/api/oauth/apps")).status_code == 401
-
-    run(test)
-
-
-def test_the_services_and_where_their_tokens_may_go(place):
-    """GET /api/internal/services: every service of the file, with the hosts of its API."""
-
-    async def test():
-        async with standing(place) as (_, _user, browser):
-            answer = await browser().get("/api/internal/services", **token(place))
-            found = {one["code"]: one for one in answer.json()["services"]}
-            assert found["google"] == {
-                "code": "google", "displayName": "Google", "oauthType": "oauth2", "apiHosts": ["*.googleapis.com"],
-            }  # fmt: skip
-            assert found["openai"]["oauthType"] == "api_key"
-            assert "stub" in found
-            assert (await browser().get("/api/internal/services")).status_code == 401
-
-    run(test)
-
-
-def test_parameters_are_checked(place):
-    """A service without parameters takes none; one with takes only what its pattern lets pass."""
-
-    async def test():
-        async with standing(place) as (_, user, browser):
-            one = browser()
-
-            async def ask(service, parameters):
-                said = urlencode({"userId": str(user), "returnUrl": BACK, "parameters": parameters})
-                answer = await one.get(f"/api/oauth/connect/{service}?{said}", **token(place))
-                return answer.status_code, answer.json().get("code") if answer.content else ""
-
-            assert await ask("stub", "shop=acme") == (400, "invalid_request")
-            assert await ask("shopify", "shop=acme") == (404, "oauth_application_not_found")
-            for hostile in ("shop=evil.example/", "shop=a%2Fb", "shop=a@b", "", "shop=a&shop=b", "x"):
-                assert await ask("shopify", hostile) == (400, "invalid_request")
-
-    run(test)
-
-
-def test_a_user_may_refresh_his_own_only(place):
-    """One of his connections, by name; not another's, and not everybody's."""
-
-    async def test():
-        async with standing(place) as (vault, user, browser):
-            one = browser()
-            owner, connection = await place.connected(vault, expires_in_s=7200)
-
-            async def ask(who, query=""):
-                headers = {"authorization": f"Bearer {who}"}
-                return (await one.client.post(f"/api/internal/refresh-tokens{query}", headers=headers)).status_code
-
-            assert await ask(user) == 400
-            assert await ask(user, f"?connectionId={connection}") == 404
-            assert await ask(owner, f"?connectionId={connection}") == 200
-
-    run(test)
-    assert len(place.stub.refreshes) == 1
-
-
-def test_refresh_tokens_by_hand(place):
-    """POST refresh-tokens: what is due, in the shape of the platform's documents; one connection on request."""
-
-    async def test():
-        async with standing(place) as (vault, _user, browser):
-            one = browser()
-            _, connection = await place.connected(vault)
-            _, fresh = await place.connected(vault, expires_in_s=7200)
-            answer = await one.client.post("/api/internal/refresh-tokens", headers=token(place))
-            assert answer.json() == {
-                "processed": 1, "results": [{"id": str(connection), "outcome": "refreshed", "reason": ""}], "pending": 0,
-            }  # fmt: skip
-            again = await one.client.post("/api/internal/refresh-tokens", headers=token(place))
-            assert again.json() == {"processed": 0, "results": [], "pending": 0}
-            named = await one.client.post(f"/api/internal/refresh-tokens?connectionId={fresh}", headers=token(place))
-            assert named.json()["results"][0]["outcome"] == "refreshed"
-            gone = await one.client.post(f"/api/internal/refresh-tokens?connectionId={uuid4()}", headers=token(place))
-            assert gone.status_code == 404
-            assert (await one.client.post("/api/internal/refresh-tokens")).status_code == 401
-            assert place.audit(fresh) == ["asked", "refreshed"]
 
     run(test)
