@@ -17,7 +17,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Done:
-    """One command, run to its end. Memory is the most that it, or a process it started, had at once."""
+    """One command, run to its end. Memory is the most that it had at once."""
 
     status: int
     stdout: str
@@ -39,7 +39,9 @@ except SystemExit as end:
 finally:
     own, others = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     with open(path, "w") as stream:
-        json.dump([own.ru_utime + own.ru_stime, others.ru_utime + others.ru_stime, own.ru_maxrss], stream)
+        # Not ru_maxrss: the kernel counts in it what the process that started us had.
+        peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+        json.dump([own.ru_utime + own.ru_stime, others.ru_utime + others.ru_stime, peak], stream)
 sys.exit(status)
 """
 

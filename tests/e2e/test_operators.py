@@ -66,13 +66,15 @@ def team(module_host, tmp_path_factory):
 
 def test_a_person_is_let_in_and_shut_out(team):
     """In with her key, root by sudo without a password; a second apply changes nothing; out with what she ran."""
+    team.apply()
     assert team.apply(team.person("marie")).changed
     assert team.login("marie", "id -un").stdout == "marie\n"
     assert team.login("marie", "sudo -n id -un").stdout == "root\n"
     assert team.root("passwd --status marie").stdout.split()[1] == "L"
     assert team.root("stat -c %a:%U /etc/sudoers.d/otobot-operators").stdout == "440:root\n"
     assert not team.apply(team.person("marie")).changed
-    running = team.login("marie", "setsid --fork sleep 600 </dev/null >/dev/null 2>&1; pgrep -u marie sleep")
+    started = "setsid --fork sleep 600 </dev/null >/dev/null 2>&1; until pgrep -u marie -x sleep; do :; done"
+    running = team.login("marie", f"timeout 60 sh -c '{started}'")
     assert running.returncode == 0, running.stderr
     team.root("test -d /home/marie && touch /home/marie/work")
 
