@@ -8,6 +8,7 @@ loop of one data-modifying statement (select and audit insert) through the same 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -187,8 +188,10 @@ def _cpu_of(server: embedded.Server) -> int:
     total = 0
     words = Path(f"/proc/{main}/stat").read_text().rpartition(") ")[2].split()
     total += sum(int(word) for word in words[11:15])
-    children = Path(f"/proc/{main}/task/{main}/children").read_text().split()
-    return total + sum(_cpu(int(child)) for child in children)
+    for child in Path(f"/proc/{main}/task/{main}/children").read_text().split():
+        with contextlib.suppress(OSError):  # it ended meanwhile, and is in its parent's account now
+            total += _cpu(int(child))
+    return total
 
 
 def _resident(process: int) -> float:

@@ -12,7 +12,6 @@ import hmac
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -53,8 +52,7 @@ FROM audit_streams s LEFT JOIN LATERAL (
 WHERE s.client_id = %s ORDER BY s.number DESC LIMIT %s"""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One deed. Nothing in it is secret; `details` are short texts."""
 
     action: str
@@ -65,7 +63,7 @@ class Entry:
     connection: UUID | None = None
     request: UUID | None = None
     address: str = ""
-    details: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -21,8 +20,7 @@ class SealError(Exception):
     """A ciphertext does not open: changed, moved to another row, or sealed under another key."""
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a ciphertext belongs; `field` is its column."""
 
     client: str

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+import msgspec
 import psycopg
 
 from . import metrics
@@ -38,8 +38,7 @@ JOIN client_connections c ON c.client_id = %s AND c.user_id = asked.user_id AND 
 JOIN users u ON u.client_id = c.client_id AND u.id = c.user_id AND u.is_active"""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """Whose credentials of which service, who asks and by which request."""
 
     user: UUID
@@ -191,19 +190,20 @@ class Reads:
 
     def _opened(self, asked: Asked, columns: Sequence[Any]) -> Outcome:
         identity, account, access_token, api_key, expires_at, status, refreshable = columns
+        where = (self._slug, str(asked.user), asked.service, str(identity))
         try:
-            token = self._open(asked, identity, "encrypted_access_token", access_token)
-            key = self._open(asked, identity, "encrypted_api_key", api_key)
+            token = self._open(where, "encrypted_access_token", access_token)
+            key = self._open(where, "encrypted_api_key", api_key)
         except SealError:
             metrics.DECRYPTS.labels("unreadable").inc()
             return UnreadableError(identity)
         return Found(identity, account, token, key, expires_at, status, refreshable)
 
-    def _open(self, asked: Asked, row: UUID, column: str, text: str | None) -> str | None:
+    def _open(self, where: tuple[str, str, str, str], column: str, text: str | None) -> str | None:
         if text is None:
             return None
         _OPENED.inc()
-        return self._keyring.open(text, Place(self._slug, str(asked.user), asked.service, str(row), column))
+        return self._keyring.open(text, Place(*where, column))
 
 
 _OPENED: Final = metrics.DECRYPTS.labels("opened")
