@@ -13,9 +13,9 @@ from .access.edge import Edge
 from .actor import INTERNAL
 from .errors import Problem, unauthorized, unavailable, unexpected
 from .guard import App, Guard, Receive, Scope, Send, answer, send_json
-from .reads import Asked, UnreadableError
+from .reads import Asked
 from .routes import ENDPOINTS
-from .routes.internal import no_connection, shown, unreadable
+from .routes.internal import credentials
 from .routing import application
 
 if TYPE_CHECKING:
@@ -83,23 +83,16 @@ async def _read(vault: Vault, user: str, service: str, scope: Scope, send: Send)
             await vault.limits.guess(scope["caller_address"])
             raise unauthorized()
         vault.limits.internal.take()
-        row = Asked(
+        asked = Asked(
             inputs.identity(user, "user"),
             inputs.service_code(service),
             scope["request_id"],
             INTERNAL,
             scope["caller_address"],
         )
-        found = await vault.reads.read(row)
-        if found is not None and vault.refresh.due(found) and await vault.refresh.ensure(found):
-            found = await vault.reads.read(row)
-        if found is None:
-            raise no_connection()
-        await send_json(send, 200, _ENCODE(shown(found)))
+        await send_json(send, 200, _ENCODE(await credentials(vault, asked)))
     except Problem as problem:
         await answer(send, problem)
-    except UnreadableError:
-        await answer(send, unreadable())
     except psycopg.OperationalError as error:
         logs.failed(error, scope["request_id"])
         await answer(send, unavailable())

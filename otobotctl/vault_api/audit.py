@@ -13,7 +13,6 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
@@ -240,8 +239,3 @@ class Audit:
 def _undone(connection: Wire, error: BaseException) -> bool:
     """Whether the server itself said no. Else what was committed is not known: the chain ends, and a new one begins."""
     return isinstance(error, psycopg.Error) and not connection.broken and error.sqlstate is not None
-
-
-def digest(text: str) -> bytes:
-    """How a token is stored and compared: never itself."""
-    return sha256(text.encode()).digest()

@@ -99,12 +99,6 @@ class Database:
         async with self._pool.connection() as connection:
             yield connection
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Wire]:
-        """A connection in a transaction, which is committed at the end and undone by any exception."""
-        async with self.connection(checked=True) as connection, connection.transaction():
-            yield connection
-
     async def mend(self) -> None:
         """Replace every dead connection: where one has died, for example in a restart, the others have too."""
         await self._pool.check()

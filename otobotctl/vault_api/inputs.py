@@ -76,6 +76,11 @@ def instant(text: str | None, name: str = "expiresAt") -> datetime | None:
     return moment
 
 
+def told(when: datetime | None) -> str | None:
+    """A time as answers say it: what `instant` reads back."""
+    return when.isoformat() if when else None
+
+
 def _refused(error: msgspec.ValidationError, shape: type[msgspec.Struct]) -> Problem:
     """The library's words where they quote nothing of the request; otherwise only where it went wrong."""
     text = str(error)

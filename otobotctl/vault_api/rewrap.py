@@ -35,7 +35,6 @@ class Column:
     name: str
     user: str = "''"
     service: str = "''"
-    row: str = "id"
 
     def where(self, slug: str, row: UUID, user: str, service: str) -> Place:
         """The place of one value."""
@@ -106,14 +105,14 @@ async def _column(database: Database, ring: Keyring, slug: str, column: Column) 
     """Seal a column anew, and yield how many values each batch came to."""
     client = await database.client()
     select = sql.SQL(
-        "SELECT {row}, {user}, {service}, {name} FROM {table} t "
-        "WHERE client_id = %s AND {name} NOT LIKE %s AND t.{row} > %s ORDER BY t.{row} LIMIT %s"
+        "SELECT id, {user}, {service}, {name} FROM {table} t "
+        "WHERE client_id = %s AND {name} NOT LIKE %s AND t.id > %s ORDER BY t.id LIMIT %s"
     ).format(**_names(column))
     # Compare and swap: a value that has changed since it was read belongs to whoever changed it.
     swap = sql.SQL(
         "UPDATE {table} t SET {name} = new.sealed "
         "FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS new (row, old, sealed) "
-        "WHERE t.client_id = %s AND t.{row} = new.row AND t.{name} = new.old"
+        "WHERE t.client_id = %s AND t.id = new.row AND t.{name} = new.old"
     ).format(**_names(column))
     last = UUID(int=0)
     while True:
@@ -137,7 +136,6 @@ def _names(column: Column) -> dict[str, Any]:
     return {
         "table": sql.Identifier(column.table),
         "name": sql.Identifier(column.name),
-        "row": sql.Identifier(column.row),
         "user": sql.SQL(column.user),  # constants of this module
         "service": sql.SQL(column.service),
     }

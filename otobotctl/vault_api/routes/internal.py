@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
@@ -16,6 +15,9 @@ from ..endpoint import Answer, Call, Endpoint
 from ..errors import Problem, invalid, missing, taken
 from ..reads import Asked, Found, UnreadableError
 
+if TYPE_CHECKING:
+    from ..vault import Vault
+
 _SAVE_USER: Final = """
 INSERT INTO users (client_id, id, email, name, role) VALUES (%s, %s, %s, %s, %s)
 ON CONFLICT (client_id, id) DO UPDATE SET
@@ -27,26 +29,27 @@ RETURNING (xmax = 0)"""
 async def read(call: Call) -> contract.Connection:
     """The active credentials of a user for a service."""
     asked = Asked(call.id("user"), call.text("service"), call.request, call.actor, call.address)
+    return await credentials(call.vault, asked)
+
+
+async def credentials(vault: Vault, asked: Asked) -> contract.Connection:
+    """What a reader gets, its token renewed first where it is about to run out.
+
+    Raises:
+        Problem: 404, there is no connection; 500, what is stored does not open; 503, come again.
+        psycopg.Error, LookupError: as `Reads.read`.
+    """
     try:
-        found = await call.vault.reads.read(asked)
-        if found is not None and call.vault.refresh.due(found) and await call.vault.refresh.ensure(found):
-            found = await call.vault.reads.read(asked)
+        found = await vault.reads.read(asked)
+        if found is not None and vault.refresh.due(found) and await vault.refresh.ensure(found):
+            found = await vault.reads.read(asked)
     except UnreadableError:
-        raise unreadable() from None
-    if found is None:
-        raise no_connection()
+        # Changed, moved, or sealed under another key.
+        text = "The stored credential does not open"
+        raise Problem(500, "credential_unreadable", text, extra={"hasCredentials": False}) from None
+    if found is None:  # in the words that workflows test for
+        raise Problem(404, "connection_not_found", contract.NOT_FOUND, extra={"hasCredentials": False})
     return shown(found)
-
-
-def no_connection() -> Problem:
-    """404, in the words that workflows test for."""
-    return Problem(404, "connection_not_found", contract.NOT_FOUND, extra={"hasCredentials": False})
-
-
-def unreadable() -> Problem:
-    """500: the ciphertext was changed, moved, or sealed under another key."""
-    text = "The stored credential does not open"
-    return Problem(500, "credential_unreadable", text, extra={"hasCredentials": False})
 
 
 def shown(found: Found) -> contract.Connection:
@@ -62,15 +65,10 @@ def shown(found: Found) -> contract.Connection:
         metadata=contract.Metadata(
             account_identifier=found.account,
             token_expired=found.expired or found.status != "active",
-            expires_at=text(found.expires_at),
+            expires_at=inputs.told(found.expires_at),
             status=found.status,
         ),
     )
-
-
-def text(when: datetime | None) -> str | None:
-    """A time as answers say it."""
-    return when.isoformat() if when else None
 
 
 async def save(call: Call) -> Answer:
@@ -133,7 +131,7 @@ def listed(one: Listed) -> contract.ListedConnection:
         account_identifier=one.account,
         status=one.state,
         is_broken=one.status == "broken",
-        token_expires_at=text(one.expires_at),
+        token_expires_at=inputs.told(one.expires_at),
         created_at=one.created_at.isoformat(),
     )
 
@@ -147,8 +145,8 @@ async def status(call: Call) -> contract.ConnectionStatus:
         service_name=one.service,
         broken=one.status == "broken",
         broken_reason=one.broken_reason,
-        expires_at=text(one.expires_at),
-        last_refresh_at=text(one.last_refresh_at),
+        expires_at=inputs.told(one.expires_at),
+        last_refresh_at=inputs.told(one.last_refresh_at),
         refresh_failures=one.refresh_failures,
     )
 

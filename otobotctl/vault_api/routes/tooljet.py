@@ -16,6 +16,7 @@ from ..connections import By, Listed, NewConnection
 from ..contract import Failure
 from ..endpoint import Answer, Call, Endpoint
 from ..errors import missing
+from ..inputs import told
 from ..oauth import disconnect as ending
 
 _CLIENT: Final = "SELECT id, slug, company_name, email, policy FROM clients WHERE id = %s"
@@ -72,7 +73,7 @@ async def dashboard(call: Call) -> shapes.Dashboard:
     return shapes.Dashboard(
         client=client,
         user=info,
-        last_login_at=last_login.isoformat() if last_login else None,
+        last_login_at=told(last_login),
         connections=connections,
         expired=expired,
         broken=broken,
@@ -164,7 +165,7 @@ def shown(one: Listed) -> shapes.OwnConnection:
         status=one.state,
         is_broken=one.status == "broken",
         broken_reason=one.broken_reason,
-        token_expires_at=one.expires_at.isoformat() if one.expires_at else None,
+        token_expires_at=told(one.expires_at),
         created_at=one.created_at.isoformat(),
     )
 

@@ -113,7 +113,7 @@ def test_what_arrives_during_an_erasure_does_not_stay(house, what):
     }[what]
 
     async def story():
-        async with house.vault.database.transaction() as erasing:
+        async with house.vault.database.connection() as erasing, erasing.transaction():
             await erasing.execute("SELECT 1 FROM users WHERE id = %s FOR UPDATE", (user,))
             transport = httpx.ASGITransport(house.app, client=("192.0.2.1", 1))
             async with httpx.AsyncClient(transport=transport, base_url="http://vault") as client:

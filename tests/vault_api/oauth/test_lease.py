@@ -4,38 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import time
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
-from otobotctl.vault_api.actor import INTERNAL
 from otobotctl.vault_api.crypto import Place as Sealing
 from otobotctl.vault_api.errors import Problem
 from otobotctl.vault_api.oauth import lease, renewal
 from otobotctl.vault_api.oauth.refresh import Refresh
 from otobotctl.vault_api.oauth.renewal import Outcome
-from otobotctl.vault_api.reads import Asked
 
-AHEAD = timedelta(minutes=35)
-
-
-async def read(vault, user):
-    """What n8n gets."""
-    return await vault.reads.read(Asked(user, "stub", user, INTERNAL))
-
-
-async def refreshed(vault, connection, *, force=False):
-    return await vault.refresh.start(connection, AHEAD, force=force)
-
-
-async def until(condition):
-    """Wait for a condition, in the event loop."""
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
+from .readers import AHEAD, read, refreshed, until
 
 
 def test_one_lease_at_a_time_and_its_number_fences(place):

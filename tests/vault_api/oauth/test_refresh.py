@@ -4,40 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from datetime import timedelta
 
 import msgspec
 import pytest
 
 from otobotctl.vault_api import connections
-from otobotctl.vault_api.actor import INTERNAL
 from otobotctl.vault_api.connections import NewConnection
 from otobotctl.vault_api.oauth import lease, renewal
 from otobotctl.vault_api.oauth.refresh import Refresh
 from otobotctl.vault_api.oauth.renewal import Outcome
-from otobotctl.vault_api.reads import Asked
 
 from .conftest import BY
-
-AHEAD = timedelta(minutes=35)
-
-
-async def read(vault, user):
-    """What n8n gets."""
-    return await vault.reads.read(Asked(user, "stub", user, INTERNAL))
-
-
-async def refreshed(vault, connection, *, force=False):
-    return await vault.refresh.start(connection, AHEAD, force=force)
-
-
-async def until(condition):
-    """Wait for a condition, in the event loop."""
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
+from .readers import AHEAD, read, refreshed, until
 
 
 def test_a_rotated_token_takes_the_place_of_the_old(place):

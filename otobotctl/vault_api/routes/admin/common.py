@@ -13,7 +13,6 @@ from ...errors import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
     from ...endpoint import Call
 
@@ -42,8 +41,3 @@ def may_hand_on(call: Call, codes: Iterable[str]) -> None:
 def may_touch(call: Call, role: str, granted: Iterable[str] = ()) -> None:
     """Raise Problem 403 when the user may do what the caller may not: his password would be a way up."""
     may_hand_on(call, (*granted, "admin") if role == "admin" else granted)
-
-
-def text(when: datetime | None) -> str | None:
-    """A time as answers say it."""
-    return when.isoformat() if when else None

@@ -10,7 +10,8 @@ from ...access import apikeys
 from ...access.permissions import SCOPES
 from ...endpoint import Answer, Call, Endpoint
 from ...errors import invalid, missing
-from .common import ADMIN, FORBIDDEN, GONE, entry, may_hand_on, seen, text
+from ...inputs import told
+from .common import ADMIN, FORBIDDEN, GONE, entry, may_hand_on, seen
 
 _COLUMNS: Final = "id, name, prefix, scopes, created_by, created_at, expires_at, revoked_at, last_used_at"
 _LIST: Final = f"SELECT {_COLUMNS} FROM api_keys WHERE client_id = %s ORDER BY created_at DESC, id"  # noqa: S608
@@ -79,9 +80,9 @@ def _state(row: tuple[Any, ...]) -> shapes.KeyState:
         scopes=list(row[3]),
         created_by=row[4],
         created_at=row[5].isoformat(),
-        expires_at=text(row[6]),
-        revoked_at=text(row[7]),
-        last_used_at=text(row[8]),
+        expires_at=told(row[6]),
+        revoked_at=told(row[7]),
+        last_used_at=told(row[8]),
     )
 
 

@@ -15,7 +15,8 @@ from ...access.passwords import BusyError
 from ...audit import Transaction
 from ...endpoint import Answer, Call, Endpoint
 from ...errors import Problem, missing, taken, unavailable
-from .common import ADMIN, FORBIDDEN, GONE, TAKEN, entry, may_touch, seen, text
+from ...inputs import told
+from .common import ADMIN, FORBIDDEN, GONE, TAKEN, entry, may_touch, seen
 
 _COLUMNS: Final = """u.id, u.email, u.name, u.role, u.is_active, u.mfa_enabled, u.must_change_password,
     u.failed_logins, u.locked_until, u.last_login_at, u.created_at, u.erased_at,
@@ -189,10 +190,10 @@ def state(row: tuple[Any, ...]) -> shapes.UserState:
         mfa_enabled=row[5],
         must_change_password=row[6],
         failed_logins=row[7],
-        locked_until=text(row[8]),
-        last_login_at=text(row[9]),
+        locked_until=told(row[8]),
+        last_login_at=told(row[9]),
         created_at=row[10].isoformat(),
-        erased_at=text(row[11]),
+        erased_at=told(row[11]),
         permissions=list(row[12]),
     )
 
