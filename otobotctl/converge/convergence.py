@@ -169,7 +169,7 @@ def look(session: Session, questions: Sequence[Question]) -> Observation:
             answers.append(answer_of(record))
         elif "end" in record:
             return Observation(tuple(answers), record["boot_id"], record["holder"], record["last"])
-    raise AssertionError("an exchange ends with its end")  # pragma: no cover
+    raise AssertionError("an exchange ends with its end")
 
 
 def split(answers: Sequence[Answer], asked: Sequence[Sequence[Question]]) -> list[list[Answer]]:
