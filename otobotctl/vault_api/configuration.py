@@ -74,6 +74,7 @@ class Settings:
     public_rate: str
     alert_webhook: Hidden | None
     n8n_url: str
+    n8n_webhook_secret: Hidden | None
     redis: Hidden | None
     outbound_allow: frozenset[str]
     providers_file: str
@@ -107,6 +108,7 @@ class Settings:
             public_rate=reader.rate("VAULT_PUBLIC_RATE", "100/15minutes"),
             alert_webhook=reader.optional("VAULT_ALERT_WEBHOOK", reader.webhook),
             n8n_url=reader.url("VAULT_N8N_URL"),
+            n8n_webhook_secret=reader.optional("VAULT_N8N_WEBHOOK_SECRET", reader.long),
             redis=reader.optional("VAULT_REDIS_URL", reader.needed),
             outbound_allow=frozenset(reader.said("VAULT_OUTBOUND_ALLOW").split()),
             providers_file=reader.said("VAULT_PROVIDERS_FILE"),

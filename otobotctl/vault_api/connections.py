@@ -57,6 +57,14 @@ _ONE: Final = f"""
 SELECT {_COLUMNS} FROM client_connections c JOIN services s ON s.code = c.service_code
 WHERE c.client_id = %s AND c.id = %s AND c.is_active"""  # noqa: S608
 
+# What nothing but the user can mend: a token that can be renewed is the refresher's business until it breaks.
+_ENDING: Final = f"""
+SELECT u.email, u.name, {_COLUMNS} FROM client_connections c JOIN services s ON s.code = c.service_code
+JOIN users u ON u.client_id = c.client_id AND u.id = c.user_id
+WHERE c.client_id = %s AND c.is_active AND u.is_active AND (c.status <> 'active'
+    OR (c.encrypted_refresh_token IS NULL AND c.token_expires_at <= now() + make_interval(days => %s)))
+ORDER BY u.email, c.service_code, c.id LIMIT 1000"""  # noqa: S608
+
 
 class NewConnection:
     """What to store; a plain class, so that no repr shows its values."""
@@ -125,6 +133,12 @@ async def listed(vault: Vault, user: UUID | None) -> list[Listed]:
     client = await vault.database.client()
     rows = await vault.database.all(_LIST, (client, user, user is None))
     return [Listed(*row) for row in rows]
+
+
+async def ending(vault: Vault, within_days: int) -> list[tuple[str, str, Listed]]:
+    """The email and the name of a user, and a connection that he has to make again by then; of everybody."""
+    rows = await vault.database.all(_ENDING, (await vault.database.client(), within_days))
+    return [(email, name, Listed(*row)) for email, name, *row in rows]
 
 
 async def one(vault: Vault, connection: UUID) -> Listed:

@@ -27,6 +27,7 @@ CREDENTIALS_PATH = "/api/internal/user/{user}/credentials/{service}"
 CONNECTIONS_PATH = "/api/internal/user/{user}/connections"
 STATUS_PATH = "/api/internal/connection-status/{connection}"
 SERVICES_PATH = "/api/internal/services"
+RECONNECTIONS_PATH = "/api/internal/reconnections"
 
 NOT_FOUND = "Connection not found"  # the words that workflows test for
 
@@ -178,6 +179,34 @@ class Connections(Reply, frozen=True, kw_only=True):
 
     user_id: str
     connections: list[ListedConnection]
+
+
+class Horizon(Body, frozen=True, kw_only=True):
+    """How far a look ahead goes."""
+
+    within_days: Annotated[int, Meta(ge=0, le=366)] = 14
+
+
+class Reconnection(Struct, frozen=True, kw_only=True):
+    """A connection that its user has to make again: it is broken, or its token ends and nothing can renew it."""
+
+    id: str
+    user_id: str
+    email: str
+    name: str
+    service_name: str
+    display_name: str
+    account_identifier: str
+    status: ConnectionState
+    is_broken: bool
+    broken_reason: str
+    token_expires_at: str | None
+
+
+class Reconnections(Reply, frozen=True, kw_only=True):
+    """Those of every user, a thousand at most."""
+
+    connections: list[Reconnection]
 
 
 class ConnectionStatus(Reply, frozen=True, kw_only=True):

@@ -12,13 +12,17 @@ from .oauth.outbound import Fault, Outbound, OutboundError, Request
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from .configuration import Hidden
+
 TOTAL_S: Final = 20.0
+SECRET_HEADER: Final = "x-otobot-webhook-secret"  # noqa: S105 - the header's name
 
 
 class N8n:
-    """The client's n8n at `url`, such as http://n8n:5678. Close it at the end."""
+    """The client's n8n at `url`, such as http://n8n:5678; its webhooks want `secret`. Close it at the end."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, secret: Hidden | None = None) -> None:
+        self._secret = secret
         parts = urlsplit(url)
         self._url = url.rstrip("/")
         # Its own door, opened for this one host: what providers are asked through stays shut for inner services.
@@ -39,6 +43,8 @@ class N8n:
             raise Problem(503, "workflows_unavailable", "No n8n is configured: set VAULT_N8N_URL")
         url = f"{self._url}/webhook/{quote(webhook_path)}"
         headers = {"content-type": "application/json"}
+        if self._secret is not None:
+            headers[SECRET_HEADER] = self._secret.reveal()
         try:
             answer = await self._outbound.send(
                 Request("POST", url, headers, json.dumps(content).encode()), total_s=TOTAL_S

@@ -91,7 +91,7 @@ class Vault:
             passwords=Passwords(),
             tokens=Tokens([secret.reveal() for secret in settings.jwt_secrets], settings.client),
             throttle=Throttle(limits.window, limits.public("login-address")),
-            n8n=N8n(settings.n8n_url),
+            n8n=N8n(settings.n8n_url, settings.n8n_webhook_secret),
         )
         made.refresh = Refresh(made)
         made.alerts = Alerts(made)

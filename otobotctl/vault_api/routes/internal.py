@@ -136,6 +136,32 @@ def listed(one: Listed) -> contract.ListedConnection:
     )
 
 
+async def reconnections(call: Call) -> contract.Reconnections:
+    """What users have to connect again, now or soon. A list of everybody's: it is in the audit."""
+    query: contract.Horizon = call.query
+    found = await rows.ending(call.vault, query.within_days)
+    await call.vault.audit.record(
+        Entry("reconnections", "read", call.actor, request=call.request, address=call.address)
+    )
+    return contract.Reconnections(connections=[_ending(email, name, one) for email, name, one in found])
+
+
+def _ending(email: str, name: str, one: Listed) -> contract.Reconnection:
+    return contract.Reconnection(
+        id=str(one.id),
+        user_id=str(one.user),
+        email=email,
+        name=name,
+        service_name=one.service,
+        display_name=one.display_name,
+        account_identifier=one.account,
+        status=one.state,
+        is_broken=one.status == "broken",
+        broken_reason=one.broken_reason,
+        token_expires_at=inputs.told(one.expires_at),
+    )
+
+
 async def status(call: Call) -> contract.ConnectionStatus:
     """What is known of one connection's token."""
     one = await rows.one(call.vault, call.id("connection"))
@@ -178,5 +204,10 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "GET", contract.STATUS_PATH, "connection_status", status, summary="What is known of a connection's token.",
         answer=contract.ConnectionStatus, statuses={404: contract.Failure}, **_N8N,
+    ),
+    Endpoint(
+        "GET", contract.RECONNECTIONS_PATH, "reconnections", reconnections,
+        summary="What users have to connect again, now or soon.", query=contract.Horizon,
+        answer=contract.Reconnections, **_N8N,
     ),
 )  # fmt: skip

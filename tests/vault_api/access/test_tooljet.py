@@ -11,9 +11,11 @@ import pytest
 
 from otobotctl.vault_api import contract_admin as admin
 from otobotctl.vault_api import contract_people as people
+from otobotctl.vault_api.configuration import Hidden
 from otobotctl.vault_api.n8n import N8n
 
 KEY = "sk-SECRET-of-a-service"
+HOOK_SECRET = "SECRET-of-the-webhooks"
 SOURCE = {"source_type": "RSS_FEED", "source_value": "https://blog.example/feed.xml", "source_name": "Blog"}
 
 
@@ -22,7 +24,7 @@ def _known(house):
     """The secrets of this module are searched for in the log too."""
     from .conftest import SEEN
 
-    SEEN.add(KEY)
+    SEEN.update({KEY, HOOK_SECRET})
     house.no_admin_factor()
 
 
@@ -34,6 +36,7 @@ def n8n(house):
         def do_POST(self):
             content = self.rfile.read(int(self.headers["content-length"]))
             server.taken.append((self.path, json.loads(content)))
+            server.secrets.append(self.headers["x-otobot-webhook-secret"])
             self.send_response(server.answer)
             self.send_header("location", f"http://127.0.0.1:{server.server_port}/elsewhere")
             self.send_header("content-length", "2")
@@ -44,11 +47,11 @@ def n8n(house):
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.taken, server.answer = [], 200
+    server.taken, server.secrets, server.answer = [], [], 200
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     kept = house.vault.n8n
-    house.vault.n8n = N8n(f"http://127.0.0.1:{server.server_port}")
+    house.vault.n8n = N8n(f"http://127.0.0.1:{server.server_port}", Hidden(HOOK_SECRET))
     yield server
     house.run(house.vault.n8n.close())
     house.vault.n8n = kept
@@ -156,6 +159,7 @@ def test_a_workflow_starts_in_n8n_with_who_and_what(house, n8n, workflow):
     got = house.ask("POST", path, {"parameters": {"topic": "IA"}}, bearer=token)
     assert (got.status, got.body) == (200, {"workflowId": workflow, "status": 200})
     ((asked, content),) = n8n.taken
+    assert n8n.secrets == [HOOK_SECRET]
     assert asked == "/webhook/veille/start"
     assert UUID(content.pop("clientId"))
     assert content == {"userId": user, "parameters": {"topic": "IA"}}

@@ -63,6 +63,15 @@ class Vault {
 		return answer && answer.connections;
 	}
 
+	/** @returns {Promise<object[]>} what users have to connect again, now or within so many days */
+	async reconnections(/** @type {number} */ days) {
+		const answer = await this.ask(`/reconnections?withinDays=${encodeURIComponent(days)}`);
+		if (answer === null || !Array.isArray(answer.connections)) {
+			throw new Failure('The vault does not list reconnections', 'Deploy a newer vault API.');
+		}
+		return answer.connections;
+	}
+
 	/** @returns {Promise<object | null>} null where there is no such connection */
 	connectionStatus(/** @type {string} */ connection) {
 		return this.ask(`/connection-status/${encodeURIComponent(connection)}`);

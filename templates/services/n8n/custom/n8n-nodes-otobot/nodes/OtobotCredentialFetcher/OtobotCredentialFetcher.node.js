@@ -21,6 +21,11 @@ const OPERATIONS = {
 		return found ? found.map((each) => ({ connectionId: each.id, userId: wish.userId, ...each })) : [NOTHING];
 	},
 
+	async listReconnections(work, wish) {
+		const found = await work.vault.reconnections(wish.withinDays);
+		return found.map((each) => ({ connectionId: each.id, ...each }));
+	},
+
 	async checkConnectionStatus(work, wish) {
 		const found = await work.vault.connectionStatus(wish.connectionId);
 		return [found ? { connectionId: wish.connectionId, ...found } : NOTHING];
@@ -88,6 +93,7 @@ function wishOf(context, item) {
 	const text = (name) => String(get(name, '') ?? '').trim();
 	const operation = text('operation');
 	const wish = { operation };
+	if (operation === 'listReconnections') return { ...wish, withinDays: Number(get('withinDays', 14)) };
 	for (const name of operation === 'checkConnectionStatus' ? ['connectionId'] : ['userId']) wish[name] = required(text(name), name);
 	if (operation === 'getUserCredentials' || operation === 'callServiceApi') wish.service = required(text('service'), 'service');
 	if (operation !== 'callServiceApi') return wish;

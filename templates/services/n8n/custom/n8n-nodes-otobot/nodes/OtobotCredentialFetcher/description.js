@@ -44,6 +44,12 @@ const description = {
 					action: 'Expose the credentials of a user',
 				},
 				{
+					name: 'List Reconnections',
+					value: 'listReconnections',
+					description: "Give one item for each connection of the client's users that has to be made again, now or soon",
+					action: 'List what has to be connected again',
+				},
+				{
 					name: 'List User Connections',
 					value: 'listUserConnections',
 					description: "Give one item for each of the user's connections",
@@ -86,6 +92,15 @@ const description = {
 			required: true,
 			default: '={{ $json.connectionId }}',
 			displayOptions: forOperations('checkConnectionStatus'),
+		},
+		{
+			displayName: 'Within Days',
+			name: 'withinDays',
+			type: 'number',
+			typeOptions: { minValue: 0, maxValue: 366 },
+			default: 14,
+			description: 'How far ahead to look for tokens that end and that nothing can renew',
+			displayOptions: forOperations('listReconnections'),
 		},
 		{
 			displayName: 'Method',
