@@ -1,0 +1,121 @@
+"""All that the doctor asks of a host, in one question: how it is, and what its clients' services can really do."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Dict, List, Optional
+
+from otobotctl.agent import inspected, listening, logins
+from otobotctl.agent.kinds import host_status
+from otobotctl.agent.releases import Releases
+from otobotctl.agent.run import ProbeError, Run, StepError
+from otobotctl.agent.shell import has
+
+_AT_ONCE = 4
+_WELL = ("healthy", "")
+
+
+def probe(params: Dict[str, Any]) -> Dict[str, Any]:
+    """Answer what host_status does, and more; no value of any secret is in it.
+
+    `projects`, `names`: as host_status. `logins`: [{project, engine, server, role, database, holder, variable}], where
+    the container of the service `holder` has the password in `variable`. `queries`: [{name, project, database, sql}].
+    `marks`: {service: {name: pattern}}, looked for in the log of such a container where it is not healthy.
+
+    More: time and clock; docker (is there); addresses and listening; containers (inspected.told, and marks); logins and
+    queries in the order asked; since: {client: when its oldest release was written, Unix seconds, or None}.
+    """
+    found = host_status.probe({"projects": params["projects"], "names": params["names"]})
+    try:
+        raw = inspected.raw()
+    except ProbeError:
+        raw = []  # docker_error says it already
+    here = _by_service(raw)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        tried = pool.map(_safely(lambda each: _login(here, each)), params["logins"])
+        asked = pool.map(_safely(lambda each: _query(here, each)), params["queries"])
+        marked = pool.map(lambda each: _marks(each, params["marks"]), raw)
+        answered = {"logins": list(tried), "queries": list(asked)}
+        containers = [dict(inspected.told(each), marks=marks) for each, marks in zip(raw, marked)]
+    return {
+        **found,
+        **answered,
+        "containers": containers,
+        "docker": has("docker"),
+        "clock": listening.clock(),
+        "addresses": listening.addresses(),
+        "listening": listening.sockets(),
+        "since": {client: _since(client) for client in params["projects"]},
+        "time": time.time(),
+    }
+
+
+def apply(params: Dict[str, Any], run: Run) -> None:  # noqa: ARG001
+    """Refuse: there is nothing to apply. Raises StepError."""
+    raise StepError("doctor only looks")
+
+
+def _by_service(raw: List[Dict[str, Any]]) -> Dict[Any, Dict[str, Any]]:
+    """Containers by project and service; one that runs before one that does not."""
+    found: Dict[Any, Dict[str, Any]] = {}
+    for each in sorted(raw, key=lambda one: bool(one["State"].get("Running"))):
+        labels = each["Config"].get("Labels") or {}
+        if labels.get("com.docker.compose.oneoff") != "True":
+            found[labels.get("com.docker.compose.project"), labels.get("com.docker.compose.service")] = each
+    return found
+
+
+def _login(here: Dict[Any, Dict[str, Any]], wanted: Dict[str, Any]) -> Dict[str, Any]:
+    """{"ok": True, False or None (it could not be tried), "said": why}."""
+    server = here.get((wanted["project"], wanted["server"]))
+    holder = here.get((wanted["project"], wanted["holder"]))
+    if server is None or not server["State"].get("Running"):
+        return {"ok": None, "said": "{} does not run".format(wanted["server"])}
+    if holder is None:
+        return {"ok": None, "said": "{} is not there".format(wanted["holder"])}
+    password = inspected.environment(holder).get(wanted["variable"])
+    if not password:
+        return {"ok": None, "said": "{} has no {}".format(wanted["holder"], wanted["variable"])}
+    done = logins.login(server["Id"], wanted["engine"], wanted["server"], wanted["role"], wanted["database"], password)
+    return {"ok": done.ok, "said": done.said}
+
+
+def _query(here: Dict[Any, Dict[str, Any]], wanted: Dict[str, Any]) -> Dict[str, Any]:
+    server = here.get((wanted["project"], "postgres"))
+    if server is None or not server["State"].get("Running"):
+        return {"error": "postgres does not run"}
+    return logins.query(server["Id"], wanted["database"], wanted["sql"])
+
+
+def _marks(container: Dict[str, Any], wanted: Dict[str, Any]) -> List[str]:
+    labels, state = container["Config"].get("Labels") or {}, container["State"]
+    words = wanted.get(labels.get("com.docker.compose.service", ""))
+    if not words or (state.get("Status") == "running" and (state.get("Health") or {}).get("Status", "") in _WELL):
+        return []
+    try:
+        return inspected.marks(container["Id"], words)
+    except ProbeError:
+        return []
+
+
+def _safely(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """One question's trouble is its own answer; the others go on."""
+
+    def tried(each: Any) -> Any:
+        try:
+            return work(each)
+        except ProbeError as error:
+            return {"ok": None, "said": str(error), "error": str(error)}
+
+    return tried
+
+
+def _since(client: str) -> Optional[float]:
+    here = Releases(client)
+    numbers = here.numbers()
+    try:
+        return os.stat(here.path(numbers[0])).st_mtime if numbers else None
+    except OSError:
+        return None

@@ -1,0 +1,117 @@
+"""What a host is held against, worked out from the manifest alone: no key is needed, and no real secret is touched.
+
+The client is rendered with secrets made up for the moment. Where one of them turns up in an environment file, there the
+service has that secret; so a new service is known without a line of Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from otobotctl.doctor.model import Login, Variable, Wanted
+from otobotctl.render import layout
+from otobotctl.render.client import published_ports, render_client, services_of
+from otobotctl.render.front import front_clients, names_of, render_front
+from otobotctl.secrets import Secret, SecretSpec
+from otobotctl.secrets.mint import mint
+
+if TYPE_CHECKING:
+    from otobotctl.manifest.resolve import ResolvedClient, ResolvedHost
+    from otobotctl.render.catalog import Catalog
+    from otobotctl.render.release import RenderedRelease
+    from otobotctl.render.service import ServiceTemplate
+
+Variables = Mapping[str, Mapping[str, Variable]]
+
+_ENV, _SUFFIX = "env/", ".env"
+_ADMIN = "otobot_admin"
+# The secret that lets in whoever knows it: engine, role and database.
+_KEYS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "POSTGRES_PASSWORD": ("postgres", _ADMIN, "postgres"),
+    "MONGO_PASSWORD": ("mongo", _ADMIN, "admin"),
+    "REDIS_PASSWORD": ("redis", "", ""),
+}
+
+
+def wanted(host: ResolvedHost, clients: tuple[ResolvedClient, ...], catalog: Catalog) -> Wanted:
+    """What these clients of a host should have there; `due` is left to who can read a fleet."""
+    stack = catalog.stack(host.stack)
+    found = Wanted()
+    for client in clients:
+        made_up = secrets_for(client, catalog)
+        release = render_client(client, host, client.index, made_up, catalog)
+        variables = variables_of(release, made_up, {spec.name: spec for spec in _specs(client, catalog)})
+        ports = {
+            each.name: tuple(published_ports(client, each, stack).values()) for each in _own(client, host, catalog)
+        }
+        found = replace(
+            found,
+            variables={**found.variables, client.slug: variables},
+            images={**found.images, client.slug: dict(release.images)},
+            ports={**found.ports, client.slug: ports},
+            logins=(*found.logins, *_logins(client, host, variables, catalog)),
+        )
+    served = front_clients(clients, catalog)
+    front = render_front(host, served, catalog)
+    return replace(
+        found,
+        images={**found.images, **({layout.FRONT: dict(front.images)} if front else {})},
+        names={client.slug: names_of(client, host, catalog) for client in served},
+    )
+
+
+def secrets_for(client: ResolvedClient, catalog: Catalog) -> Mapping[str, Secret]:
+    """Secrets of the right kinds that nobody uses."""
+    return {
+        spec.name: Secret(spec.name, mint("password" if spec.given else spec.kind)) for spec in _specs(client, catalog)
+    }
+
+
+def variables_of(release: RenderedRelease, made_up: Mapping[str, Secret], specs: Mapping[str, SecretSpec]) -> Variables:
+    """The variables of each container, and which secret is in which."""
+    names = {secret.reveal(): name for name, secret in made_up.items()}
+    found: dict[str, dict[str, Variable]] = {}
+    for file in release.files:
+        if not (file.path.startswith(_ENV) and file.path.endswith(_SUFFIX)):
+            continue
+        there = found.setdefault(file.path[len(_ENV) : -len(_SUFFIX)], {})
+        for name, value in _pairs(file.content.decode()):
+            secret = names.get(value, "")
+            kind = "" if not secret else "given" if specs[secret].given else specs[secret].kind
+            there[name] = Variable(kind, secret, filled=bool(value))
+    return found
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str]]:
+    for line in text.splitlines():
+        name, separator, value = line.partition("=")
+        if separator and not line.startswith("#"):
+            quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+            yield name, value[1:-1] if quoted else value
+
+
+def _logins(client: ResolvedClient, host: ResolvedHost, variables: Variables, catalog: Catalog) -> Iterator[Login]:
+    """Every login that a service of the client makes, with the variable that it makes it with."""
+    engines = {each.engine: each.name for each in _own(client, host, catalog) if each.engine}
+    keys = dict(_KEYS)
+    for service in _own(client, host, catalog):
+        for database in service.databases:
+            for role in (database.owner, *database.roles):
+                keys[role.secret] = (database.engine, role.name, database.name)
+    for holder, there in variables.items():
+        helper = holder.endswith("-init")  # it has every password, and sets them
+        for name, variable in there.items():
+            engine, login, name_of = keys.get(variable.secret, ("", "", ""))
+            server = engines.get(engine) or ("redis" if engine == "redis" and "redis" in client.services else "")
+            if server and not helper:
+                yield Login(client.slug, engine, server, login, name_of, holder, name)
+
+
+def _own(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> tuple[ServiceTemplate, ...]:
+    return services_of(client, host, catalog)
+
+
+def _specs(client: ResolvedClient, catalog: Catalog) -> tuple[SecretSpec, ...]:
+    return catalog.secret_specs(client.services)

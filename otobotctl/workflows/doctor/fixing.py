@@ -1,0 +1,54 @@
+"""What is safe to put right, put right: each fix is an apply of its own, so that one that fails costs no other."""
+
+from __future__ import annotations
+
+import getpass
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from otobotctl.errors import OtobotError
+from otobotctl.plan.model import Stage, Step
+from otobotctl.workflows.converging import opener
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from otobotctl.converge.model import Listener, Password
+    from otobotctl.doctor.model import Finding, Fix
+    from otobotctl.workflows.desired import Loaded
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A fix that was tried; `error` is why it failed, or ""."""
+
+    title: str
+    error: str = ""
+
+
+def fixes(findings: Iterable[Finding]) -> tuple[Fix, ...]:
+    """What can be done about these findings, each once, in their order."""
+    return tuple({each.fix.title: each.fix for each in findings if each.fix is not None}.values())
+
+
+def fix(
+    loaded: Loaded, name: str, wanted: Iterable[Fix], listener: Listener, password: Password | None = None
+) -> tuple[Fixed, ...]:
+    """Apply fixes to a host, one after the other."""
+    return tuple(_one(loaded, name, each, listener, password) for each in wanted)
+
+
+def _one(loaded: Loaded, name: str, wanted: Fix, listener: Listener, password: Password | None) -> Fixed:
+    from otobotctl.converge import engine
+    from otobotctl.plan.kinds.login import LoginSpec
+
+    stages = [Stage("doctor", wanted.steps)]
+    if wanted.login:
+        stages.append(Stage("login", (Step("login/again", LoginSpec()),)))
+    who = f"{getpass.getuser()}@{platform.node()}"
+    try:
+        engine.converge_host(opener(loaded, name), stages, who=who, listener=listener, password=password)
+    except OtobotError as error:
+        return Fixed(wanted.title, error.message)
+    return Fixed(wanted.title)

@@ -1,0 +1,225 @@
+"""Every check on what a real host answered: silent while it is well, and heard for each thing that is broken."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from otobotctl.doctor.checks import NAMES as CHECKS
+from otobotctl.doctor.model import Handshake, Variable
+from tests.doctor.sample import DAY_S, FOUR, HOUR_S, NAMES, NOW, SIX, answered, container, found, outside, well
+
+
+def test_a_healthy_host_has_no_finding():
+    """Not one, of any severity, of any check; every check was made."""
+    from otobotctl.doctor.report import diagnose
+
+    diagnosis = diagnose(well())
+    assert diagnosis.findings == ()
+    assert diagnosis.skipped == ()
+    assert diagnosis.made == CHECKS
+
+
+def facts(**changed):
+    """A breakage: the host says something else."""
+    return lambda case: case.facts.update(changed)
+
+
+def trouble(service, word, **changed):
+    def change(case):
+        case.facts["releases"]["acme"]["trouble"][service] = word
+        container(case, service).update(changed)
+
+    return change
+
+
+def of(service, **changed):
+    return lambda case: container(case, service).update(changed)
+
+
+def environment(service, name, *value):
+    def change(case):
+        there = container(case, service)["environment"]
+        there.update({name: list(value)}) if value else there.pop(name)
+
+    return change
+
+
+def login(holder, **answer):
+    def change(case):
+        for each, said in zip(case.wanted.logins, case.facts["logins"], strict=True):
+            if each.holder == holder:
+                said.update(answer)
+
+    return change
+
+
+def certificate(**changed):
+    return lambda case: case.facts["certificates"][NAMES[0]].update(changed)
+
+
+def client(key, **changed):
+    return lambda case: case.facts["releases"]["acme"].update({key: changed})
+
+
+def altered(case):
+    rows = next(answer for query, answer in case.answers.items() if "schema_migrations" in query.sql)
+    return answered(case, "schema_migrations", (("1", "0" * 64), *rows[1:]))
+
+
+def newer(case):
+    rows = next(answer for query, answer in case.answers.items() if "schema_migrations" in query.sql)
+    return answered(case, "schema_migrations", (*rows, ("9001", "f" * 64)))
+
+
+GIB = 1 << 30
+DISK = {"path": "/", "size": 40 * GIB, "used": 30 * GIB, "available": 10 * GIB, "inodes": 100, "inodes_free": 90}
+OLD = "2026-01-01T00:00:00.5Z"
+
+# check, severity, subject, words of what was seen, what breaks it
+BROKEN = [
+    ("reach", "warning", "vps-1", "the last run there died in hardening/sshd", lambda c: replace(c, last={"state": "died", "step": "hardening/sshd"})),
+    ("reach", "info", "vps-1", "reboot", facts(reboot_required=True)),
+    ("docker", "critical", "vps-1", "daemon does not answer", facts(docker_error="Cannot connect to the Docker daemon")),
+    ("docker", "critical", "vps-1", "not installed", facts(docker=False)),
+    ("containers", "critical", "acme/redis", "is exited (137); it was killed for want of memory", trouble("redis", "exited (137)", state="exited", oom_killed=True)),
+    ("containers", "critical", "acme/tooljet", "is unhealthy", trouble("tooljet", "unhealthy", health="unhealthy")),
+    ("containers", "critical", "acme/postgres-init", "is exited (3)", trouble("postgres-init", "exited (3)", state="exited")),
+    ("containers", "critical", "acme/n8n", "has no container", trouble("n8n", "absent")),
+    ("containers", "warning", "acme/redis", "is no part of the release", trouble("redis", "not wanted")),
+    ("containers", "warning", "acme/vault-api", "has been restarted 7 times", of("vault-api", restarts=7)),
+    ("containers", "critical", "acme", "is not deployed", lambda c: c.facts["releases"]["acme"].update(current=None)),
+    ("stuck", "critical", "acme/tooljet", "has been starting for", of("tooljet", health="starting", started=OLD)),
+    ("stuck", "critical", "acme/tooljet", "is unhealthy; its database refuses its password", of("tooljet", health="unhealthy", marks=["its database refuses its password"])),
+    ("inside_ports", "critical", "acme/vault-api", "nothing listens on 127.0.0.1:3001", lambda c: c.facts.update(listening=[each for each in c.facts["listening"] if each[1] != 3001])),
+    ("inside_ports", "critical", "front", "nothing listens on port 443", lambda c: c.facts.update(listening=[each for each in c.facts["listening"] if each[1] != 443])),
+    ("inside_ports", "critical", "acme/vault-api", "another program has its port", of("vault-api", error="Bind for 127.0.0.1:3001 failed: port is already allocated")),
+    ("outside_ports", "critical", "vps-1", f"port 443 of {SIX} cannot be reached", lambda c: outside(c, ports={**c.outside.ports, (SIX, 443): False})),
+    ("bypass", "critical", "acme/redis", "publishes 0.0.0.0:6379", of("redis", published=[["0.0.0.0", 6379]])),
+    ("bypass", "critical", "acme/redis", "publishes :::6379", of("redis", published=[["::", 6379]])),
+    ("bypass", "critical", "vps-1", f"port 5432 of {FOUR} answers from outside", lambda c: outside(c, ports={**c.outside.ports, (FOUR, 5432): True})),
+    ("dns", "critical", "acme", "acme.example does not exist in DNS", lambda c: outside(c, resolved={**c.outside.resolved, NAMES[0]: ()})),
+    ("dns", "critical", "acme", "leads to 198.51.100.7, which is not the host", lambda c: outside(c, resolved={**c.outside.resolved, NAMES[0]: ("198.51.100.7",)})),
+    ("dns", "warning", "acme", "also leads to 2001:db8::bad", lambda c: outside(c, resolved={**c.outside.resolved, NAMES[0]: (FOUR, "2001:db8::bad")})),
+    ("dns", "info", "acme", "did not answer for acme.example", lambda c: outside(c, resolved={**c.outside.resolved, NAMES[0]: None})),
+    ("certificates", "critical", "acme", "ended 3 days ago", certificate(not_before=NOW - 93 * DAY_S, not_after=NOW - 3 * DAY_S)),
+    ("certificates", "warning", "acme", "ends in 5.0 days", certificate(not_before=NOW - 85 * DAY_S, not_after=NOW + 5 * DAY_S)),
+    ("certificates", "critical", "acme", "shows no certificate: connection refused", certificate(error="connection refused")),
+    ("tls", "critical", "acme", f"no TLS with acme.example at {FOUR}: handshake failure", lambda c: outside(c, handshakes=(Handshake(NAMES[0], FOUR, "handshake failure"),))),
+    ("clock", "critical", "vps-1", "its clock is 600 s ahead of", lambda c: replace(c, clock_s=600.0, doubt_s=1.0)),
+    ("clock", "warning", "vps-1", "its clock is 20 s behind", lambda c: replace(c, clock_s=-20.0, doubt_s=1.0)),
+    ("clock", "warning", "vps-1", "nothing keeps its clock right", facts(clock={"synchronised": False})),
+    ("disk", "warning", "vps-1", "disk / is 90% full", facts(disks=[{**DISK, "used": 36 * GIB, "available": 4 * GIB}])),
+    ("disk", "critical", "vps-1", "disk / is 97% full of inodes", facts(disks=[{**DISK, "inodes_free": 3}])),
+    ("memory", "warning", "vps-1", "memory is 95% full", facts(memory={"total": 100, "available": 5})),
+    ("memory", "warning", "acme/n8n", "was killed for want of memory and started again", of("n8n", oom_killed=True)),
+    ("environment", "critical", "acme/vault-api", "VAULT_CLIENT is not there", environment("vault-api", "VAULT_CLIENT")),
+    ("environment", "critical", "acme/n8n", "N8N_ENCRYPTION_KEY is empty", environment("n8n", "N8N_ENCRYPTION_KEY", 0, "empty")),
+    ("keys", "critical", "acme/vault-api", "ENCRYPTION_MASTER_KEY must be 32 bytes, which are 64 hexadecimal characters; it has 32 characters", environment("vault-api", "ENCRYPTION_MASTER_KEY", 32, "hex")),
+    ("keys", "critical", "acme/tooljet", "not of the right kind", environment("tooljet", "LOCKBOX_MASTER_KEY", 64, "text")),
+    ("logins", "critical", "acme/tooljet", "tooljet_owner cannot log in to otobot_tooljet: FATAL: password authentication failed", login("tooljet", ok=False, said="FATAL: password authentication failed")),
+    ("logins", "critical", "acme/redis", "its login cannot log in to redis", login("redis", ok=False, said="WRONGPASS")),
+    ("schema", "critical", "acme/vault-api", "lacks migration", lambda c: answered(c, "schema_migrations", ())),
+    ("schema", "critical", "acme/vault-api", "schema is not there", lambda c: answered(c, "schema_migrations", 'ERROR: relation "vault.schema_migrations" does not exist')),
+    ("schema", "critical", "acme/vault-api", "migration 1 of the vault was applied with other contents", altered),
+    ("schema", "warning", "acme/vault-api", "migration 9001, which this otobotctl does not know", newer),
+    ("n8n_owner", "warning", "acme/n8n", "has no owner yet", lambda c: answered(c, "otobot_n8n", (("false",),))),
+    ("tokens", "warning", "acme/vault-api", "2 connections are broken", lambda c: answered(c, "client_connections", (("2", "0"),))),
+    ("tokens", "warning", "acme/vault-api", "1 token ran out", lambda c: answered(c, "client_connections", (("0", "1"),))),
+    ("archives", "warning", "acme", "the last archive is 2.0 days old", client("archive", made=NOW - 48 * HOUR_S)),
+    ("images", "warning", "acme/redis", "runs redis:7.2.0, and the fleet says", of("redis", image="redis:7.2.0")),
+    ("images", "warning", "acme/redis", "7.4.5 has 1 published vulnerability (CVE-2025-49844", of("redis", image="redis:7.4.5")),
+    ("secrets", "warning", "acme", "1 secret is overdue: N8N_INTERNAL_TOKEN", lambda c: replace(c, wanted=replace(c.wanted, due={"acme": (("N8N_INTERNAL_TOKEN", -3.0),)}))),
+    ("secrets", "info", "acme", "to be rotated soon, the first in 5 days: SECRET_KEY_BASE", lambda c: replace(c, wanted=replace(c.wanted, due={"acme": (("SECRET_KEY_BASE", 5.0),)}))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("check", "severity", "subject", "seen", "change"), BROKEN, ids=[f"{row[0]}: {row[3]}" for row in BROKEN]
+)
+def test_what_is_broken_is_told_with_its_remedy(check, severity, subject, seen, change):
+    """The check that it belongs to says so, of whom, how bad it is, and a command."""
+    case = well()
+    changed = change(case)
+    told = found(changed if changed is not None and not isinstance(changed, dict) else case)
+    hits = [each for each in told.get(check, ()) if seen in each.seen]
+    assert hits, told
+    assert (hits[0].severity, hits[0].subject) == (severity, subject)
+    assert hits[0].remedy
+
+
+def test_every_check_that_needs_no_real_host_to_break_is_broken_here():
+    """So a check that cannot fail is seen; hardening is planned from facts of its own, and is broken on a real host."""
+    assert {row[0] for row in BROKEN} == {*CHECKS} - {"hardening"}
+
+
+def test_a_host_that_cannot_be_asked_is_a_finding_and_is_still_looked_at_from_outside():
+    """What its visitors see is all the more wanted then; what could not be made is listed."""
+    from otobotctl.doctor.report import diagnose
+
+    diagnosis = diagnose(replace(well(), facts=None, unreachable="vps-1: refused on port 22", remedy="is it on?"))
+    assert [(each.check, each.severity, each.remedy) for each in diagnosis.findings] == [
+        ("reach", "critical", "is it on?")
+    ]
+    assert {"dns", "tls", "outside_ports"} <= set(diagnosis.made)
+    assert {each.check for each in diagnosis.skipped} >= {"docker", "logins", "bypass"}
+
+
+def test_a_check_that_fails_in_itself_costs_no_other():
+    """A host may answer what nobody has thought of."""
+    from otobotctl.doctor.report import diagnose
+
+    case = well()
+    del case.facts["memory"]
+    diagnosis = diagnose(case)
+    assert [(each.check, each.why) for each in diagnosis.skipped] == [
+        ("memory", "a defect of the check itself: KeyError")
+    ]
+    assert len(diagnosis.made) == len(CHECKS) - 1
+
+
+def test_certificates_by_acme_are_held_to_acme():
+    """One that signs itself is no alarm where that is meant, and one where an authority's was meant."""
+    case = well(tls="acme")
+    told = found(case)
+    assert "has no certificate by ACME yet" in told["certificates"][0].seen
+    assert "does not believe" in told["tls"][0].seen
+
+
+def test_a_young_client_without_an_archive_is_no_alarm_and_an_old_one_is():
+    """Nobody expects an archive in the first hours; who has no schedule is never told."""
+    case = well()
+    case.facts["releases"]["acme"]["archive"] = None
+    assert [each.severity for each in found(case)["archives"]] == ["info"]
+    case.facts["since"]["acme"] = NOW - 30 * HOUR_S
+    assert [each.severity for each in found(case)["archives"]] == ["warning"]
+
+
+def test_what_docker_cannot_tell_is_told_once():
+    """With the daemon down no service is called absent: that is one finding, whose fix starts the daemon."""
+    case = well()
+    case.facts.update(
+        docker_error="Cannot connect", containers=[], logins=[{"ok": None, "said": "x"}] * len(case.wanted.logins)
+    )
+    told = found(replace(case, answers=dict.fromkeys(case.answers, "postgres does not run")))
+    assert set(told) == {"docker"}
+    assert told["docker"][0].fix.steps[0].spec.kind == "service"
+
+
+def test_the_worst_comes_first():
+    """critical, warning, info."""
+    from otobotctl.doctor.report import diagnose
+
+    case = well()
+    case.facts.update(reboot_required=True, docker_error="gone")
+    case = replace(case, clock_s=20.0)
+    assert [each.severity for each in diagnose(case).findings] == ["critical", "warning", "info"]
+
+
+def test_a_given_secret_has_no_form_that_could_be_wrong():
+    """Only a person can tell what it must look like."""
+    case = well()
+    variables = {"acme": {"tooljet": {"GIVEN": Variable("given", "GIVEN")}}}
+    container(case, "tooljet")["environment"]["GIVEN"] = [3, "text"]
+    assert found(replace(case, wanted=replace(case.wanted, variables=variables))) == {}
