@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from dataclasses import replace
 from functools import cache
@@ -21,6 +20,13 @@ FOUR, SIX = "203.0.113.10", "2001:db8::10"
 NAMES = ("acme.example", "n8n.acme.example", "app.acme.example")
 NOW = CAPTURED["time"]
 HOUR_S, DAY_S = 3600, 86400
+WELL_FORMED = {
+    "hex16": [32, "hex"],
+    "hex32": [64, "hex"],
+    "hex64": [128, "hex"],
+    "base64url48": [64, "base64url"],
+    "password": [32, "alnum"],
+}
 
 
 @cache
@@ -39,17 +45,21 @@ def well(tls="self-signed") -> Case:
     held = wanted(host, clients, sample.catalog())
     facts = copy.deepcopy(CAPTURED)
     facts["releases"]["acme"]["archive"] = {"made": NOW - 6 * HOUR_S}
-    # The image is named by the digest of what it is built from, which every change of the vault changes.
+    # The image is named by the digest of what it is built from: every change of the vault changes it.
     for each in facts["containers"]:
         project = each["project"].removeprefix("otobot-")
         each["image"] = held.images[project].get(each["service"], each["image"])
+        # So do variables that a service has got since.
+        for name, variable in held.variables.get(project, {}).get(each["service"], {}).items():
+            each["environment"].setdefault(name, WELL_FORMED.get(variable.kind, [8, "text"]))
     rows = {
         "otobot_n8n": (("true",),),
         "schema_migrations": tuple((str(v), c) for v, c in sorted(bundled(sample.catalog()).items())),
         "client_connections": (("0", "0"),),
     }
+    facts["logins"] = [{"ok": True, "said": ""} for _ in held.logins]
     answers = {
-        query: next(found for word, found in rows.items() if word in query.database or word in query.sql)
+        query: next((found for word, found in rows.items() if word in query.database or word in query.sql), ())
         for query in queries(clients)
     }
     outside = Outside(
@@ -85,7 +95,3 @@ def answered(case: Case, word: str, rows) -> Case:
 
 def outside(case: Case, **changed) -> Case:
     return replace(case, outside=replace(case.outside, **changed))
-
-
-def checksum(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
