@@ -78,31 +78,53 @@ class N8n:
             "connections": _chained(chain),
             "settings": {"executionOrder": "v1", **(settings or {})},
         }
-        return dict(self.ask("POST", "/workflows", body))
+        return self.store(body)
+
+    def store(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Store a workflow as it is exported; n8n gives it an id of its own."""
+        return dict(self.ask("POST", "/workflows", {**document, "active": False}))
 
     def run(self, *chain: Node, settings: Mapping[str, Any] | None = None) -> Run:
         """Store a workflow whose first node is a manual trigger, click on Execute, and wait for its end.
 
         Every run is kept in the database, whatever n8n's own settings are.
         """
-        saved = self.workflow(*chain, settings={**SAVE_ALL, **(settings or {})})
-        path = f"/workflows/{saved['id']}/run"
-        body = {"workflowData": saved, "triggerToStartFrom": {"name": chain[0]["name"]}}
-        answer = self.http.post(f"/rest{path}", json=body)
+        return self.click(self.workflow(*chain, settings={**SAVE_ALL, **(settings or {})}), chain[0]["name"])
+
+    def click(self, saved: Mapping[str, Any], start: str, came: Any = None) -> Run:
+        """Click on Execute in a stored workflow; `came` is what is pinned to the trigger `start`, if anything."""
+        pinned = {start: [{"json": came}]} if came is not None else {}
+        body = {"workflowData": {**saved, "pinData": pinned}, "triggerToStartFrom": {"name": start}}
+        answer = self.http.post(f"/rest/workflows/{saved['id']}/run", json=body)
         if answer.status_code == 404:  # 1.41.1
-            answer = self.http.post("/rest/workflows/run", json={"workflowData": saved})
+            answer = self.http.post(
+                "/rest/workflows/run", json={"workflowData": body["workflowData"], "pinData": pinned}
+            )
         assert answer.status_code == 200, answer.text
         return self.execution(answer.json()["data"]["executionId"])
 
     def publish(self, *chain: Node) -> dict[str, Any]:
         """Store a workflow that starts from outside, and switch it on."""
-        saved = self.workflow(*chain, settings=SAVE_ALL)
+        return self.activate(self.workflow(*chain, settings=SAVE_ALL))
+
+    def activate(self, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """Switch a stored workflow on."""
         if (
             "versionId" in saved
             and self.http.post(f"/rest/workflows/{saved['id']}/activate", json=_version(saved)).is_success
         ):
-            return saved
+            return dict(saved)
         return dict(self.ask("PATCH", f"/workflows/{saved['id']}", {"active": True, **_version(saved)}))
+
+    def deactivate(self, saved: Mapping[str, Any]) -> None:
+        """Switch it off."""
+        if not self.http.post(f"/rest/workflows/{saved['id']}/deactivate", json=_version(saved)).is_success:
+            self.ask("PATCH", f"/workflows/{saved['id']}", {"active": False, **_version(saved)})
+
+    def runs(self, saved: Mapping[str, Any]) -> list[Run]:
+        """Every execution of a workflow that has ended, newest first."""
+        found = self.ask("GET", f"/executions?filter={json.dumps({'workflowId': saved['id']})}")["results"]
+        return [self.execution(each["id"]) for each in found]
 
     def executions_ended(self) -> None:
         """Wait until nothing runs, so that all is written that will be."""

@@ -95,7 +95,7 @@ def third_party(directory: Path) -> Iterator[tuple[ThirdParty, Path]]:
     certificate = _certificate(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with _serving(ThirdParty, context) as served:
+    with serving(ThirdParty, context) as served:
         yield served, certificate
 
 
@@ -134,12 +134,14 @@ class VaultDoor:
 @contextmanager
 def vault_door() -> Iterator[VaultDoor]:
     """Serve a door to a vault."""
-    with _serving(VaultDoor, None) as served:
+    with serving(VaultDoor, None) as served:
         yield served
 
 
 @contextmanager
-def _serving(kind: Any, context: ssl.SSLContext | None) -> Iterator[Any]:
+def serving(kind: Any, context: ssl.SSLContext | None) -> Iterator[Any]:
+    """Serve `kind(port)` on a port of its own, over https where there is a context."""
+    """Serve a kind of answerer on a port of its own."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     if context:

@@ -8,6 +8,7 @@ import urllib.parse
 import pytest
 
 from tests.n8n import client, package
+from tests.n8n.search import stored
 
 WAIT = {
     "name": "Wait", "type": "n8n-nodes-base.wait", "typeVersion": 1.1,
@@ -19,37 +20,15 @@ FAIL = {
 }  # fmt: skip
 
 
-def forms(secret: str) -> dict[str, bytes]:
-    """A secret raw, URL-encoded, and in base64 with nothing, one or two bytes before it."""
-    raw = secret.encode()
-    found = {"raw": raw, "url": urllib.parse.quote(secret, safe="").encode()}
-    for before in range(3):
-        whole = base64.b64encode(b"x" * before + raw)
-        # What the bytes beside the secret have a part in is left out.
-        found[f"base64+{before}"] = whole[2 * before : (before + len(raw)) // 3 * 4]
-    return found
-
-
-def stored(n8n, *secrets: str) -> list[str]:
-    """Where n8n holds one of `secrets`, and in which form."""
-    n8n.executions_ended()
-    places = {"pg_dump": n8n.dump()}
-    places |= {str(path): path.read_bytes() for path in n8n.folder.rglob("*") if path.is_file()}
-    return [
-        f"{place}: {name} of secret {number}"
-        for place, content in places.items()
-        for number, secret in enumerate(secrets)
-        for name, form in forms(secret).items()
-        if form in content
-    ]
-
-
-@pytest.mark.parametrize("form", ["raw", "url", "base64", "base641", "base642"])
+@pytest.mark.parametrize("form", ["raw", "url", "hex", "json", "base64", "base641", "base642", "base64url"])
 def test_the_search_finds_what_is_there(world, form):
     """A value that a workflow puts into an item is found, in each form that is looked for."""
     made = {
         "raw": world.token,
         "url": urllib.parse.quote(world.token, safe=""),
+        "hex": world.token.encode().hex(),
+        "json": world.token.replace("/", "\\\\/"),
+        "base64url": base64.urlsafe_b64encode(world.token.encode()).decode(),
         **{f"base64{n or ''}": base64.b64encode(b"x" * n + world.token.encode()).decode() for n in range(3)},
     }
     node = {

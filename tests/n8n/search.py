@@ -1,0 +1,57 @@
+"""Looks for secrets in everything that n8n keeps: its database, its folder, and what its queue was told."""
+
+from __future__ import annotations
+
+import base64
+import json
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any
+
+
+def forms(secret: str) -> dict[str, bytes]:
+    """A secret raw, URL-encoded, as JSON writes it, in hexadecimal, and in base64 behind nothing, one or two bytes."""
+    raw, escaped = secret.encode(), json.dumps(secret)[1:-1]
+    slashed = escaped.replace("/", "\\/")  # as PHP writes it
+    found = {
+        "raw": raw,
+        "url": urllib.parse.quote(secret, safe="").encode(),
+        "json": escaped.encode(),
+        "json/": slashed.encode(),
+        "json in json": json.dumps(escaped)[1:-1].encode(),
+        "json/ in json": json.dumps(slashed)[1:-1].encode(),
+        "hex": raw.hex().encode(),
+        "HEX": raw.hex().upper().encode(),
+    }
+    for before in range(3):
+        whole = base64.b64encode(b"x" * before + raw)
+        # What the bytes beside the secret have a part in is left out.
+        own = whole[2 * before : (before + len(raw)) // 3 * 4]
+        found[f"base64+{before}"] = own
+        found[f"base64url+{before}"] = own.translate(bytes.maketrans(b"+/", b"-_"))
+        found[f"base64 in a url+{before}"] = urllib.parse.quote(own.decode(), safe="").encode()
+    return found
+
+
+def places(n8n: Any) -> dict[str, bytes]:
+    """Everything that this n8n has written, by where it is."""
+    n8n.executions_ended()
+    found = {"pg_dump": n8n.dump()}
+    found |= {str(path): path.read_bytes() for path in n8n.folder.rglob("*") if path.is_file()}
+    return found
+
+
+def hits(found: Mapping[str, bytes], *secrets: str) -> list[str]:
+    """Where one of `secrets` is, and in which form."""
+    return [
+        f"{place}: {name} of secret {number}"
+        for number, secret in enumerate(secrets)
+        for name, form in forms(secret).items()
+        for place, content in found.items()
+        if form in content
+    ]
+
+
+def stored(n8n: Any, *secrets: str) -> list[str]:
+    """Where n8n holds one of `secrets`, and in which form."""
+    return hits(places(n8n), *secrets)
