@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Any, Dict, Iterable, List
 
 from otobotctl.agent.run import ProbeError, Run, StepError
 from otobotctl.agent.shell import NOT_FOUND, ask
 
 LOG_LINES = 30
+_STAMP = re.compile(r"([0-9T:-]{19})(\.[0-9]+)?(Z|[+-][0-9:]{5,6})")
 _NO_COMPOSE = "docker has no compose plugin on this host; add a package step for it before this one"
 _WORST_FIRST = ("dead", "exited", "unhealthy", "restarting", "removing", "paused", "created", "starting")
 
@@ -48,6 +50,29 @@ def once(found: Dict[str, Any]) -> List[str]:
             if how.get("condition") == "service_completed_successfully":
                 names.add(name)
     return sorted(names)
+
+
+def stateless(found: Dict[str, Any]) -> Dict[str, Dict[str, Any]]:
+    """The services of a model that change without a pause: digest, drain_s, and what has to be up after (before it)."""
+    marked = {}
+    for name, body in found.get("services", {}).items():
+        labels = body.get("labels") or {}
+        if "otobot.drain" in labels and "otobot.digest" in labels:
+            after = sorted(_dependencies(found["services"], name))
+            marked[name] = {"digest": labels["otobot.digest"], "drain_s": float(labels["otobot.drain"]), "after": after}
+    return marked
+
+
+def _dependencies(bodies: Dict[str, Any], name: str) -> "set[str]":
+    """What a service waits for, directly and through others."""
+    known: "set[str]" = set()
+    waiting = list(bodies[name].get("depends_on") or {})
+    while waiting:
+        other = waiting.pop()
+        if other not in known and other in bodies:
+            known.add(other)
+            waiting += list(bodies[other].get("depends_on") or {})
+    return known
 
 
 def running_images(found: Dict[str, Any]) -> Dict[str, str]:
@@ -115,6 +140,38 @@ def logs(project: str, directory: str, names: Iterable[str]) -> List[str]:
         answer = ask(argv(project, directory, *words))
         said += ["{} | {}".format(name, line) for line in (answer.stdout + answer.stderr).splitlines()]
     return said
+
+
+def took(project: str, since: float) -> Dict[str, float]:
+    """How many seconds the containers made after `since` (Unix seconds) took to be healthy, by service."""
+    label = "label=com.docker.compose.project={}".format(project)
+    idents = ask(["docker", "ps", "--no-trunc", "--quiet", "--filter", label]).stdout.split()
+    answer = ask(["docker", "inspect", "--type", "container", "--", *idents]) if idents else None
+    try:
+        return took_s(json.loads(answer.stdout), since) if answer and not answer.status else {}
+    except (ValueError, KeyError, AttributeError):
+        return {}  # only a plan's words become poorer
+
+
+def took_s(inspected: Iterable[Dict[str, Any]], since: float) -> Dict[str, float]:
+    """The same from what `docker inspect` says; containers without a health check have no answer."""
+    found = {}
+    for each in inspected:
+        made = unix(each["Created"])
+        checks = (each["State"].get("Health") or {}).get("Log") or []
+        well = [unix(check["End"]) for check in checks if check["ExitCode"] == 0]
+        if well and made >= since:
+            found[each["Config"]["Labels"]["com.docker.compose.service"]] = round(min(well) - made, 1)
+    return found
+
+
+def unix(stamp: str) -> float:
+    """The Unix seconds of a time as Docker writes it: "2026-11-21T18:17:01.891010029Z", or with "+01:00"."""
+    from datetime import datetime  # an observation needs none
+
+    seconds, fraction, zone = _STAMP.fullmatch(stamp).groups()  # type: ignore[union-attr]
+    offset = "+0000" if zone == "Z" else zone.replace(":", "")
+    return datetime.strptime(seconds + offset, "%Y-%m-%dT%H:%M:%S%z").timestamp() + float(fraction or 0)
 
 
 def _state(container: Dict[str, Any]) -> str:

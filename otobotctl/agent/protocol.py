@@ -14,6 +14,7 @@ STATE_DIR = "/var/lib/otobot"  # root-only: the kept agent, journals, stamps
 RUNTIME_DIR = "/run/otobot"
 LOCK_PATH = RUNTIME_DIR + "/lock"
 BEAT_S = 3
+TAKEN_BACK = "taken_back"
 
 
 class Question(TypedDict):
@@ -143,7 +144,8 @@ class LastRun(TypedDict):
 #   run_start   run, who, stage, steps: [name], boot_id
 #   step_start  step
 #   output      step, text          one line of a step's own output, masked
-#   step_end    step, ok, changed, took_s, error (str, when not ok), drift (bool: facts had moved)
+#   step_end    step, ok, changed, took_s, error (str, when not ok), drift (bool: facts had moved), and code, for a
+#               failure that a program tells apart: TAKEN_BACK, the release before is up and healthy again
 #   answer      answer, facts | error     the request's questions again, after the last step
 #   run_end     ok, failed (step name or None), drift, reboot (bool: the host goes down now)
 # Records of an archive, each without "event":

@@ -3,13 +3,15 @@
 ROOT/<client>/releases/<n>/     complete, never changed again; release.json says what it is
 ROOT/<client>/releases/<n>.part being written; a killed run leaves it, the next one removes it
 ROOT/<client>/current           -> releases/<n>
-ROOT/<client>/state.json        the newest release that was healthy, and whether the containers are settled on `current`
+ROOT/<client>/state.json        the release that was last healthy, whether the containers are settled on `current`, and
+                                when each release was last seen healthy
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from typing import Any, Dict, List, Optional
 
 from otobotctl.agent import files
@@ -62,6 +64,18 @@ class Releases:
         state = _read_json(self._state)
         return bool(state.get("settled")) and state.get("healthy") == self.current()
 
+    def ran_at(self, number: int) -> Optional[float]:
+        """When release `number` was last seen healthy (Unix seconds); None: it never was, 0: before that was noted."""
+        noted = _read_json(self._state).get("ran") or {}
+        if str(number) in noted:
+            return float(noted[str(number)])
+        healthy = self.healthy()
+        return 0.0 if not noted and healthy is not None and number <= healthy else None
+
+    def ran(self, number: int) -> bool:
+        """Whether release `number` was ever healthy: it is one to go back to."""
+        return self.ran_at(number) is not None
+
     def touched_at(self) -> float:
         """When a deploy last touched the containers, in Unix seconds; 0 where none is known of."""
         try:
@@ -73,9 +87,15 @@ class Releases:
         """Note, before anything is touched, that containers may now be of any release."""
         self._write_state(self.healthy(), settled=False)
 
-    def settle(self, number: int) -> None:
-        """Note that the containers are those of release `number`, and healthy."""
-        self._write_state(number, settled=True)
+    def took(self) -> Dict[str, float]:
+        """How many seconds each service took to be healthy when it was last replaced, as far as that is known."""
+        return dict(_read_json(self._state).get("took") or {})
+
+    def settle(self, number: int, took: Optional[Dict[str, float]] = None) -> None:
+        """Note that the containers are those of release `number`, and healthy, and what they took for it."""
+        now = {str(number): round(time.time(), 3)}
+        ran = {str(each): at for each in self.numbers() for at in [self.ran_at(each)] if at is not None}
+        self._write_state(number, settled=True, ran={**ran, **now}, took={**self.took(), **(took or {})})
 
     def begin(self) -> str:
         """Make the directory of a release that is being written; return its path."""
@@ -128,8 +148,10 @@ class Releases:
             self.remove(number)
         return gone
 
-    def _write_state(self, healthy: Optional[int], settled: bool) -> None:
-        files.write(self._state, json.dumps({"healthy": healthy, "settled": settled}).encode() + b"\n", 0o600)
+    def _write_state(self, healthy: Optional[int], settled: bool, **more: Dict[str, float]) -> None:
+        known = {name: value for name, value in _read_json(self._state).items() if name in ("ran", "took")}
+        state = {**known, **more, "healthy": healthy, "settled": settled}
+        files.write(self._state, json.dumps(state).encode() + b"\n", 0o600)
 
 
 def remove_tree(path: str) -> None:

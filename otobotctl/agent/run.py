@@ -9,7 +9,14 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class StepError(Exception):
-    """A step could not be applied; the text is for the operator and holds no secret."""
+    """A step could not be applied; the text is for the operator and holds no secret.
+
+    `code` tells a program what kind of failure it is, where that matters: protocol.py lists them.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class ProbeError(Exception):
@@ -17,10 +24,11 @@ class ProbeError(Exception):
 
 
 class Run:
-    """One apply. `say` journals a line of the running step."""
+    """One apply. `say` journals a line of the running step; `who` is the operator (user@machine)."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], who: str = "") -> None:
         self.say = say
+        self.who = who
         self.reboot_asked = False
 
     def reboot(self) -> None:

@@ -65,6 +65,7 @@ class _Worker:
         self.doorbell = doorbell
         self.mask = Mask(job["mask"])
         self.broken: Optional[JournalError] = None
+        self.code = ""  # of the step's failure
 
     def work(self) -> None:
         outcome = self.steps(self.job["steps"])
@@ -100,7 +101,8 @@ class _Worker:
         self.tell("step_start", step=step["name"])
         if _rewritten(step, facts):
             return self.drifted(step, begun)
-        run = Run(lambda text: self.say(step["name"], text))
+        run = Run(lambda text: self.say(step["name"], text), self.job["who"])
+        self.code = ""
         error = self.attempt(step, run)
         if self.broken:
             raise self.broken
@@ -112,6 +114,7 @@ class _Worker:
         try:
             observe.kind_module(step["kind"]).apply(step["params"], run)
         except (StepError, ProbeError) as error:
+            self.code = getattr(error, "code", "")
             return str(error)
         except Exception as error:  # noqa: BLE001 a kind's mistake ends the run like any failing step
             for line in traceback.format_exc().splitlines():
@@ -136,6 +139,8 @@ class _Worker:
         record: Dict[str, Any] = {"step": step["name"], "ok": error is None, "changed": error is None, "drift": drift}
         if error is not None:
             record["error"] = self.mask(error)[:_LINE_LIMIT]
+            if self.code:
+                record["code"] = self.code
         self.tell("step_end", took_s=round(time.monotonic() - begun, 3), **record)
 
 

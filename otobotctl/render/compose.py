@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ Tree = dict[str, Any]
 
 INTERNAL = "data"
 TUNNEL = "tunnel"
+DRAIN, DIGEST = "otobot.drain", "otobot.digest"
 
 
 def container(service: ServiceTemplate, image: str, settings: Mapping[str, Any], offset: int) -> Tree:
@@ -46,6 +48,8 @@ def container(service: ServiceTemplate, image: str, settings: Mapping[str, Any],
     if "memory" in settings:
         tree["mem_limit"] = settings["memory"]
     tree["pids_limit"] = service.limits.pids
+    if service.stateless:
+        tree["labels"] = {DRAIN: str(service.drain_s)}
     return tree
 
 
@@ -96,7 +100,8 @@ def merge(below: Any, above: Any) -> Any:
 def label(services: Mapping[str, Tree], files: Mapping[str, RenderedFile]) -> None:
     """Label each container with the digest of the files it reads: Compose then recreates just those that changed.
 
-    It does not look into mounted files by itself. Raises ManifestError for a file that is not part of the release.
+    It does not look into mounted files by itself. A stateless one also has the digest of all that is said of it, so
+    that a deploy can tell whether it has to change. Raises ManifestError for a file that is not part of the release.
     """
     for name, tree in services.items():
         total = hashlib.sha256()
@@ -109,6 +114,9 @@ def label(services: Mapping[str, Tree], files: Mapping[str, RenderedFile]) -> No
             total.update(f"{path}\0{files[path].mode:o}\0{len(files[path].content)}\0".encode())
             total.update(files[path].content)
         tree["labels"] = {**tree.get("labels", {}), "otobot.config": total.hexdigest()[:32]}
+        if DRAIN in tree["labels"]:
+            said = json.dumps(tree, sort_keys=True, default=str).encode()
+            tree["labels"][DIGEST] = hashlib.sha256(said).hexdigest()[:32]
 
 
 def _own_files(tree: Tree) -> list[str]:

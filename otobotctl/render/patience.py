@@ -23,18 +23,20 @@ def wait_s(services: Mapping[str, Mapping[str, Any]]) -> int:
         if name not in known:
             others = [other for other in services[name].get("depends_on", {}) if other not in above]
             before = max((until_healthy(other, (*above, name)) for other in others), default=0)
-            known[name] = before + _own_s(services[name].get("healthcheck"))
+            known[name] = before + own_s(services[name].get("healthcheck"))
         return known[name]
 
     return min(max(LEAST_S, *map(until_healthy, services)), MOST_S) if services else LEAST_S
 
 
-def _own_s(health: Mapping[str, Any] | None) -> int:
+def own_s(health: Mapping[str, Any] | None) -> int:
+    """Return the seconds after which one container that is not healthy will not be, by its own health check."""
     if not health:
         return _ONCE_S
-    start, interval, timeout = (_seconds(health.get(key, "0s")) for key in ("start_period", "interval", "timeout"))
+    start, interval, timeout = (seconds(health.get(key, "0s")) for key in ("start_period", "interval", "timeout"))
     return start + int(health.get("retries", 3)) * (interval + timeout)
 
 
-def _seconds(text: str) -> int:
+def seconds(text: str) -> int:
+    """Return a duration as Compose writes it, such as 1m30s."""
     return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+)([smh])", text))

@@ -53,7 +53,12 @@ def render_project(client: str, parts: Sequence[Part], catalog: Catalog) -> Rend
     files["compose.yaml"] = RenderedFile("compose.yaml", compose.dump(project))
     images = {name: str(tree.get("image", "")) for name, tree in services.items()}
     stateful = [part.service.name for part in parts if part.service.engine or part.service.databases]
-    return release(client, project["name"], files.values(), images, stateful, patience.wait_s(services))
+    smoke = [
+        {"service": part.service.name, "argv": list(test.argv), "timeout_s": test.timeout_s}
+        for part in parts
+        for test in part.service.smoke
+    ]
+    return release(client, project["name"], files.values(), images, stateful, patience.wait_s(services), smoke)
 
 
 def _fragment(part: Part, catalog: Catalog) -> compose.Tree:

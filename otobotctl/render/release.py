@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class RenderedRelease:
     `client` names its directory under /opt/otobot, `project` is Compose's project name, `services` are the names of
     its containers and `files` are sorted by path. `digest` is the same for the same files, whoever rendered them.
     `images` are what the containers run; the data of `stateful` ones does not survive an older version.
-    Not healthy after `wait_s` seconds, they will not be.
+    Not healthy after `wait_s` seconds, they will not be; `smoke` is run once they are: service, argv, timeout_s.
     """
 
     client: str
@@ -35,6 +36,7 @@ class RenderedRelease:
     images: Mapping[str, str] = field(default_factory=dict)
     stateful: tuple[str, ...] = ()
     wait_s: int = 300
+    smoke: tuple[Mapping[str, Any], ...] = ()
 
     def file(self, path: str) -> RenderedFile:
         """Return the file at `path`. Raises KeyError."""
@@ -51,10 +53,13 @@ def release(
     images: Mapping[str, str],
     stateful: Iterable[str] = (),
     wait_s: int = 300,
+    smoke: Iterable[Mapping[str, Any]] = (),
 ) -> RenderedRelease:
     """Put a release together: files sorted, digest taken. `images` are those of its containers, by name."""
     ordered = tuple(sorted(files, key=lambda file: file.path))
-    return RenderedRelease(client, project, ordered, tuple(images), digest(ordered), images, tuple(stateful), wait_s)
+    return RenderedRelease(
+        client, project, ordered, tuple(images), digest(ordered), images, tuple(stateful), wait_s, tuple(smoke)
+    )
 
 
 def digest(files: Iterable[RenderedFile]) -> str:

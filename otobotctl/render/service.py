@@ -147,6 +147,13 @@ class Limits(_Model, frozen=True, kw_only=True):
     pids: Count = 256
 
 
+class Smoke(_Model, frozen=True, kw_only=True):
+    """A program run inside the container of a release that has just come up: its failure takes the release back."""
+
+    argv: Annotated[tuple[str, ...], Meta(min_length=1)]
+    timeout_s: Annotated[int, Meta(ge=1, le=600)] = 30
+
+
 class ServiceTemplate(_Model, frozen=True, kw_only=True):
     """A service. `image` is a name without a tag (the tag is the setting `version`), or `build` names what is built.
 
@@ -154,7 +161,8 @@ class ServiceTemplate(_Model, frozen=True, kw_only=True):
     `depends` are containers to wait for. An `engine` serves every database of that engine that a service of the same
     client wants. `packages` are folders of it that a release holds as one tar each. `scope: host` services exist once a
     host, for all of its clients; `offered: false` ones are not for the manifest to name; only `public` ones may listen
-    on every address.
+    on every address. Two containers of a `stateless` one may answer side by side, so a deploy changes it without a
+    pause; its requests get `drain_s` to end. `smoke` is tried after every deploy.
     """
 
     name: Name = ""
@@ -180,6 +188,9 @@ class ServiceTemplate(_Model, frozen=True, kw_only=True):
     backup: tuple[BackupSource, ...] = ()
     limits: Limits = Limits()
     packages: tuple[str, ...] = ()
+    stateless: bool = False
+    drain_s: Annotated[int, Meta(ge=1, le=600)] = 20
+    smoke: tuple[Smoke, ...] = ()
 
 
 class EnvironmentData(_Model, frozen=True, kw_only=True):

@@ -105,6 +105,7 @@ def release_variables(release: RenderedRelease) -> dict[str, Any]:
         "images": dict(release.images),
         "stateful": list(release.stateful),
         "wait_s": release.wait_s,
+        "smoke": [dict(test) for test in release.smoke],
     }
 
 

@@ -122,7 +122,7 @@ def test_health_goes_to_the_clients_own_vault():
         "location = /health {\n        set $upstream vault-api.beta;\n        proxy_pass http://$upstream:3001;" in site
     )
     assert "/api/internal" not in site
-    assert "resolver 127.0.0.11 valid=10s ipv6=off;" in text(front(resolved()), "nginx/nginx.conf")
+    assert "resolver 127.0.0.11 valid=2s ipv6=off;" in text(front(resolved()), "nginx/nginx.conf")
 
 
 def test_strangers_get_no_answer():

@@ -8,12 +8,12 @@ import time
 from typing import Any, Dict, List, Optional, Sequence
 
 from otobotctl.agent import compose, containers, files
+from otobotctl.agent.bringing import Project, bring_up
 from otobotctl.agent.releases import RECORD, Releases, remove_tree
-from otobotctl.agent.run import Run, StepError
+from otobotctl.agent.run import Run
 from otobotctl.agent.shell import ask
 
 TEXT_LIMIT_BYTES = 64 * 1024
-SETTLE_S = 2.0  # a container without a health check counts as up when its program has only just begun
 
 
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
@@ -21,7 +21,8 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
 
     current (number or None), digest, images ({service: reference}), settled, files ({path: sha256, mode, and text where
     it may be shown and is not the `known` one}), exists (the client's directory), _trouble ({service: what is wrong}),
-    _services ({service: state}), and volumes, when asked for.
+    _services ({service: state}), _took ({service: seconds until it was healthy, the last time}); and volumes, if
+    asked for.
     """
     return _facts(params, compose.states(params["project"]))
 
@@ -44,6 +45,7 @@ def _facts(params: Dict[str, Any], found: Dict[str, str]) -> Dict[str, Any]:
         "files": {} if number is None else _contents(here.path(number), record, params.get("known") or {}),
         "exists": os.path.lexists(here.home),
         "_services": found,
+        "_took": here.took(),
         "_trouble": compose.wrong(found, record.get("services", ()), record.get("once", ())),
     }
     return dict(facts, volumes=_volumes(params["project"])) if params.get("volumes") else facts
@@ -61,33 +63,19 @@ def apply(params: Dict[str, Any], run: Run) -> None:
         number = _write(here, params, run)
     elif params["pull"]:
         _pull(compose.model(params["project"], here.path(number), run), run)
-    before = here.healthy()
-    here.unsettle()
-    if here.current() != number:
-        here.switch(number)
-        run.say("current is release {}".format(number))
-    trouble = _start(here, number, params, run)
-    if trouble:
-        said = compose.logs(params["project"], here.link, sorted(trouble))
-        try:
-            raise StepError(_go_back(here, number, before, _told(trouble), params, run))
-        finally:
-            # Last, because the last lines are what the operator is shown; their containers are gone by now.
-            _say(said, run)
-    here.settle(number)
-    run.say("release {} is healthy".format(number))
+    bring_up(Project(here, params["project"], params["wait_s"]), number, run)
     for gone in here.prune(params["keep"]):
         run.say("removed release {}".format(gone))
 
 
 def _reusable(here: Releases, params: Dict[str, Any]) -> Optional[int]:
-    """The release that a killed or failed run left for just these files; newer ones for others never ran, and go."""
-    known = max(here.current() or 0, here.healthy() or 0)
+    """The release that a killed or failed run left for just these files; others that never ran go."""
+    known = here.current()
     for number in here.numbers():
-        if number > known and not _matches(here, number, params):
+        if number != known and not here.ran(number) and not _matches(here, number, params):
             here.remove(number)
-    newest = here.numbers()[-1:]
-    return newest[0] if newest and _matches(here, newest[0], params) else None
+    left = [number for number in here.numbers() if number == known or not here.ran(number)]
+    return next((number for number in reversed(left) if _matches(here, number, params)), None)
 
 
 def _matches(here: Releases, number: int, params: Dict[str, Any]) -> bool:
@@ -109,7 +97,7 @@ def _write(here: Releases, params: Dict[str, Any], run: Run) -> int:
         found = compose.model(params["project"], part, run)
         if params["pull"]:
             _pull(found, run)
-        files.write(os.path.join(part, RECORD), _record(params, found), 0o600)
+        files.write(os.path.join(part, RECORD), _record(params, found, run), 0o600)
     except BaseException:
         remove_tree(part)
         raise
@@ -126,10 +114,15 @@ def _make_folder(path: str, part: str) -> None:
         os.chmod(path, 0o755)
 
 
-def _record(params: Dict[str, Any], found: Dict[str, Any]) -> bytes:
+def _record(params: Dict[str, Any], found: Dict[str, Any], run: Run) -> bytes:
     record = {
         "digest": params["digest"],
         "at": int(time.time()),
+        "who": run.who,
+        "project": params["project"],
+        "wait_s": params["wait_s"],
+        "smoke": params.get("smoke") or [],
+        "stateless": compose.stateless(found),
         "services": compose.services(found),
         "once": compose.once(found),
         "images": compose.running_images(found),
@@ -143,57 +136,6 @@ def _pull(found: Dict[str, Any], run: Run) -> None:
     for image in compose.images(found):
         if ask(["docker", "image", "inspect", "--", image]).status:
             run.command(["docker", "pull", "--quiet", "--", image])
-
-
-def _start(here: Releases, number: int, params: Dict[str, Any], run: Run) -> Dict[str, str]:
-    """Bring `current` up; return what is wrong with its services, {} when all is well."""
-    project, record = params["project"], here.record(number)
-    words = ("up", "--detach", "--remove-orphans", "--quiet-pull", "--wait", "--wait-timeout", str(params["wait_s"]))
-    failure = ""
-    try:
-        run.command(compose.argv(project, here.link, *words))
-    except StepError as error:
-        failure = str(error)
-    expected, once = record.get("services", []), record.get("once", [])
-    found = compose.states(project)
-    trouble = compose.wrong(found, expected, once)
-    if not trouble and not failure and "running" in found.values():
-        time.sleep(SETTLE_S)
-        trouble = compose.wrong(compose.states(project), expected, once)
-    if failure and trouble:
-        # The states alone ("created") do not say why; Compose did.
-        trouble[max(trouble)] += "; " + failure
-    return trouble or (dict.fromkeys(expected, failure) if failure else {})
-
-
-def _say(lines: List[str], run: Run) -> None:
-    for line in lines:
-        run.say(line)
-
-
-def _told(trouble: Dict[str, str]) -> str:
-    return ", ".join("{}: {}".format(name, state) for name, state in sorted(trouble.items()))
-
-
-def _go_back(here: Releases, number: int, before: Optional[int], what: str, params: Dict[str, Any], run: Run) -> str:
-    """After a release that did not become healthy, bring back the one before. Returns what to tell the operator."""
-    if before == number:
-        return "release {} is not healthy ({}); it was before, so it stays".format(number, what)
-    said = "release {} did not become healthy ({})".format(number, what)
-    if before is None:
-        run.command(compose.argv(params["project"], here.link, "down", "--remove-orphans"))
-        here.forget_current()
-        here.remove(number)
-        return said + "; there is none to go back to, so its containers were removed and its volumes kept"
-    run.say("back to release {}".format(before))
-    here.switch(before)
-    again = _start(here, before, params, run)
-    here.remove(number)
-    if again:
-        _say(compose.logs(params["project"], here.link, sorted(again)), run)
-        return said + "; release {} is back and not healthy either ({})".format(before, _told(again))
-    here.settle(before)
-    return said + "; release {} is back and healthy".format(before)
 
 
 def _take_down(params: Dict[str, Any], run: Run) -> None:

@@ -13,6 +13,7 @@ KINDS = (
     "compose_release",
     "directory",
     "docker_image",
+    "earlier_release",
     "file",
     "firewall",
     "group",

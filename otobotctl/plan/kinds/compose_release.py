@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
+from otobotctl.plan import away
 from otobotctl.plan.contents import Content, refuse_twins
 from otobotctl.plan.fields import State, unified
 from otobotctl.plan.images import direction, tag
@@ -18,12 +19,21 @@ RESERVED = frozenset({"release.json"})
 SHORT = 12
 
 
+class SmokeTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A program that ends with 0 inside the service's container when the release works."""
+
+    service: str
+    argv: Annotated[tuple[str, ...], Meta(min_length=1)]
+    timeout_s: Annotated[int, Meta(ge=1, le=600)] = 30
+
+
 class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`files` are the current release of `client`, and every service in them runs and is healthy.
 
-    A release that is not healthy within `wait_s` is taken back. `keep` releases stay on the host. Absent takes the
-    containers and files away, and the volumes (the client's data) only with `remove_volumes`. `images` are what the
-    services run; one of the `stateful` ones goes back to an older version only with `allow_downgrade`.
+    A release that is not healthy within `wait_s`, or fails a `smoke` test, is taken back. `keep` releases stay on the
+    host. Absent takes the containers and files away, and the volumes (the client's data) only with `remove_volumes`.
+    `images` are what the services run; one of the `stateful` ones goes back to an older version only with
+    `allow_downgrade`.
     """
 
     kind: ClassVar[str] = "compose_release"
@@ -40,6 +50,7 @@ class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
     allow_downgrade: bool = False
     state: State = "present"
     remove_volumes: bool = False
+    smoke: tuple[SmokeTest, ...] = ()
 
     def __post_init__(self) -> None:
         if self.state == "absent":
@@ -69,7 +80,7 @@ class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
         """By the digest, by each file as it is on disk, and by the health of every container."""
         if self.state == "absent":
             return self._leftovers(facts)
-        changes = [*self._release(facts), *self._versions(facts), *self._files(facts)]
+        changes = [*self._release(facts), *self._versions(facts), *self._replaced(facts), *self._files(facts)]
         if not changes:
             if not facts["settled"]:
                 changes.append(Change("release", f"{facts['current']}, not seen healthy", "healthy"))
@@ -94,6 +105,17 @@ class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
             refused = f"{name} holds data that an older version cannot read; restore an archive, or add --force"
         return Change(f"{way} {name}", tag(running), tag(self.images[name]), refused=refused)
 
+    def _replaced(self, facts: Facts) -> list[Change]:
+        """Which services get new containers, and how long each will be away; nothing where that cannot be told."""
+        before = facts["files"].get(COMPOSE_FILE, {}).get("text")
+        after = next(file.data() for file in self.files if file.path == COMPOSE_FILE)
+        if before is None or facts["current"] is None:
+            return []
+        return [
+            Change(f"replace {name}", after=words)
+            for name, words in away.replaced(before, after.decode("utf-8", "replace"), facts.get("_took") or {})
+        ]
+
     def _files(self, facts: Facts) -> list[Change]:
         found = facts["files"]
         changes = [
@@ -116,12 +138,14 @@ class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
         """Everything, secret contents too."""
         files = [file.wire() for file in self.files]
         wanted = {"state": self.state, "pull": self.pull, "wait_s": self.wait_s, "keep": self.keep}
+        smoke = msgspec.to_builtins(self.smoke)
         return {
             **self.question(),
             **wanted,
             "digest": self.digest,
             "files": files,
             "remove_volumes": self.remove_volumes,
+            "smoke": smoke,
         }
 
     def title(self) -> str:

@@ -4,6 +4,8 @@
 echo "$*" >>"$FAKE/calls"
 if [ "$1" != compose ]; then
     case "$1 $2" in
+    "ps --all") cat "$FAKE/listed" 2>/dev/null ;;
+    "ps --no-trunc") ;;
     "image inspect") grep -qx "$4" "$FAKE/images" 2>/dev/null || exit 1 ;;
     "volume ls") cat "$FAKE/volumes" 2>/dev/null ;;
     "volume rm") : >"$FAKE/volumes" ;;

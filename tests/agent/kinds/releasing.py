@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from otobotctl.agent import files, releases, run, shell
+from otobotctl.agent import bringing, files, releases, run, shell
 from otobotctl.agent.kinds import compose_release
 from otobotctl.plan.kinds.compose_release import ComposeReleaseSpec
 
@@ -76,7 +76,7 @@ class Host:
         monkeypatch.setenv("FAKE", str(self.fake))
         monkeypatch.setenv("PATH", path)  # where Popen looks for the program itself
         monkeypatch.setattr(releases, "ROOT", str(self.root))
-        monkeypatch.setattr(compose_release, "SETTLE_S", 0.0)
+        monkeypatch.setattr(bringing, "SETTLE_S", 0.0)
         monkeypatch.setattr(os, "fsync", lambda _descriptor: None)  # a kill -9 loses no page cache, and disks are slow
         # Whoever runs the tests owns what they write.
         monkeypatch.setattr(files, "uid_of", lambda _name: os.getuid())
