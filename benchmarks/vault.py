@@ -104,6 +104,7 @@ def ground(work: Path) -> Iterator[tuple[dict[str, str], embedded.Server]]:
             "AUDIT_HMAC_KEY": secrets.token_hex(32),
             "N8N_INTERNAL_TOKEN": secrets.token_urlsafe(48),
             "API_JWT_SECRET": secrets.token_urlsafe(48),
+            "VAULT_EXPOSE_CREDENTIALS": "true",
             "VAULT_INTERNAL_RATE": "100000000/minute",
         }
         with vault.serving(environment, work / "log") as running:

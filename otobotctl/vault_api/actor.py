@@ -15,6 +15,7 @@ class Access(Enum):
 
     PUBLIC = "public"
     INTERNAL = "internal"  # n8n, by its token
+    READER = "reader"  # n8n's node by a token of its own; n8n by its token, where the client allows it
     OPERATOR = "operator"  # whoever can read the container's environment: root on the host
     USER = "user"  # a person of the client, logged in
     CALLER = "caller"  # any of the three above: the handler looks at who it is
@@ -41,4 +42,5 @@ class Actor:
 
 ANONYMOUS = Actor("anonymous")
 INTERNAL = Actor("internal", "n8n")
+NODE = Actor("internal", "node")
 SYSTEM = Actor("system")

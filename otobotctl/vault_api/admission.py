@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from . import contract
 from .access.identity import administrator, person, program
-from .actor import ANONYMOUS, INTERNAL, Access, Actor
+from .actor import ANONYMOUS, INTERNAL, NODE, Access, Actor
 from .errors import unauthorized
 
 if TYPE_CHECKING:
@@ -44,6 +44,18 @@ async def _internal(vault: Vault, _endpoint: Endpoint, request: Request) -> Acto
     return INTERNAL if vault.gate.admits(presented) else None
 
 
+def reader(vault: Vault, node: bytes, internal: bytes) -> Actor | None:
+    """Who reads credentials by what was presented: n8n's node, which keeps them to itself, or whatever runs in n8n."""
+    if node and vault.node_gate.admits(node):
+        return NODE
+    return INTERNAL if vault.gate.admits(internal) else None
+
+
+async def _reader(vault: Vault, _endpoint: Endpoint, request: Request) -> Actor | None:
+    node, internal = (request.headers.get(name, "") for name in (contract.NODE_HEADER, contract.TOKEN_HEADER))
+    return reader(vault, node.encode("latin-1"), internal.encode("latin-1"))
+
+
 async def operator(vault: Vault, _endpoint: Endpoint, request: Request) -> Actor | None:
     """The operator, who names himself in a header for the audit."""
     presented = request.headers.get(contract.OPERATOR_HEADER, "").encode("latin-1")
@@ -57,6 +69,7 @@ async def operator(vault: Vault, _endpoint: Endpoint, request: Request) -> Actor
 AUTHENTICATORS: Final[dict[Access, tuple[Authenticator, ...]]] = {
     Access.PUBLIC: (_anonymous,),
     Access.INTERNAL: (_internal,),
+    Access.READER: (_reader,),
     Access.OPERATOR: (operator,),
     Access.USER: (person,),
     Access.ADMIN: (operator, program, administrator),

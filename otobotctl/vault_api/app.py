@@ -10,7 +10,7 @@ import psycopg
 
 from . import contract, inputs, logs
 from .access.edge import Edge
-from .actor import INTERNAL
+from .admission import reader
 from .errors import Problem, unauthorized, unavailable, unexpected
 from .guard import App, Guard, Receive, Scope, Send, answer, send_json
 from .reads import Asked
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOT: Final = re.compile(r"/api/internal/user/([^/]+)/credentials/([^/]+)")
 _TOKEN: Final = contract.TOKEN_HEADER.encode()
+_NODE: Final = contract.NODE_HEADER.encode()
 _ENCODE: Final = msgspec.json.Encoder().encode
 
 
@@ -78,8 +79,9 @@ class _Whole:
 async def _read(vault: Vault, user: str, service: str, scope: Scope, send: Send) -> None:
     """The endpoint `read` without what the other endpoints need: no Request, no Call, no route table."""
     try:
-        presented = next((value for name, value in scope["headers"] if name == _TOKEN), b"")
-        if not vault.gate.admits(presented):
+        headers = dict(scope["headers"])
+        actor = reader(vault, headers.get(_NODE, b""), headers.get(_TOKEN, b""))
+        if actor is None:
             await vault.limits.guess(scope["caller_address"])
             raise unauthorized()
         vault.limits.internal.take()
@@ -87,7 +89,7 @@ async def _read(vault: Vault, user: str, service: str, scope: Scope, send: Send)
             inputs.identity(user, "user"),
             inputs.service_code(service),
             scope["request_id"],
-            INTERNAL,
+            actor,
             scope["caller_address"],
         )
         await send_json(send, 200, _ENCODE(await credentials(vault, asked)))

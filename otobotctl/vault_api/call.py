@@ -28,6 +28,8 @@ def run(settings: Settings, operator: str, port: int = contract.PORT) -> int:
         contract.OPERATOR_NAME_HEADER: operator,
         contract.TOKEN_HEADER: settings.tokens[0].reveal(),
     }
+    if settings.node_tokens:
+        headers[contract.NODE_HEADER] = settings.node_tokens[0].reveal()
     try:
         for answer in answers(json.load(sys.stdin), headers, port):
             print(json.dumps(answer), flush=True)

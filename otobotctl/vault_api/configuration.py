@@ -51,8 +51,10 @@ class Settings:
     """The whole configuration. Of what may change under way the newest comes first: tokens, master keys, JWT secrets.
 
     `owner` is there only for `migrate` and the audit's upkeep. `redis` is where limits are counted when there are
-    several replicas; empty, each counts its own. `outbound_allow` are the hosts with ports that the vault may call
-    although they are private or speak plain HTTP; `providers_file` has entries beside those of oauth/providers.yaml.
+    several replicas; empty, each counts its own. `tokens` open what n8n asks, `node_tokens` nothing but the read of
+    credentials, which `expose_credentials` opens to the former too. `outbound_allow` are the hosts with ports that the
+    vault may call although they are private or speak plain HTTP; `providers_file` has entries beside those of
+    oauth/providers.yaml.
     """
 
     client: str
@@ -64,6 +66,8 @@ class Settings:
     master_keys: tuple[Hidden, ...]
     audit_key: Hidden
     tokens: tuple[Hidden, ...]
+    node_tokens: tuple[Hidden, ...]
+    expose_credentials: bool
     operator_token: Hidden | None
     jwt_secrets: tuple[Hidden, ...]
     log_level: str
@@ -98,6 +102,8 @@ class Settings:
             master_keys=reader.master_keys(),
             audit_key=Hidden(reader.matching("AUDIT_HMAC_KEY", _HEX_KEY, "64 hexadecimal characters")),
             tokens=reader.several("N8N_INTERNAL_TOKEN", needed=serves),
+            node_tokens=reader.several("N8N_NODE_TOKEN", needed=False),
+            expose_credentials=reader.one_of("VAULT_EXPOSE_CREDENTIALS", ("true", "false"), "false") == "true",
             operator_token=reader.optional("VAULT_OPERATOR_TOKEN", reader.long),
             jwt_secrets=reader.several("API_JWT_SECRET", needed=serves),
             log_level=reader.one_of("VAULT_LOG_LEVEL", LEVELS, "info"),
@@ -226,7 +232,8 @@ class Reader:
         if settings.owner and settings.owner.user and settings.owner.user == settings.runtime.user:
             self.findings.append("VAULT_RUNTIME_USER and VAULT_OWNER_USER must be two roles")
         one = [settings.operator_token] if settings.operator_token else []
-        secrets = [*settings.master_keys, settings.audit_key, *settings.tokens, *settings.jwt_secrets, *one]
+        tokens = [*settings.tokens, *settings.node_tokens, *one]
+        secrets = [*settings.master_keys, settings.audit_key, *settings.jwt_secrets, *tokens]
         values = [secret.reveal().lower() for secret in secrets if secret.reveal()]
         if len(set(values)) < len(values):
             self.findings.append("the keys, tokens and secrets of the environment must all differ")

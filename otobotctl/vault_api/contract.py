@@ -13,6 +13,7 @@ SERVICE = "otobot-vault-api"
 VERSION = "0.2.0"
 PORT = 3001
 TOKEN_HEADER = "x-internal-token"  # noqa: S105 - the header's name
+NODE_HEADER = "x-node-token"
 OPERATOR_HEADER = "x-operator-token"
 OPERATOR_NAME_HEADER = "x-operator-name"
 REQUEST_HEADER = "x-request-id"

@@ -48,6 +48,11 @@ def unauthorized() -> Problem:
     return Problem(401, "unauthorized", "Unauthorized")
 
 
+def forbidden(code: str, message: str, *details: str) -> Problem:
+    """403: who asks is known, and may not."""
+    return Problem(403, code, message, details)
+
+
 def missing(what: str) -> Problem:
     """404: it is not there, or not the caller's: the same words for both. `what` is a word such as `user`."""
     return Problem(404, f"{what}_not_found", f"{what.replace('_', ' ').capitalize()} not found")

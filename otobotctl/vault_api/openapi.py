@@ -16,6 +16,7 @@ _REF: Final = "#/components/schemas/{name}"
 _NAME: Final = re.compile(r"\{([a-z_]+)\}")
 _SECURITY: Final[dict[Access, list[dict[str, list[str]]]]] = {
     Access.INTERNAL: [{"internalToken": []}],
+    Access.READER: [{"nodeToken": []}, {"internalToken": []}],
     Access.OPERATOR: [{"operatorToken": []}],
     Access.USER: [{"bearer": []}],
     Access.CALLER: [{"internalToken": []}, {"operatorToken": []}, {"bearer": []}],
@@ -23,6 +24,7 @@ _SECURITY: Final[dict[Access, list[dict[str, list[str]]]]] = {
 }
 _SCHEMES: Final = {
     "internalToken": {"type": "apiKey", "in": "header", "name": contract.TOKEN_HEADER},
+    "nodeToken": {"type": "apiKey", "in": "header", "name": contract.NODE_HEADER},
     "operatorToken": {"type": "apiKey", "in": "header", "name": contract.OPERATOR_HEADER},
     "bearer": {"type": "http", "scheme": "bearer"},
 }

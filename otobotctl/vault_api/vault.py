@@ -46,6 +46,7 @@ class Vault:
     reads: Reads
     limits: Limits
     gate: Gate
+    node_gate: Gate
     operator_gate: Gate
     providers: Mapping[str, Provider]
     outbound: Outbound
@@ -85,6 +86,7 @@ class Vault:
             reads=Reads(database, keyring, audit, settings.client),
             limits=limits,
             gate=Gate(settings.tokens),
+            node_gate=Gate(settings.node_tokens),
             operator_gate=Gate(operator),
             providers=known,
             outbound=Outbound(settings.outbound_allow),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from scripts.story.fleet import Rendered
 
 TOKEN = "ya29.demo-access-token"
-HTTP_OK, HTTP_CREATED, HTTP_UNAUTHORISED, HTTP_NOT_FOUND, HTTP_BROKEN = 200, 201, 401, 404, 500
+HTTP_OK, HTTP_CREATED, HTTP_UNAUTHORISED, HTTP_FORBIDDEN, HTTP_NOT_FOUND, HTTP_BROKEN = 200, 201, 401, 403, 404, 500
 
 _EXTENSION = re.compile(r"CREATE EXTENSION IF NOT EXISTS (\w+);")
 _MOVE = """
@@ -42,10 +42,11 @@ class Ground:
     api: vault.Vault
     database: psycopg.Connection[tuple[Any, ...]]
     token: str
+    node: str
 
     def ask(self, path: str, method: str = "GET", body: object = None) -> vault.Answer:
-        """One request with the internal token."""
-        return self.api.ask(path, method, token=self.token, body=body)
+        """One request with the tokens of n8n and of its node."""
+        return self.api.ask(path, method, token=self.token, node=self.node, body=body)
 
 
 @contextmanager
@@ -76,7 +77,7 @@ def ground(story: Story, rendered: Rendered, directory: Path) -> Iterator[Ground
         login = f"host={server.socket} port={server.port} user={embedded.SUPERUSER}"
         database = f"dbname={environment['VAULT_DATABASE_NAME']} options='-c search_path=vault'"
         connection = stack.enter_context(psycopg.connect(f"{login} {database}", autocommit=True))
-        yield Ground(running, connection, environment["N8N_INTERNAL_TOKEN"])
+        yield Ground(running, connection, environment["N8N_INTERNAL_TOKEN"], environment["N8N_NODE_TOKEN"])
 
 
 def _prepare(server: embedded.Server, rendered: Rendered) -> str:
@@ -116,12 +117,12 @@ def tell(story: Story, ground: Ground) -> None:
         answer = ground.ask(path)
         require(answer.status == HTTP_OK, f"reading answered {answer.status}")
         require(answer.body["credentials"] == {"accessToken": TOKEN}, "another value came back")
-        proof.evidence = f"GET …/credentials/google with {contract.TOKEN_HEADER}, as n8n"
+        proof.evidence = f"GET …/credentials/google with {contract.NODE_HEADER}, as n8n's node"
     _tell_callers(story, ground, path, tom)
     _tell_ciphertext(story, ground, path, lea, tom)
     with story.proof("every access left an audit entry") as proof:
         seen = dict(ground.database.execute(_AUDIT).fetchall())
-        expected = {"created": 4, "found": 1, "missing": 1, "unreadable": 2}
+        expected = {"created": 4, "found": 1, "missing": 1, "refused": 1, "unreadable": 2}
         require(seen == expected, f"the audit has {seen}, not {expected}")
         proof.evidence = ", ".join(f"{count} {outcome}" for outcome, count in seen.items())
 
@@ -132,7 +133,9 @@ def _tell_callers(story: Story, ground: Ground, path: str, tom: str) -> None:
         require(stranger.status == HTTP_UNAUTHORISED, f"a wrong token was answered {stranger.status}")
         absent = ground.ask(contract.credentials_path(tom, "google"))
         require(absent.status == HTTP_NOT_FOUND, f"another user was answered {absent.status}")
-        proof.evidence = "401 and 404"
+        workflow = ground.api.ask(path, token=ground.token)
+        require(workflow.status == HTTP_FORBIDDEN, f"n8n's token alone was answered {workflow.status}")
+        proof.evidence = "401, 404, and 403 for a workflow that asks by itself"
 
 
 def _tell_ciphertext(story: Story, ground: Ground, path: str, lea: str, tom: str) -> None:

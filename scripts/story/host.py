@@ -17,6 +17,8 @@ from scripts.story.credential import TOKEN
 from scripts.story.proof import Story, require
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scripts.story.operator import Operator
     from tests.lab.host import Host
     from tests.lab.lab import Lab
@@ -151,18 +153,20 @@ def _tell_credential(story: Story, operator: Operator, host: Host) -> None:
     with story.proof("n8n's call works on the host") as proof:
         out = operator.home / "lab-release"
         operator.do("client", "render", CLIENT, "--out", str(out))
-        token = fleet.Rendered(out).environment("vault-api")["N8N_INTERNAL_TOKEN"]
+        known = fleet.Rendered(out).environment("vault-api")
+        tokens = {contract.TOKEN_HEADER: known["N8N_INTERNAL_TOKEN"], contract.NODE_HEADER: known["N8N_NODE_TOKEN"]}
         user = str(uuid.uuid4())
-        _curl(host, token, contract.user_path(user), {"email": f"lea@{DOMAIN}"})
-        _curl(host, token, contract.credentials_path(user, "notion"), {"apiKey": TOKEN})
-        read = _curl(host, token, contract.credentials_path(user, "notion"))
+        _curl(host, tokens, contract.user_path(user), {"email": f"lea@{DOMAIN}"})
+        _curl(host, tokens, contract.credentials_path(user, "notion"), {"apiKey": TOKEN})
+        read = _curl(host, tokens, contract.credentials_path(user, "notion"))
         require(read["credentials"] == {"apiKey": TOKEN}, "another value came back")
         proof.evidence = f"stored and read at 127.0.0.1:{contract.PORT}"
 
 
-def _curl(host: Host, token: str, path: str, body: dict[str, str] | None = None) -> Any:
-    """Ask the vault on the host's loopback; token and body travel on stdin, so that `ps` there shows neither."""
-    lines = [f'url = "http://127.0.0.1:{contract.PORT}{path}"', f'header = "{contract.TOKEN_HEADER}: {token}"']
+def _curl(host: Host, tokens: Mapping[str, str], path: str, body: dict[str, str] | None = None) -> Any:
+    """Ask the vault on the host's loopback; tokens and body travel on stdin, so that `ps` there shows neither."""
+    lines = [f'url = "http://127.0.0.1:{contract.PORT}{path}"']
+    lines += [f'header = "{name}: {token}"' for name, token in tokens.items()]
     if body is not None:
         lines += ["request = PUT", f"data = {json.dumps(json.dumps(body))}"]
     command = shlex.join(("curl", "--silent", "--show-error", "--fail-with-body", "--max-time", "60", "--config", "-"))

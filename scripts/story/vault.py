@@ -38,12 +38,16 @@ class Vault:
     log: Path
     process: subprocess.Popen[bytes]
 
-    def ask(self, path: str, method: str = "GET", *, token: str | None = None, body: Any = None) -> Answer:
-        """One request, as n8n's node makes it."""
+    def ask(
+        self, path: str, method: str = "GET", *, token: str | None = None, node: str | None = None, body: Any = None
+    ) -> Answer:
+        """One request by the internal token, or by the one of n8n's node."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=method)
         if token is not None:
             request.add_header(contract.TOKEN_HEADER, token)
+        if node is not None:
+            request.add_header(contract.NODE_HEADER, node)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=60) as response:

@@ -12,6 +12,8 @@ import pytest
 
 from tests.lab.fixtures import unavailable
 from tests.n8n import client, install, package, real, stubs
+from tests.render.test_services import environment as rendered_environment
+from tests.render.test_services import fleet_with, rendered
 from tests.vault_api.conftest import live, postgres
 
 __all__ = ["live", "postgres"]
@@ -24,6 +26,13 @@ SAVING = {
     "EXECUTIONS_DATA_SAVE_MANUAL_EXECUTIONS": "true",
     "N8N_LOG_LEVEL": "debug",
     "N8N_LOG_OUTPUT": "console,file",
+}
+
+# As a deploy sets it.
+GUARDED = {
+    name: said.strip("'")
+    for name, said in rendered_environment(rendered(fleet_with()), "n8n").items()
+    if name in {"N8N_BLOCK_ENV_ACCESS_IN_NODE", "N8N_RESTRICT_FILE_ACCESS_TO", "NODES_EXCLUDE"}
 }
 
 
@@ -55,7 +64,7 @@ def third_party(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def n8n(tree, postgres, third_party, tmp_path_factory):
+def n8n(tree, postgres, third_party, vault_at, live, tmp_path_factory):
     """n8n with the package installed as a deploy installs it, and every save setting on."""
     name, password = f"n8n_{secrets.token_hex(3)}", secrets.token_hex(16)
     with psycopg.connect(postgres.server.address(), autocommit=True) as connection:
@@ -67,6 +76,9 @@ def n8n(tree, postgres, third_party, tmp_path_factory):
         **real.database_settings(postgres.server, name, password),
         **SAVING,
         "N8N_ENCRYPTION_KEY": secrets.token_hex(32),
+        "OTOBOT_VAULT_URL": vault_at.url,
+        "OTOBOT_NODE_TOKEN": live.environment["N8N_NODE_TOKEN"],
+        **GUARDED,
         "NODE_EXTRA_CA_CERTS": str(third_party[1]),
     }
     with real.serving(tree, folder, settings) as running:

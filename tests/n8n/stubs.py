@@ -108,15 +108,18 @@ class VaultDoor:
         self.hosts: dict[str, list[str]] = {}
         self.faults: dict[str, tuple[int, dict[str, str]]] = {}
         self.slow_s = 0.0
+        self.asked: list[dict[str, str]] = []  # the headers of each request
 
     def answer(self, request: _Handler, body: str) -> None:
+        self.asked.append({name.lower(): value for name, value in request.headers.items()})
         time.sleep(self.slow_s)
         for ending, (status, headers) in self.faults.items():
             if request.path.endswith(ending):
                 request.reply(status, b'{"error": "as the test wants"}', **headers)
                 return
         passed = urllib.request.Request(self.vault + request.path, method=request.command)
-        passed.add_header("x-internal-token", request.headers.get("x-internal-token", ""))
+        for name in ("x-internal-token", "x-node-token"):
+            passed.add_header(name, request.headers.get(name, ""))
         try:
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(passed, timeout=60) as answer:
                 status, content = answer.status, answer.read()

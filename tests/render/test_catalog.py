@@ -39,6 +39,7 @@ def test_every_secret_of_the_services_is_known_with_its_kind():
         "ENCRYPTION_MASTER_KEY": "hex32",
         "N8N_INTERNAL_TOKEN": "base64url48",
         "N8N_WEBHOOK_SECRET": "base64url48",
+        "N8N_NODE_TOKEN": "base64url48",
         "API_JWT_SECRET": "base64url48",
         "AUDIT_HMAC_KEY": "hex32",
         "VAULT_OPERATOR_TOKEN": "base64url48",

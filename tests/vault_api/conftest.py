@@ -49,6 +49,8 @@ def new_environment(postgres):
         "VAULT_RUNTIME_PASSWORD": postgres.passwords["vault_runtime"],
         "ENCRYPTION_MASTER_KEY": secrets.token_hex(32),
         "N8N_INTERNAL_TOKEN": secrets.token_urlsafe(48),
+        "N8N_NODE_TOKEN": secrets.token_urlsafe(48),
+        "VAULT_EXPOSE_CREDENTIALS": "true",
         "API_JWT_SECRET": secrets.token_urlsafe(48),
         "AUDIT_HMAC_KEY": secrets.token_hex(32),
         "VAULT_OPERATOR_TOKEN": secrets.token_urlsafe(48),

@@ -8,11 +8,11 @@ import psycopg
 
 from .. import connections as rows
 from .. import contract, inputs
-from ..actor import Access
+from ..actor import INTERNAL, Access
 from ..audit import Entry
 from ..connections import By, Listed, NewConnection
 from ..endpoint import Answer, Call, Endpoint
-from ..errors import Problem, invalid, missing, taken
+from ..errors import Problem, forbidden, invalid, missing, taken
 from ..reads import Asked, Found, UnreadableError
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ WHERE users.erased_at IS NULL
 RETURNING (xmax = 0)"""
 
 
+_EXPOSING: Final = "This client's vault gives no credentials to workflows: use Call Service API"
+
+
 async def read(call: Call) -> contract.Connection:
     """The active credentials of a user for a service."""
     asked = Asked(call.id("user"), call.text("service"), call.request, call.actor, call.address)
@@ -36,9 +39,15 @@ async def credentials(vault: Vault, asked: Asked) -> contract.Connection:
     """What a reader gets, its token renewed first where it is about to run out.
 
     Raises:
-        Problem: 404, there is no connection; 500, what is stored does not open; 503, come again.
+        Problem: 403, workflows get no credentials of this client; 404, there is no connection; 500, what is stored
+            does not open; 503, come again.
         psycopg.Error, LookupError: as `Reads.read`.
     """
+    if asked.actor is INTERNAL and not vault.settings.expose_credentials:
+        await vault.audit.record(
+            Entry("read", "refused", asked.actor, asked.user, asked.service, None, asked.request, asked.address)
+        )
+        raise forbidden("exposure_refused", _EXPOSING)
     try:
         found = await vault.reads.read(asked)
         if found is not None and vault.refresh.due(found) and await vault.refresh.ensure(found):
@@ -186,7 +195,8 @@ _STORE: Final[dict[str, Any]] = {
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "GET", contract.CREDENTIALS_PATH, "read", read, summary="A user's active credentials for a service.",
-        answer=contract.Connection, statuses={404: contract.NoConnection}, **_N8N,
+        answer=contract.Connection, statuses={403: contract.Failure, 404: contract.NoConnection},
+        **_N8N | {"access": Access.READER},
     ),
     Endpoint("PUT", contract.CREDENTIALS_PATH, "store", save, summary="Store credentials, replacing any.", **_STORE),
     Endpoint(

@@ -90,9 +90,9 @@ def fetched(own, number):
     from scripts.story.vault import Vault
 
     user = f"00000000-0000-4000-8000-{number:012d}"
-    token = own.deployed["vault-api"]["N8N_INTERNAL_TOKEN"]
+    token = own.deployed["vault-api"]["N8N_NODE_TOKEN"]
     vault = Vault(own.url, own.directory / "log.jsonl", None)
-    return vault.ask(contract.credentials_path(user, "openai"), token=token).body["credentials"]["apiKey"]
+    return vault.ask(contract.credentials_path(user, "openai"), node=token).body["credentials"]["apiKey"]
 
 
 def test_killed_at_every_boundary_it_goes_on(own, ask, tmp_path):

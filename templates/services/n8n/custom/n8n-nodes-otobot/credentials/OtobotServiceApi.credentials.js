@@ -74,7 +74,7 @@ async function authenticate(credentials, options) {
 	const service = services.find((each) => each.code === credentials.service);
 	if (!service) throw new Failure(`The vault knows no service ${credentials.service}`, 'Correct the credential.');
 	allowed(target(options), service.apiHosts ?? []);
-	const connection = await vault.credentials(credentials.userId, credentials.service);
+	const connection = await vault.credentialsToUse(credentials.userId, credentials.service);
 	if (!connection) throw new Failure('Connection not found', 'Let the user connect the service.');
 	const token = tokenOf(connection);
 	return {

@@ -4,6 +4,7 @@
  * The vault's API, as far as a workflow may ask it. Errors hold a status and words of ours, never a request.
  *
  * @typedef {{apiUrl: string, clientId: string, internalToken: string}} Login
+ * @typedef {{url: string, token: string}} Own what this n8n's operator gave the node, out of reach of any workflow
  * @typedef {(options: object) => Promise<{statusCode: number, headers: object, body: any}>} Send
  * @typedef {{accessToken?: string, apiKey?: string}} Credentials
  * @typedef {{connectionId: string, hasCredentials: boolean, credentials: Credentials, metadata: object}} Connection
@@ -29,7 +30,7 @@ class Failure extends Error {
 const REFUSALS = new Map([
 	[400, ['The vault does not understand the request', 'Check the user id (a UUID) and the service code; trying again will not help.']],
 	[401, ['The vault refuses the internal token', 'Correct the token in the credential Otobot Database API; trying again will not help.']],
-	[403, ['The vault does not allow this', "Use Call Service API, or ask for the client's policy to allow it; trying again will not help."]],
+	[403, ['The vault does not allow this', "Use Call Service API, or have the client's vault deployed with expose_credentials; trying again will not help."]],
 	[429, ['The vault is asked too often', 'Try again later: switch on Retry On Fail with a wait of at least ']],
 ]);
 
@@ -37,10 +38,12 @@ class Vault {
 	/**
 	 * @param {Send} send n8n's httpRequest
 	 * @param {Login} login
+	 * @param {Own} own
 	 */
-	constructor(send, login) {
+	constructor(send, login, own = ownOf(process.env)) {
 		this.send = send;
 		this.login = login;
+		this.own = own;
 	}
 
 	/** @returns {Promise<Service[]>} */
@@ -52,9 +55,24 @@ class Vault {
 		return answer.services;
 	}
 
-	/** @returns {Promise<Connection | null>} null where the user has no such connection */
+	/**
+	 * For an item: refused unless the client's vault lets workflows have credentials.
+	 *
+	 * @returns {Promise<Connection | null>} null where the user has no such connection
+	 */
 	credentials(/** @type {string} */ user, /** @type {string} */ service) {
-		return this.ask(`/user/${encodeURIComponent(user)}/credentials/${encodeURIComponent(service)}`);
+		return this.ask(credentialsPath(user, service));
+	}
+
+	/**
+	 * For the node's own use: what it gives never enters an item. It shows the token of its own, and that to nobody but
+	 * the vault that the operator named: whoever writes a credential of n8n's chooses its URL.
+	 *
+	 * @returns {Promise<Connection | null>} null where the user has no such connection
+	 */
+	credentialsToUse(/** @type {string} */ user, /** @type {string} */ service) {
+		const ours = this.own.token && trimmed(this.login.apiUrl) === trimmed(this.own.url);
+		return this.ask(credentialsPath(user, service), ours ? { 'x-node-token': this.own.token } : {});
 	}
 
 	/** @returns {Promise<object[] | null>} null where there is no such user */
@@ -78,13 +96,13 @@ class Vault {
 	}
 
 	/** @returns {Promise<any>} the body of a 200, null for a 404. Throws Failure. */
-	async ask(/** @type {string} */ path) {
+	async ask(/** @type {string} */ path, /** @type {object} */ headers = {}) {
 		let answer;
 		try {
 			answer = await this.send({
 				method: 'GET',
-				url: `${this.login.apiUrl.replace(/\/+$/, '')}/api/internal${path}`,
-				headers: { 'x-internal-token': this.login.internalToken, 'x-client-id': this.login.clientId },
+				url: `${trimmed(this.login.apiUrl)}/api/internal${path}`,
+				headers: { 'x-internal-token': this.login.internalToken, 'x-client-id': this.login.clientId, ...headers },
 				json: true,
 				returnFullResponse: true,
 				ignoreHttpStatusErrors: true,
@@ -100,6 +118,19 @@ class Vault {
 		if (answer.statusCode === 404) return null;
 		throw refusal(answer);
 	}
+}
+
+/** @returns {Own} */
+function ownOf(environment) {
+	return { url: environment.OTOBOT_VAULT_URL ?? '', token: environment.OTOBOT_NODE_TOKEN ?? '' };
+}
+
+function credentialsPath(user, service) {
+	return `/user/${encodeURIComponent(user)}/credentials/${encodeURIComponent(service)}`;
+}
+
+function trimmed(url) {
+	return url.replace(/\/+$/, '');
 }
 
 /** @returns {Failure} */

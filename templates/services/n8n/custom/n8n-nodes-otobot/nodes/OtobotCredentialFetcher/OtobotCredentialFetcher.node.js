@@ -35,7 +35,7 @@ const OPERATIONS = {
 		const services = await work.services();
 		const service = services.find((each) => each.code === wish.service);
 		if (!service) throw new Failure(`The vault knows no service ${wish.service}`, 'Choose one of the list.');
-		const connection = await work.vault.credentials(wish.userId, wish.service);
+		const connection = await work.vault.credentialsToUse(wish.userId, wish.service);
 		if (!connection) return [NOTHING];
 		return [await call(work.send, connection, service.apiHosts ?? [], wish.request)];
 	},

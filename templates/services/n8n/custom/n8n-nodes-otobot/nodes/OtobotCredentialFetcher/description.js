@@ -59,7 +59,7 @@ const description = {
 		},
 		{
 			displayName:
-				'This exposes a token: whatever the workflow, an item is stored in a failed, manual or waiting execution. Use Call Service API where you can.',
+				'This exposes a token, so the vault refuses it unless it is deployed with expose_credentials. Whatever the workflow, an item is stored in a failed, manual or waiting execution. Use Call Service API where you can.',
 			name: 'exposing',
 			type: 'notice',
 			default: '',
