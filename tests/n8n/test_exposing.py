@@ -6,7 +6,8 @@ import pytest
 
 from scripts.story import vault
 from tests.n8n import client, package, stubs
-from tests.n8n.test_promise import http_request, items, stored
+from tests.n8n.search import stored
+from tests.n8n.test_promise import http_request, items
 
 
 @pytest.fixture(scope="module")
