@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 LIGHT = "light"
 _REPOSITORY = Path(__file__).resolve().parents[1]
-_KINDS = {"command", "directory", "file", "group", "line", "package", "symlink", "sysctl", "user"}  # need no systemd
+# These need no systemd.
+_KINDS = {"command", "directory", "file", "group", "line", "package", "swap", "symlink", "sysctl", "user"}
 _THERE = ["ca-certificates", "curl", "gnupg", "openssl|curl", "python3", "sudo", "procps", "logrotate"]
 
 _FOLDERS = ("/etc/docker", "/etc/fail2ban", "/etc/fail2ban/jail.d")  # which packages would bring

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from typing import Dict, List, Sequence, Set
 
+from otobotctl.agent import dpkg
 from otobotctl.agent.protocol import STATE_DIR
 from otobotctl.agent.run import ProbeError, Run, StepError
 from otobotctl.agent.shell import ask
@@ -29,8 +29,9 @@ OPTIONS = (
 
 def installed(names: Sequence[str]) -> Dict[str, str]:
     """Those of `names` that are fully installed, with their versions. Raises ProbeError."""
-    if not names:
-        return {}
+    found = dpkg.installed(names) if names else {}
+    if found is not None:
+        return found
     answer = ask(["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\t${Package}\t${Version}\n", "--", *names])
     # Status 1 only says that some are unknown.
     if answer.status not in (0, 1):
@@ -75,8 +76,10 @@ def refresh(run: Run) -> None:
     _wait_for(INDEX_LOCK, run)  # apt's own lock timeout does not cover this one
     run.command(["apt-get", "--quiet", "update"])
     for folder in (os.path.dirname(os.path.dirname(STAMP)), os.path.dirname(STAMP)):
-        with contextlib.suppress(FileExistsError):
+        try:
             os.mkdir(folder, 0o700)
+        except FileExistsError:
+            continue
     with open(STAMP, "w", encoding="utf-8"):
         # The moment it began: a source changed while it ran counts as newer.
         os.utime(STAMP, (started, started))
@@ -103,9 +106,8 @@ def repair(run: Run) -> bool:
 
 def _interrupted() -> bool:
     # dpkg's journal: numbered files there make apt-get refuse to work.
-    with contextlib.suppress(FileNotFoundError):
-        if any(name.isdigit() for name in os.listdir("/var/lib/dpkg/updates")):
-            return True
+    if dpkg.journalled():
+        return True
     states = ask(["dpkg-query", "--show", "--showformat=${db:Status-Abbrev}\n"]).stdout.splitlines()
     return any(state[1:2] in _HALF for state in states)
 

@@ -1,7 +1,7 @@
 """The text of `python3 -c`: finds the kept agent, or takes one from stdin, and runs the request. Never imported."""
 
+import _signal as signal  # type: ignore[import-not-found]
 import os
-import signal
 import sys
 
 if sys.version_info < (3, 8):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from typing import Any, Dict, Iterable, List
 
+from otobotctl.agent.lines import decode
 from otobotctl.agent.run import ProbeError, Run, StepError
 from otobotctl.agent.shell import NOT_FOUND, ask
 
@@ -26,7 +26,7 @@ def model(project: str, directory: str, run: Run) -> Dict[str, Any]:
     """The project as Compose reads it, checked. It holds secrets: it is never said. Raises StepError."""
     answer = ask(argv(project, directory, "config", "--format", "json"))
     if answer.status == 0:
-        found: Dict[str, Any] = json.loads(answer.stdout)
+        found: Dict[str, Any] = decode(answer.stdout)
         return found
     for line in answer.stderr.splitlines():
         run.say(line)
@@ -107,9 +107,9 @@ def parse_ps(stdout: str) -> List[Dict[str, Any]]:
     """`docker compose ps --format json`: one object a line, or one array in versions before 2.21."""
     text = stdout.strip()
     if text.startswith("["):
-        found: List[Dict[str, Any]] = json.loads(text)
+        found: List[Dict[str, Any]] = decode(text)
         return found
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+    return [decode(line) for line in text.splitlines() if line.strip()]
 
 
 def service_states(containers: Iterable[Dict[str, Any]]) -> Dict[str, str]:
@@ -148,7 +148,7 @@ def took(project: str, since: float) -> Dict[str, float]:
     idents = ask(["docker", "ps", "--no-trunc", "--quiet", "--filter", label]).stdout.split()
     answer = ask(["docker", "inspect", "--type", "container", "--", *idents]) if idents else None
     try:
-        return took_s(json.loads(answer.stdout), since) if answer and not answer.status else {}
+        return took_s(decode(answer.stdout), since) if answer and not answer.status else {}
     except (ValueError, KeyError, AttributeError):
         return {}  # only a plan's words become poorer
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import grp
 import os
 import pwd
 import stat
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from otobotctl.agent.run import ProbeError, StepError
 
@@ -91,15 +90,15 @@ def me() -> Tuple[str, str]:
 
 def digest(path: str) -> str:
     """The SHA-256 of a regular file, in hex. Raises ProbeError when it cannot be read, OSError never."""
-    import hashlib  # slow to load, and only files need it
+    from otobotctl.agent.sums import sha256
 
-    found = hashlib.sha256()
     try:
         with open_regular(path) as descriptor:
+            found = sha256(size_bytes=os.fstat(descriptor).st_size)
             while True:
                 chunk = os.read(descriptor, _CHUNK)
                 if not chunk:
-                    return found.hexdigest()
+                    return str(found.hexdigest())
                 found.update(chunk)
     except OSError as error:
         raise ProbeError("cannot read {}: {}".format(path, error.strerror)) from error
@@ -112,22 +111,31 @@ def read(path: str, limit_bytes: int = _CHUNK, folder: Optional[int] = None) -> 
     return data if len(data) <= limit_bytes else None
 
 
-@contextlib.contextmanager
-def open_regular(path: str, folder: Optional[int] = None) -> Iterator[int]:
+class Opened:
+    """A descriptor for `with`, which closes it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
+def open_regular(path: str, folder: Optional[int] = None) -> Opened:
     """A descriptor for reading a regular file that is no symlink. Raises OSError, also for other types."""
     # O_NONBLOCK: opening a FIFO that somebody put there must not hang the agent.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, dir_fd=folder)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(0, "not a regular file", path)
-        yield descriptor
-    finally:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
+        raise OSError(0, "not a regular file", path)
+    return Opened(descriptor)
 
 
-@contextlib.contextmanager
-def open_folder(path: str) -> Iterator[int]:
+def open_folder(path: str) -> Opened:
     """A descriptor of the directory `path`. Raises StepError that says what to do when it is missing."""
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -136,10 +144,7 @@ def open_folder(path: str) -> Iterator[int]:
         raise StepError(text) from error
     except OSError as error:
         raise StepError("cannot open the directory {}: {}".format(path, error.strerror)) from error
-    try:
-        yield folder
-    finally:
-        os.close(folder)
+    return Opened(folder)
 
 
 def write(path: str, data: bytes, mode: int = 0o600, owner: str = "root", group: str = "root") -> None:
@@ -210,5 +215,7 @@ def sync_folder(path: str) -> None:
 
 
 def _drop(folder: int, name: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    try:
         os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from otobotctl.agent.protocol import encode
+from otobotctl.agent.lines import decode, encode
 from otobotctl.agent.wire import RefusedError
 
 KEPT = 20
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_NAME_MAX = 64
 _TAIL_BYTES = 1 << 16
+_TURNS = (b'"event":"step_start"', b'"event":"run_end"')
 
 
 class JournalError(Exception):
@@ -40,7 +39,8 @@ class Journal:
 
 def path_of(directory: str, run: str) -> str:
     """The journal's file. Raises RefusedError for a name that no run can have."""
-    if not _NAME.fullmatch(run):
+    plain = run.replace("_", "").replace("-", "")
+    if not (plain.isascii() and plain.isalnum() and run[0].isalnum() and len(run) <= _NAME_MAX):
         raise RefusedError("refused", "not the name of a run: {!r}".format(run))
     return os.path.join(directory, run + ".jsonl")
 
@@ -92,21 +92,22 @@ def _newest_first(directory: str) -> List[Tuple[int, str]]:
 
 
 def _ends(path: str) -> List[Dict[str, Any]]:
-    """The first record and those of the journal's tail, in order."""
+    """The first record, and of the journal's tail those that tell where the run is, in order."""
     with open(path, "rb") as stream:
         records = [stream.readline()]
         begin = stream.tell()
         stream.seek(max(begin, os.fstat(stream.fileno()).st_size - _TAIL_BYTES))
         if stream.tell() > begin:
             stream.readline()
-        records += stream.readlines()
+        # Of the others a summary says nothing; in a text that quotes one of these words its quotes are escaped.
+        records += [line for line in stream if any(word in line for word in _TURNS)]
     return [record for record in map(parse, records) if record]
 
 
 def parse(line: bytes) -> Dict[str, Any]:
     """One record; {} for a line that a crash cut short."""
     try:
-        record = json.loads(line)
+        record = decode(line)
     except ValueError:
         return {}
     return record if isinstance(record, dict) and "event" in record else {}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from typing import Any, Dict, Optional
 
+from otobotctl.agent.lines import decode, encode
 from otobotctl.agent.wire import RefusedError
 
 _PATIENCE_S = 0.5  # an observation holds the lock for microseconds while it looks whether it is free
@@ -34,7 +34,7 @@ def acquire(path: str, holder: Dict[str, Any]) -> int:
 def write_holder(descriptor: int, holder: Dict[str, Any]) -> None:
     """Say who holds the lock; again by the worker, which inherits it and has another pid."""
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+    os.pwrite(descriptor, encode(holder), 0)
 
 
 def holder(path: str) -> Optional[Dict[str, Any]]:
@@ -60,7 +60,7 @@ def _take(descriptor: int, how: int) -> bool:
 
 def _read(descriptor: int) -> Dict[str, Any]:
     try:
-        found: Dict[str, Any] = json.loads(os.pread(descriptor, 4096, 0))
+        found: Dict[str, Any] = decode(os.pread(descriptor, 4096, 0))
     except ValueError:  # between its flock and its first word
         return {"run": "", "who": "a run that is just starting", "at": time.time(), "pid": 0}
     return found

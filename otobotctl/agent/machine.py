@@ -28,6 +28,11 @@ def state() -> Dict[str, Any]:
     }
 
 
+def memory_bytes() -> int:
+    """How much memory there is; 0 where the kernel does not tell."""
+    return meminfo(_text("/proc/meminfo")).get("MemTotal", 0)
+
+
 def meminfo(text: str) -> Dict[str, int]:
     """/proc/meminfo in bytes, by its own names."""
     found = {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import _signal as signal  # type: ignore[import-not-found]  # see shell
 import os
-import signal
 from typing import Any, Dict, NoReturn
 
 from otobotctl.agent import lock, observe
+from otobotctl.agent.lines import decode
 from otobotctl.agent.places import Places
 from otobotctl.agent.protocol import VERSION
 from otobotctl.agent.run import PATH
@@ -41,7 +41,7 @@ def _stand_alone() -> None:
 
 def _answer(line: bytes, places: Places, wire: Wire) -> None:
     try:
-        request = json.loads(line)
+        request = decode(line)
         before = lock.holder(places.lock) if request["op"] == "observe" else None
         _serve(request, places, wire)
         wire.send(observe.ending(places, before))

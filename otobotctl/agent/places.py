@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 
-class Places(NamedTuple):
+class Places:
     """Directories of root alone: `state` survives a reboot, `runtime` does not; `kept` is this agent's own."""
 
-    kept: str
-    state: str
-    runtime: str
+    def __init__(self, kept: str, state: str, runtime: str) -> None:
+        self.kept = kept
+        self.state = state
+        self.runtime = runtime
 
     @property
     def lock(self) -> str:

@@ -6,8 +6,15 @@ The operator's side sends one request line; the agent answers with lines until o
 
 from __future__ import annotations
 
-import json
-from typing import Any, Dict, List, Optional, TypedDict
+from otobotctl.agent.lines import canonical, encode
+
+__all__ = ["encode", "facts_digest"]  # and the shapes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, TypedDict
+else:
+    TypedDict = dict  # a host needs no shapes, and `typing` costs it a tenth of a look
 
 VERSION = 1
 STATE_DIR = "/var/lib/otobot"  # root-only: the kept agent, journals, stamps
@@ -169,13 +176,7 @@ def facts_digest(facts: Dict[str, Any]) -> str:
     A fact whose name starts with "_" is left out: it moves by itself (a health state, an open session), and
     nobody changed the host when it did.
     """
-    import hashlib  # slow to import, and an observation needs no digest of facts
+    from otobotctl.agent.sums import sha256
 
     kept = {name: value for name, value in facts.items() if not name.startswith("_")}
-    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def encode(record: Dict[str, Any]) -> bytes:
-    """One line of the wire."""
-    return json.dumps(record, separators=(",", ":"), ensure_ascii=True).encode() + b"\n"
+    return str(sha256(canonical(kept).encode()).hexdigest()[:32])

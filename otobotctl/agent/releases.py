@@ -9,12 +9,12 @@ ROOT/<client>/state.json        the release that was last healthy, whether the c
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from typing import Any, Dict, List, Optional
 
 from otobotctl.agent import files
+from otobotctl.agent.lines import decode, encode
 
 ROOT = "/opt/otobot"
 RECORD = "release.json"
@@ -151,7 +151,7 @@ class Releases:
     def _write_state(self, healthy: Optional[int], settled: bool, **more: Dict[str, float]) -> None:
         known = {name: value for name, value in _read_json(self._state).items() if name in ("ran", "took")}
         state = {**known, **more, "healthy": healthy, "settled": settled}
-        files.write(self._state, json.dumps(state).encode() + b"\n", 0o600)
+        files.write(self._state, encode(state), 0o600)
 
 
 def remove_tree(path: str) -> None:
@@ -163,7 +163,7 @@ def remove_tree(path: str) -> None:
 
 def _read_json(path: str) -> Dict[str, Any]:
     try:
-        found = json.loads(files.read(path) or b"{}")
+        found = decode(files.read(path) or b"{}")
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -5,23 +5,24 @@ Not by `subprocess`: importing that takes as long as starting Python does, and m
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # `signal` adds enumerations, and they cost a question's time
 import os
 import select
-import signal
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from otobotctl.agent.run import PATH, ProbeError
 
 NOT_FOUND = 127
 
 
-class Answer(NamedTuple):
+class Answer:
     """How a program ended and what it said, decoded."""
 
-    status: int
-    stdout: str
-    stderr: str
+    def __init__(self, status: int, stdout: str, stderr: str) -> None:
+        self.status = status
+        self.stdout = stdout
+        self.stderr = stderr
 
 
 def has(program: str) -> bool:

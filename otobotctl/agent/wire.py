@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any, Dict, Optional
 
-from otobotctl.agent.protocol import encode
+from otobotctl.agent.lines import decode, encode
 
 
 class RefusedError(Exception):
@@ -55,7 +54,7 @@ class Wire:
             *lines, heard = heard.split(b"\n")
             for line in lines:
                 if line.startswith(b"{"):
-                    found: Dict[str, Any] = json.loads(line)
+                    found: Dict[str, Any] = decode(line)
                     return found
 
     def beat(self, *_: object) -> None:

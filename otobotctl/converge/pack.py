@@ -18,6 +18,8 @@ OLD_PYTHON = 89  # of boot.py
 _ROOM = "otobotctl/agent"
 _LOCAL = "boot.py"  # travels as the command itself
 
+_PYTHON = "python3 -I -S -X utf8 -c"
+
 # Runs as root: $1 is the boot text. A host without Python gets it first; its package manager must neither read our
 # stdin nor write into our stdout, and beats while it works.
 _AS_ROOT = f"""command -v python3 >/dev/null || {{
@@ -25,16 +27,21 @@ _AS_ROOT = f"""command -v python3 >/dev/null || {{
 {{ apt-get update -q
 DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends python3; }} </dev/null >&2
 status=$?; kill $beat; [ $status = 0 ] || exit {NO_PYTHON}; }}
-exec python3 -I -S -X utf8 -c "$@\""""
+exec {_PYTHON} "$@\""""
 
-_BECOME_ROOT = '[ "$(id -u)" != 0 ] || exec sh -c "$@"\n'
+# Leaves in "$@" what root is to run: Python itself where it is, without one more shell around it. $u is who we are, by
+# the kernel's file where there is one: `id` would be a process.
+_BEGIN = f"""if [ -x /usr/bin/python3 ]; then shift 2; set -- {_PYTHON} "$@"; else set -- sh -c "$@"; fi
+u=; while read -r k _ u _; do [ "$k" != Uid: ] || break; done 2>/dev/null </proc/self/status
+[ "${{u:-$(id -u)}}" != 0 ] || exec "$@"
+"""
 # Asks once more only to tell a sudo that refuses from an agent that failed.
-_WITHOUT_PASSWORD = f"""{_BECOME_ROOT}sudo -n sh -c "$@"; status=$?
+_WITHOUT_PASSWORD = f"""{_BEGIN}sudo -n "$@"; status=$?
 [ $status = 0 ] || sudo -n true 2>/dev/null || exit {NO_SUDO}
 exit $status"""
 # sudo's prompt comes on stderr; in our stdout it tells when the password is wanted, and that it was wrong.
-_WITH_PASSWORD = f"""{_BECOME_ROOT}exec sudo -S -p '{PROMPT.decode()}
-' sh -c "$@" 2>&1"""
+_WITH_PASSWORD = f"""{_BEGIN}exec sudo -S -p '{PROMPT.decode()}
+' "$@" 2>&1"""
 
 
 def command(*, with_password: bool) -> tuple[str, ...]:
@@ -65,10 +72,12 @@ def archive() -> bytes:
     import zipfile
     import zlib
 
+    from otobotctl.converge.lean import lean
+
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as packed:  # compressed as a whole: a third smaller
         for name, data in sources().items():
-            packed.writestr(zipfile.ZipInfo(name), data)
+            packed.writestr(zipfile.ZipInfo(name), lean(data.decode()).encode())
     squeezed = zlib.compress(stream.getvalue(), 9)
     return b"%d\n" % len(squeezed) + squeezed
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from otobotctl.agent import apt
+from otobotctl.agent import apt, dpkg
 from otobotctl.agent.kinds import package
 from otobotctl.agent.run import Run, StepError
 
@@ -200,6 +200,7 @@ def answers(monkeypatch):
     from otobotctl.agent.shell import Answer
 
     def given(status, stdout):
+        monkeypatch.setattr(dpkg, "installed", lambda _names: None)  # where only dpkg-query can tell
         monkeypatch.setattr(apt, "ask", lambda argv: Answer(status, stdout, ""))
 
     return given

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from otobotctl.agent import observe, run, shell
+from otobotctl.agent import dpkg, observe, run, shell
 
 _DPKG = """for name in "$@"; do case $name in curl|ufw) printf 'ii \\t%s\\t1.0\\n' "$name" ;; esac; done"""
 _SYSTEMCTL = """for unit in "$@"; do
@@ -43,6 +43,7 @@ class Host:
             program.chmod(0o755)
         path = f"{folder}:{run.PATH}"
         monkeypatch.setattr(shell, "PATH", path)
+        monkeypatch.setattr(dpkg, "STATUS", str(folder / "none"))
         monkeypatch.setenv("PATH", path)
 
     def calls(self, name: str) -> int:

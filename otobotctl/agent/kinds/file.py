@@ -48,11 +48,11 @@ def apply(params: Dict[str, Any], run: Run) -> None:
         files.remove(path)
         run.say("removed {}".format(path))
         return
-    import hashlib
+    from otobotctl.agent.sums import sha256
 
     data = content(params)
     mode, owner, group = int(params["mode"], 8), params["owner"], params["group"]
-    if found == "file" and files.digest(path) == hashlib.sha256(data).hexdigest():
+    if found == "file" and files.digest(path) == sha256(data, len(data)).hexdigest():
         # Same content: keep the inode, which running programs and bind mounts hold.
         _set_attributes(path, mode, (files.uid_of(owner), files.gid_of(group)))
         return

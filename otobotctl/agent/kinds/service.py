@@ -62,14 +62,14 @@ def apply(params: Dict[str, Any], run: Run) -> None:
 
 def watched_digest(paths: List[str]) -> str:
     """One digest over the contents of files and of whole directories; a path that is absent counts as such."""
-    import hashlib
+    from otobotctl.agent.sums import sha256
 
-    total = hashlib.sha256()
+    total = sha256()
     for path in sorted(paths):
         for name in _walk(path):
             state = files.digest(name) if os.path.isfile(name) and not os.path.islink(name) else _other(name)
             total.update("{}\0{}\0".format(name, state).encode("utf-8", "surrogateescape"))
-    return total.hexdigest()
+    return str(total.hexdigest())
 
 
 def _walk(path: str) -> Iterator[str]:

@@ -24,6 +24,7 @@ KINDS = (
     "reboot",
     "service",
     "sshd_config",
+    "swap",
     "symlink",
     "sysctl",
     "timer",
