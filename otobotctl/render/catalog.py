@@ -84,6 +84,9 @@ class Catalog:
                 rotate_days=need.rotate_days,
                 given=need.kind == "given",
                 description=need.description,
+                rotation=need.rotation.how,
+                hold_s=need.rotation.hold_s or 0,
+                because=need.rotation.because,
             )
             for name in services
             for secret, need in self.service(name).secrets.items()

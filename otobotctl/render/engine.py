@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from otobotctl.render.catalog import Catalog
     from otobotctl.secrets import Secret
 
+SECOND = "_2"  # after a database role's name: the other one of its two logins
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=~^-]+")
 
 
@@ -55,6 +56,18 @@ class SecretView(Mapping[str, str]):
         """The values before of the secrets that are being rotated: `secrets.previous.NAME`, not defined for others."""
         return _Previous(self._secrets, self._allowed, self._service)
 
+    @property
+    def turn(self) -> Mapping[str, str]:
+        """What follows the role's name in the login that has this password now: `secrets.turn.NAME`, "" or "_2"."""
+        return _Turn(self._secrets, self._allowed, self._service)
+
+    def login(self, name: str, turn: int) -> str:
+        """The password of the role's login of this turn (0 or 1), "" where nobody may use that one."""
+        value, kept = self[name], self._secrets.get(previous(name))
+        if self._secrets[name].turn == turn:
+            return value
+        return kept.reveal() if kept is not None and kept.turn == turn else ""
+
 
 class _Previous(SecretView):
     def __getitem__(self, name: str) -> str:
@@ -64,6 +77,12 @@ class _Previous(SecretView):
                 raise KeyError(name)
             return kept.reveal()
         return super().__getitem__(name)
+
+
+class _Turn(SecretView):
+    def __getitem__(self, name: str) -> str:
+        super().__getitem__(name)
+        return SECOND if self._secrets[name].turn else ""
 
 
 class NoSecrets(SecretView):

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from otobotctl.manifest.models import Backup
 from otobotctl.manifest.shape import SettingType
-from otobotctl.secrets import SecretKind
+from otobotctl.secrets import Course, SecretKind
 
 Name = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,62}$")]
 SqlName = Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,62}$")]
@@ -39,12 +39,37 @@ class Setting(_Model, frozen=True, kw_only=True):
     shared: bool = False
 
 
+class Proof(_Model, frozen=True, kw_only=True):
+    """A program in a service's container that tells whether the value on its stdin is accepted: 0 yes, 1 no.
+
+    Of an engine's `login`, the words `{role}` and `{database}` are replaced in each argument.
+    """
+
+    service: Name = ""
+    argv: tuple[str, ...]
+
+
+class Rotation(_Model, frozen=True, kw_only=True):
+    """How a secret is exchanged while services run; see SecretSpec for `how`, `hold_s` and `because`.
+
+    The passwords of databases' roles are proved by their engine's `login`, others by `proof`, where there is one.
+    `logs_in` is the role and the database of an engine that knows the secret as a role's password of its own.
+    """
+
+    how: Course
+    hold_s: Count | None = None
+    because: str = ""
+    proof: Proof | None = None
+    logs_in: tuple[SqlName, SqlName] | None = None
+
+
 class SecretNeed(_Model, frozen=True, kw_only=True):
     """A secret that the service owns. `rotate_days`: how old it may get; absent, it never has to change."""
 
     kind: SecretKind
     description: str
     rotate_days: Count | None = None
+    rotation: Rotation = Rotation(how="")
 
 
 class Port(_Model, frozen=True, kw_only=True):
@@ -159,10 +184,11 @@ class ServiceTemplate(_Model, frozen=True, kw_only=True):
 
     `uses` are other services' secrets that this one needs too; `requires` are services that must be there as well;
     `depends` are containers to wait for. An `engine` serves every database of that engine that a service of the same
-    client wants. `packages` are folders of it that a release holds as one tar each. `scope: host` services exist once a
-    host, for all of its clients; `offered: false` ones are not for the manifest to name; only `public` ones may listen
-    on every address. Two containers of a `stateless` one may answer side by side, so a deploy changes it without a
-    pause; its requests get `drain_s` to end. `smoke` is tried after every deploy.
+    client wants, and its `login` proves the password of a role. `packages` are folders of it that a release holds as
+    one tar each. `scope: host` services exist once a host, for all of its clients; `offered: false` ones are not for
+    the manifest to name; only `public` ones may listen on every address. Two containers of a `stateless` one may answer
+    side by side, so a deploy changes it without a pause; its requests get `drain_s` to end. `smoke` is tried after
+    every deploy.
     """
 
     name: Name = ""
@@ -179,6 +205,7 @@ class ServiceTemplate(_Model, frozen=True, kw_only=True):
     volumes: tuple[Volume, ...] = ()
     networks: tuple[str, ...] = ()
     engine: str = ""
+    login: Proof | None = None
     databases: tuple[Database, ...] = ()
     routes: tuple[Route, ...] = ()
     below: Below = Below()

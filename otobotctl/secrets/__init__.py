@@ -5,28 +5,48 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from otobotctl import lazy
-from otobotctl.secrets.model import KINDS, Secret, SecretKind, SecretSpec, previous
+from otobotctl.secrets.model import KINDS, Course, Secret, SecretKind, SecretSpec, previous
 
 if TYPE_CHECKING:
     from otobotctl.secrets.files import locked, needs_reseal, open_store, read_metadata, reseal, save
     from otobotctl.secrets.keys import identities
     from otobotctl.secrets.metadata import Metadata
-    from otobotctl.secrets.store import SecretStore, mint_missing, retire, rotate, rotating, set_given, settle
+    from otobotctl.secrets.store import (
+        SecretStore,
+        expose,
+        hold,
+        mint_missing,
+        retire,
+        rotate,
+        rotating,
+        set_given,
+        settle,
+        undo,
+    )
 
 _HOMES = {
     **dict.fromkeys(("locked", "needs_reseal", "open_store", "read_metadata", "reseal", "save"), "files"),
     "identities": "keys",
     "Metadata": "metadata",
-    **dict.fromkeys(("SecretStore", "mint_missing", "retire", "rotate", "rotating", "set_given", "settle"), "store"),
+    **dict.fromkeys(
+        (
+            *("SecretStore", "expose", "hold", "mint_missing", "retire"),
+            *("rotate", "rotating", "set_given", "settle", "undo"),
+        ),
+        "store",
+    ),
 }
 
 __all__ = [
     "KINDS",
+    "Course",
     "Metadata",
     "Secret",
     "SecretKind",
     "SecretSpec",
     "SecretStore",
+    "expose",
+    "hold",
     "identities",
     "locked",
     "mint_missing",
@@ -41,6 +61,7 @@ __all__ = [
     "save",
     "set_given",
     "settle",
+    "undo",
 ]
 
 __getattr__ = lazy.names(__name__, _HOMES)

@@ -12,6 +12,7 @@ import msgspec
 from otobotctl.errors import ManifestError
 
 _HEAD = "# What secrets.age holds, without the values. otobotctl writes it again from there when they disagree.\n"
+_RARE = frozenset({"exposed", "turn", "until"})
 _PLAIN = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
@@ -19,7 +20,10 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """One secret without its value.
 
     `created` is UTC, ISO 8601; `rotate_days` its policy, None for never; `fingerprint` 12 hex digits that change with
-    the value and tell nothing about it.
+    the value and tell nothing about it. `exposed`: since when somebody knows the value who should not any more.
+
+    Of a rotation: `turn` is which of two database logins has it, `until` (of a value before) how long it is accepted
+    still; "" where its successor is not known to be in use.
     """
 
     name: str
@@ -30,6 +34,14 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     given: bool = False
     description: str = ""
     fingerprint: str = ""
+    exposed: str = ""
+    turn: int = 0
+    until: str = ""
+
+    def said(self) -> dict[str, Any]:
+        """Every field but the name; those that few secrets have only where they say something."""
+        fields = msgspec.structs.asdict(self)
+        return {key: value for key, value in fields.items() if key != "name" and (value or key not in _RARE)}
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -47,8 +59,7 @@ def write(summary: Summary) -> bytes:
     lines.append("secrets:" if summary.secrets else "secrets: {}")
     for secret in sorted(summary.secrets, key=lambda secret: secret.name):
         lines.append(f"  {secret.name if _PLAIN.fullmatch(secret.name) else _scalar(secret.name)}:")
-        fields = msgspec.structs.asdict(secret)
-        lines += [f"    {field}: {_scalar(value)}" for field, value in fields.items() if field != "name"]
+        lines += [f"    {field}: {_scalar(value)}" for field, value in secret.said().items()]
     return ("\n".join(lines) + "\n").encode()
 
 

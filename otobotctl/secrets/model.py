@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NoReturn, get_args
 
+Course = Literal["", "pair", "overlap", "restart", "key-ring", "refused"]
 SecretKind = Literal["hex16", "hex32", "hex64", "base64url48", "password", "given"]
 KINDS: tuple[str, ...] = get_args(SecretKind)
 
@@ -18,13 +19,15 @@ def previous(name: str) -> str:
 class Secret:
     """A value that must not be shown. Only `reveal` gives it out; printing, pickling or serialising never does."""
 
-    __slots__ = ("__reveal", "name")
+    __slots__ = ("__reveal", "name", "turn")
 
     name: str
+    turn: int  # of two database logins that take turns, which one has this password
     __reveal: Callable[[], str]
 
-    def __init__(self, name: str, value: str) -> None:
+    def __init__(self, name: str, value: str, turn: int = 0) -> None:
         object.__setattr__(self, "name", name)
+        object.__setattr__(self, "turn", turn)
         # A closure and not an attribute: tools that dump objects by their fields then find no value to dump.
         object.__setattr__(self, "_Secret__reveal", lambda: value)
 
@@ -68,6 +71,11 @@ class SecretSpec:
     """A secret that a service needs.
 
     `rotate_days` is how old it may get, None for ever; `given` means that only a person can tell it.
+
+    `rotation` is how it is exchanged while its services run: `pair`, two database logins take turns; `overlap`, the
+    value before is accepted beside the new one, and for `hold_s` seconds after the new one is in use; `restart`, its
+    service knows one value; `key-ring`, by the vault's own procedure; `refused`, it cannot be. `because` says why not,
+    or what the exchange ends.
     """
 
     name: str
@@ -76,3 +84,6 @@ class SecretSpec:
     rotate_days: int | None = None
     given: bool = False
     description: str = ""
+    rotation: Course = ""
+    hold_s: int = 0
+    because: str = ""

@@ -54,20 +54,23 @@ class SecretStore:
             name=spec.name,
             kind=spec.kind,
             service=spec.service,
-            created=now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            created=moment(now),
             rotate_days=spec.rotate_days,
             given=spec.given or spec.kind == "given",
             description=spec.description,
-            fingerprint=self._fingerprint(spec.name, value),
+            turn=self.metadata[spec.name].turn if spec.name in self.metadata else 0,
         )
-        values = {**self.values, spec.name: Secret(spec.name, value)}
-        return SecretStore(self._salt, values, {**self.metadata, spec.name: known}, self.recipients)
+        return self.replaced(known, value)
 
     def replaced(self, known: Metadata, value: str) -> SecretStore:
         """Return a store that holds `value`, of which this is known but for its fingerprint."""
         known = msgspec.structs.replace(known, fingerprint=self._fingerprint(known.name, value) if value else "")
-        values = {**self.values, known.name: Secret(known.name, value)}
+        values = {**self.values, known.name: Secret(known.name, value, known.turn)}
         return SecretStore(self._salt, values, {**self.metadata, known.name: known}, self.recipients)
+
+    def described(self, known: Metadata) -> SecretStore:
+        """Return a store that knows this of the same value."""
+        return self.replaced(known, self.values[known.name].reveal())
 
     def without(self, name: str) -> SecretStore:
         """Return a store that holds the others."""
@@ -83,7 +86,7 @@ class SecretStore:
     def reveal_all(self) -> dict[str, Any]:
         """Return everything in the clear, for sealing and nothing else."""
         secrets = {
-            name: {"value": secret.reveal(), **_said(self.metadata[name])} for name, secret in self.values.items()
+            name: {"value": secret.reveal(), **self.metadata[name].said()} for name, secret in self.values.items()
         }
         return {"version": 1, "salt": self._salt.reveal(), "recipients": list(self.recipients), "secrets": secrets}
 
@@ -109,11 +112,11 @@ def from_revealed(raw: bytes) -> SecretStore:
     try:
         sealed = msgspec.json.decode(raw, type=_Sealed)
         bytes.fromhex(sealed.salt)
-        values = {name: Secret(name, str(fields["value"])) for name, fields in sealed.secrets.items()}
         known = {
             name: msgspec.convert({"name": name, **_without_value(fields)}, Metadata)
             for name, fields in sealed.secrets.items()
         }
+        values = {name: Secret(name, str(sealed.secrets[name]["value"]), each.turn) for name, each in known.items()}
     except (msgspec.DecodeError, ValueError, KeyError):
         raise ValueError("not what otobotctl seals") from None
     return SecretStore(Secret("salt", sealed.salt), values, known, sealed.recipients)
@@ -163,12 +166,45 @@ def rotate(
     known = store.metadata[spec.name]
     before = msgspec.structs.replace(known, name=name, rotate_days=None, description="The value before, until it goes.")
     kept = store.replaced(before, store.values[spec.name].reveal())
-    return kept.with_secret(spec, mint(spec.kind, rng), now)
+    made = kept.with_secret(spec, mint(spec.kind, rng), now)
+    if spec.rotation != "pair":
+        return made
+    return made.described(msgspec.structs.replace(made.metadata[spec.name], turn=1 - known.turn))
+
+
+def hold(store: SecretStore, name: str, until: datetime) -> SecretStore:
+    """Return the store that knows: the new value is in use, and the one before may be retired from `until` on."""
+    return store.described(msgspec.structs.replace(store.metadata[previous(name)], until=moment(until)))
+
+
+def undo(store: SecretStore, name: str) -> SecretStore:
+    """Return the store with the value before in the new one's place, and that one in its. Both stay accepted.
+
+    Raises:
+        UsageError: no rotation is under way that could be undone.
+    """
+    if not rotating(store, name):
+        raise UsageError(f"{name} is not being rotated, or its value before is gone already")
+    new, old = store.metadata[name], store.metadata[previous(name)]
+    values = store.values[name].reveal(), store.values[previous(name)].reveal()
+    back = msgspec.structs.replace(new, created=old.created, turn=old.turn, exposed=old.exposed)
+    store = store.replaced(back, values[1])
+    return store.replaced(
+        msgspec.structs.replace(old, created=new.created, turn=new.turn, until="", exposed=""), values[0]
+    )
+
+
+def expose(store: SecretStore, now: datetime) -> SecretStore:
+    """Return the store that knows: somebody who should not any more knows each of its values, those before too."""
+    for known in store.metadata.values():
+        if not known.exposed and store.values[known.name].reveal():
+            store = store.described(msgspec.structs.replace(known, exposed=moment(now)))
+    return store
 
 
 def retire(store: SecretStore, name: str) -> SecretStore:
     """Return the store without the value before. Its entry stays, empty, until `settle`: there is a deploy to come."""
-    return store.replaced(store.metadata[previous(name)], "")
+    return store.replaced(msgspec.structs.replace(store.metadata[previous(name)], exposed=""), "")
 
 
 def settle(store: SecretStore, name: str) -> SecretStore:
@@ -184,9 +220,9 @@ def rotating(store: SecretStore, name: str) -> bool:
     return kept is not None and bool(kept.reveal())
 
 
-def _said(known: Metadata) -> dict[str, Any]:
-    fields = msgspec.structs.asdict(known)
-    return {name: value for name, value in fields.items() if name != "name"}
+def moment(at: datetime) -> str:
+    """A moment as metadata holds it: UTC, ISO 8601, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _without_value(fields: Mapping[str, Any]) -> dict[str, Any]:

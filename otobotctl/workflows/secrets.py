@@ -1,4 +1,4 @@
-"""`secrets list`, `secrets set`, and the minting that other commands need."""
+"""`secrets list`, `status`, `show`, `set`, and the minting that other commands need."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from otobotctl import secrets
 from otobotctl.errors import ManifestError, UsageError
+from otobotctl.secrets import policy
 from otobotctl.workflows.desired import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from otobotctl.fleet import Fleet
+    from otobotctl.secrets import SecretSpec
+    from otobotctl.secrets.policy import Standing
     from otobotctl.workflows.desired import Loaded
 
 
@@ -26,6 +29,22 @@ class SecretRow:
     kind: str
     created: str
     fingerprint: str
+
+
+@dataclass(frozen=True)
+class Standings:
+    """Secrets against their policy; needs no key. `overdue` counts those that somebody has to act on."""
+
+    overdue: int
+    secrets: tuple[Standing, ...]
+
+
+@dataclass(frozen=True)
+class Replacing:
+    """What setting a secret would replace: `there`, a value; `because`, what that would lose ("" for nothing)."""
+
+    there: bool
+    because: str
 
 
 def mint(loaded: Loaded, slug: str) -> tuple[str, ...]:
@@ -64,19 +83,63 @@ def listed(fleet: Fleet, slug: str) -> tuple[SecretRow, ...]:
     )
 
 
-def set_given(fleet: Fleet, slug: str, name: str, value: str) -> SecretRow:
-    """Seal a value that only a person can tell."""
+def standings(fleet: Fleet, slug: str | None = None) -> Standings:
+    """How old each secret of a client, or of every one, is and may be. Needs no key."""
     loaded = load(fleet)
-    client = loaded.manifest.client(slug)
-    specs = {spec.name: spec for spec in loaded.catalog.secret_specs(client.services)}
-    if name not in specs:
-        raise UsageError(
-            f"no service of {slug} has a secret {name}", hint=f"its secrets are: {', '.join(sorted(specs))}"
+    clients = [loaded.manifest.client(slug)] if slug else loaded.manifest.clients.values()
+    now = datetime.now(UTC)
+    found = tuple(
+        each
+        for client in clients
+        for each in policy.standings(
+            client.slug,
+            secrets.read_metadata(fleet.client(client.slug)),
+            loaded.catalog.secret_specs(client.services),
+            now,
         )
+    )
+    return Standings(sum(each.overdue for each in found), found)
+
+
+def shown(fleet: Fleet, slug: str, name: str) -> secrets.Secret:
+    """One value. Raises UsageError naming those that there are."""
+    load(fleet).manifest.client(slug)
+    store = secrets.open_store(fleet.client(slug), secrets.identities())
+    found = store.values.get(name)
+    if found is None or not found.reveal():
+        named = [other for other, value in sorted(store.values.items()) if value.reveal()]
+        raise UsageError(f"{slug} has no secret {name}", hint=f"its secrets are: {', '.join(named)}")
+    return found
+
+
+def replacing(fleet: Fleet, slug: str, name: str) -> Replacing:
+    """What `set_given` would replace; needs no key. Raises UsageError: no such secret, or it is being rotated."""
+    spec = _spec(load(fleet), slug, name)
+    known = {each.name for each in secrets.read_metadata(fleet.client(slug))}
+    if secrets.previous(name) in known:
+        raise UsageError(f"{name} is being rotated", hint=f"otobotctl secrets rotate {slug} --resume")
+    there = name in known
+    return Replacing(there, spec.because if there and spec.rotation == "refused" else "")
+
+
+def _spec(loaded: Loaded, slug: str, name: str) -> SecretSpec:
+    specs = {spec.name: spec for spec in loaded.catalog.secret_specs(loaded.manifest.client(slug).services)}
+    if name not in specs:
+        hint = f"its secrets are: {', '.join(sorted(specs))}"
+        raise UsageError(f"no service of {slug} has a secret {name}", hint=hint)
+    return specs[name]
+
+
+def set_given(fleet: Fleet, slug: str, name: str, value: str) -> SecretRow:
+    """Seal a value that only a person can tell. Raises UsageError as `replacing`, and for an empty value."""
+    loaded = load(fleet)
+    spec = _spec(loaded, slug, name)
     if not value:
         raise UsageError(f"the value of {name} is empty; nothing was changed", hint="give it on stdin")
     with secrets.locked(fleet.client(slug)):
         store = secrets.open_store(fleet.client(slug), secrets.identities())
-        store = secrets.set_given(store, specs[name], value, datetime.now(UTC))
+        if secrets.previous(name) in store.values:
+            raise UsageError(f"{name} is being rotated", hint=f"otobotctl secrets rotate {slug} --resume")
+        store = secrets.set_given(store, spec, value, datetime.now(UTC))
         secrets.save(fleet.client(slug), store, loaded.manifest.recipients)
     return next(row for row in listed(fleet, slug) if row.name == name)

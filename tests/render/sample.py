@@ -53,10 +53,10 @@ def secrets_of(client):
     return {spec.name: Secret(spec.name, f"{client.slug}-{spec.name.lower()}-VALUE") for spec in specs}
 
 
-def rendered(fleet, slug="acme"):
-    """The release of one client."""
+def rendered(fleet, slug="acme", **others):
+    """The release of one client. `others` are secrets in place of the sample's, or beside them."""
     client = fleet.client(slug)
-    return render_client(client, fleet.host(client.host), client.index, secrets_of(client), catalog())
+    return render_client(client, fleet.host(client.host), client.index, {**secrets_of(client), **others}, catalog())
 
 
 def front(fleet, host="vps-1"):

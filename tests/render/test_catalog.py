@@ -47,8 +47,29 @@ def test_every_secret_of_the_services_is_known_with_its_kind():
         "VAULT_RUNTIME_PASSWORD": "password",
     }
     assert specs["N8N_INTERNAL_TOKEN"].service == "vault-api"
-    assert specs["N8N_INTERNAL_TOKEN"].rotate_days == 180
-    assert specs["ENCRYPTION_MASTER_KEY"].rotate_days is None
+    assert specs["N8N_INTERNAL_TOKEN"].rotate_days == 30
+    assert specs["ENCRYPTION_MASTER_KEY"].rotate_days == 365
+    assert specs["AUDIT_HMAC_KEY"].rotate_days is None
+
+
+def test_every_secret_says_how_it_is_exchanged():
+    """Or why it cannot be; a role's password by two logins that take turns, which its templates then name."""
+    roles = {
+        role.secret: role.name
+        for service in catalog().services.values()
+        for database in service.databases
+        for role in (database.owner, *database.roles)
+    }
+    for service in catalog().services.values():
+        for name, need in service.secrets.items():
+            assert need.rotation.how or need.kind == "given", name
+            assert (need.rotation.how == "pair") == (name in roles), name
+            assert need.rotation.because or need.rotation.how != "refused", name
+            assert need.rotate_days or need.rotation.how == "refused", name
+    for secret, role in roles.items():
+        used = [text for name, text in catalog().sources.items() if f"secrets.{secret} |" in text or f"secrets.{secret} }}" in text]
+        assert used, secret
+        assert all(f"secrets.turn.{secret}" in text for text in used), (secret, role)
 
 
 def test_the_manifest_may_name_what_is_offered():

@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from otobotctl.secrets import Secret, previous
 from tests.render.sample import EVERYTHING, rendered, resolved, text
 
 
@@ -69,6 +71,24 @@ class Server:
             env=[*environment, f"PGHOST={self.folder}"],
         )
         assert said.stderr == ""
+
+    @contextmanager
+    def session(self, user, password, database="otobot_frontend"):
+        """An open connection of a role: each statement's answer."""
+        env = [f"PGHOST={self.folder}", f"PGUSER={user}", f"PGPASSWORD={password}", f"PGDATABASE={database}"]
+        words = ["env", "-i", *env, self.programs / "psql", "-XAtq"]
+        ends = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with subprocess.Popen([*self.user, *words], **ends, text=True, cwd=self.folder, bufsize=1) as process:
+
+            def answer(statement):
+                process.stdin.write(f"{statement}\n")
+                process.stdin.flush()
+                return process.stdout.readline().strip()
+
+            assert answer("SELECT 'here';") == "here"
+            yield answer
+            process.stdin.close()
+            process.kill()
 
     def ask(self, user, password, statement, database="otobot_frontend"):
         """What a role gets for a statement: (status, stdout and stderr)."""
@@ -159,6 +179,46 @@ def test_a_changed_password_takes_effect_at_the_next_run(server):
     assert "password authentication failed" in server.ask(*RUNTIME, "SELECT 1")[1]
     server.initialise(release)
     assert server.ask(*RUNTIME, "SELECT 1") == (0, "1")
+
+
+def test_two_logins_take_turns_and_both_are_the_role(server):
+    """While a password is exchanged both logins work and make what the role owns; then the former's sessions end too."""
+    name = "FRONTEND_DB_PASSWORD"
+    new, old = Secret(name, "second", 1), Secret(previous(name), OWNER[1])
+    second = ("vault_owner_2", "second")
+    server.initialise(rendered(resolved()))
+    assert server.ask(*second, "SELECT 1")[0] == 2
+    both = rendered(resolved(), **{name: new, old.name: old})
+    for _ in range(2):
+        server.initialise(both)
+        assert server.ask(*OWNER, "SELECT current_user") == (0, "vault_owner")
+        assert server.ask(*second, "SELECT current_user, session_user") == (0, "vault_owner|vault_owner_2")
+    assert server.ask(*second, "CREATE TABLE public.turned (id int); ALTER TABLE public.turned ADD x int")[0] == 0
+    assert server.ask(*OWNER, "SELECT tableowner FROM pg_tables WHERE tablename = 'turned'") == (0, "vault_owner")
+    with server.session(*OWNER) as former, server.session(*second) as present:
+        server.initialise(rendered(resolved(), **{name: new}))
+        assert "terminating connection" in former("SELECT 1;")
+        assert present("SELECT 1;") == "1"
+    assert "password authentication failed" in server.ask(*OWNER, "SELECT 1")[1]
+    # The next turn goes back to the first login.
+    third, kept = Secret(name, "third", 0), Secret(previous(name), "second", 1)
+    server.initialise(rendered(resolved(), **{name: third, kept.name: kept}))
+    assert server.ask("vault_owner", "third", "SELECT 1") == server.ask(*second, "SELECT 1") == (0, "1")
+    server.initialise(rendered(resolved(), **{name: third}))
+    assert "password authentication failed" in server.ask(*second, "SELECT 1")[1]
+    server.initialise(rendered(resolved()))
+
+
+def test_the_vaults_containers_log_in_as_the_one_whose_turn_it_is():
+    """Rights go to the role itself, and the environment of whoever connects names the login."""
+    turned = rendered(resolved(), **{
+        name: Secret(name, "x" * 32, 1) for name in ("FRONTEND_DB_PASSWORD", "VAULT_RUNTIME_PASSWORD")
+    })  # fmt: skip
+    assert "VAULT_RUNTIME_USER=vault_runtime_2\n" in text(turned, "env/vault-api.env")
+    assert "VAULT_RUNTIME_USER=vault_runtime_2\n" in text(turned, "env/token-refresher.env")
+    migrate = text(turned, "env/vault-migrate.env")
+    assert "VAULT_RUNTIME_USER=vault_runtime\n" in migrate
+    assert "VAULT_OWNER_USER=vault_owner_2\n" in migrate
 
 
 def test_no_password_reaches_the_servers_log(server):

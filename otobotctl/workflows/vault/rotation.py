@@ -69,6 +69,10 @@ class Rotation:
         with secrets.locked(self._fleet.client(self._slug)):
             return self._run()
 
+    def ready(self) -> None:
+        """Raise StepFailedError where the vault is not there, or has another key than the store."""
+        self._check(previous=0)
+
     def _run(self) -> Rotated:
         begun = time.monotonic()
         resumed = secrets.previous(KEY) in self._store().values

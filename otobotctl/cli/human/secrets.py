@@ -1,0 +1,56 @@
+"""Secrets in words; never a value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from otobotctl.cli import output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from otobotctl.secrets.policy import Standing
+    from otobotctl.workflows.rotation.exchange import Rotated
+
+
+def standings(found: Sequence[Standing]) -> str:
+    """Each secret against its policy, what is overdue first."""
+    ordered = sorted(found, key=lambda each: (each.client, not each.overdue, each.state == "ok", each.name))
+    rows = [
+        (
+            each.client,
+            each.name,
+            f"{each.age_days} d" if each.created else "-",
+            f"{each.rotate_days} d" if each.rotate_days else "-",
+            each.due,
+            each.state,
+            f"{each.rotation}: {each.because}" if each.rotation == "refused" else each.rotation,
+        )
+        for each in ordered
+    ]
+    return output.table(("CLIENT", "NAME", "AGE", "MAY BE", "DUE", "STATE", "ROTATION"), rows)
+
+
+def remedy(late: Sequence[Standing]) -> str:
+    """How the first client's overdue secrets are put right."""
+    mine = [each for each in late if each.client == late[0].client]
+    return "--resume" if all(each.state == "rotating" for each in mine) else "--due"
+
+
+def question(slug: str, names: Sequence[str], ends: Sequence[str]) -> str:
+    """What is asked before a rotation."""
+    told = f"Rotate {', '.join(names)} of {slug}? It deploys at least twice."
+    return f"{told} Of this comes: {'; '.join(ends)}." if ends else told
+
+
+def rotated(done: Rotated) -> str:
+    """What a rotation did."""
+    lines = [f"rotated: {', '.join(done.rotated)}"] if done.rotated else []
+    lines += [f"as before again: {', '.join(done.undone)}"] if done.undone else []
+    lines += [
+        f"{name}: the new value is in use; the one before is valid until {at}" for name, at in done.waiting.items()
+    ]
+    lines += [f"then: otobotctl secrets rotate {done.client} --resume"] if done.waiting else []
+    if not lines:
+        return f"{done.client}: nothing to rotate"
+    return "\n".join([*lines, f"{done.took_s:.0f} s; commit clients/{done.client}/secrets.age"])
