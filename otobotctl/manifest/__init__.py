@@ -11,7 +11,15 @@ from otobotctl.manifest.resolve import ResolvedBackup, ResolvedClient, ResolvedH
 from otobotctl.manifest.shape import ServiceShape, SettingShape
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.edit import add_client, add_host, add_recipient, remove_client, remove_host, set_host
+    from otobotctl.manifest.edit import (
+        add_client,
+        add_host,
+        add_recipient,
+        remove_client,
+        remove_host,
+        remove_recipient,
+        set_host,
+    )
     from otobotctl.manifest.schema import json_schema
 
 __all__ = [
@@ -37,9 +45,10 @@ __all__ = [
     "load",
     "remove_client",
     "remove_host",
+    "remove_recipient",
     "resolve",
     "set_host",
 ]
 
-_EDITING = ("add_client", "add_host", "add_recipient", "remove_client", "remove_host", "set_host")
+_EDITING = ("add_client", "add_host", "add_recipient", "remove_client", "remove_host", "remove_recipient", "set_host")
 __getattr__ = lazy.names(__name__, {**dict.fromkeys(_EDITING, "edit"), "json_schema": "schema"})

@@ -106,6 +106,21 @@ def add_recipient(path: Path, recipient: str, services: Services = None) -> bool
     return change(path, edit, services)
 
 
+def remove_recipient(path: Path, key: str, services: Services = None) -> bool:
+    """Take a public key out; return whether it was there. Raises UsageError: it is the last one; ManifestError."""
+
+    def edit(raw: str, _: document.Object, manifest: Manifest) -> str:
+        keys = [_key(other) for other in manifest.recipients]
+        if _key(key) not in keys:
+            return raw
+        if len(keys) == 1:
+            hint = "add another one first: otobotctl secrets recipients add KEY"
+            raise UsageError("this is the fleet's last recipient: nobody could open the secrets", hint=hint)
+        return text.take(raw, ("recipients",), keys.index(_key(key)))
+
+    return change(path, edit, services)
+
+
 def change(path: Path, edit: Edit, services: Services) -> bool:
     """Apply an edit under the fleet's lock; return whether it changed the file. What would be wrong is not written.
 

@@ -57,6 +57,19 @@ def remove(text: str, path: Path) -> str:
     place = next((place for place, item in enumerate(items) if item.name == name), None)
     if start is None or place is None:
         raise KeyError(name)
+    return _cut(text, start, items, place)
+
+
+def take(text: str, path: Path, place: int) -> str:
+    """Return the text without the item at this place of the list at `path`; it must be there."""
+    start = _find(text, path)
+    items = _items(text, start) if start is not None else []
+    if start is None or place >= len(items):
+        raise KeyError(place)
+    return _cut(text, start, items, place)
+
+
+def _cut(text: str, start: int, items: Sequence[Item], place: int) -> str:
     if len(items) == 1:
         return text[: start + 1] + text[_end(text, start) - 1 :]
     if place + 1 < len(items):

@@ -8,7 +8,16 @@ from otobotctl import lazy
 from otobotctl.secrets.model import KINDS, Course, Secret, SecretKind, SecretSpec, previous
 
 if TYPE_CHECKING:
-    from otobotctl.secrets.files import locked, needs_reseal, open_store, read_metadata, reseal, save
+    from otobotctl.secrets.files import (
+        armoured,
+        locked,
+        needs_reseal,
+        open_store,
+        read_metadata,
+        reseal,
+        save,
+        sealed_for,
+    )
     from otobotctl.secrets.keys import identities
     from otobotctl.secrets.metadata import Metadata
     from otobotctl.secrets.store import (
@@ -25,7 +34,13 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
-    **dict.fromkeys(("locked", "needs_reseal", "open_store", "read_metadata", "reseal", "save"), "files"),
+    **dict.fromkeys(
+        (
+            *("armoured", "locked", "needs_reseal", "open_store"),
+            *("read_metadata", "reseal", "save", "sealed_for"),
+        ),
+        "files",
+    ),
     "identities": "keys",
     "Metadata": "metadata",
     **dict.fromkeys(
@@ -45,6 +60,7 @@ __all__ = [
     "SecretKind",
     "SecretSpec",
     "SecretStore",
+    "armoured",
     "expose",
     "hold",
     "identities",
@@ -59,6 +75,7 @@ __all__ = [
     "rotate",
     "rotating",
     "save",
+    "sealed_for",
     "set_given",
     "settle",
     "undo",

@@ -86,6 +86,24 @@ def read_metadata(directory: Path, identities: Sequence[Path] | None = None) -> 
     return tuple(sorted(store.metadata.values(), key=lambda known: known.name))
 
 
+def sealed_for(directory: Path) -> tuple[str, ...]:
+    """Return, without a key, whom `secrets.yaml` says the store is sealed for. Raises ManifestError."""
+    if _read_sealed(directory) is None:
+        return ()
+    summary = _read_summary(directory)
+    return () if summary is None else summary.recipients
+
+
+def armoured(store: SecretStore, recipients: Sequence[str]) -> str:
+    """Return the store sealed for these recipients, as `secrets.age` is. Raises ManifestError."""
+    import msgspec
+    import pyrage
+
+    plain = msgspec.json.encode(store.reveal_all())
+    sealed: bytes = pyrage.encrypt(plain, keys.recipients(recipients), armored=True)
+    return sealed.decode("ascii")
+
+
 def needs_reseal(directory: Path, recipients: Sequence[str]) -> bool:
     """Tell, without a key, whether the store is sealed for others than these recipients. Raises ManifestError."""
     if _read_sealed(directory) is None:

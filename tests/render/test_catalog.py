@@ -67,7 +67,11 @@ def test_every_secret_says_how_it_is_exchanged():
             assert need.rotation.because or need.rotation.how != "refused", name
             assert need.rotate_days or need.rotation.how == "refused", name
     for secret, role in roles.items():
-        used = [text for name, text in catalog().sources.items() if f"secrets.{secret} |" in text or f"secrets.{secret} }}" in text]
+        used = [
+            text
+            for name, text in catalog().sources.items()
+            if f"secrets.{secret} |" in text or f"secrets.{secret} }}" in text
+        ]
         assert used, secret
         assert all(f"secrets.turn.{secret}" in text for text in used), (secret, role)
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from otobotctl.secrets.policy import Standing
+    from otobotctl.workflows.recipients import Added, Recipient, Removed
     from otobotctl.workflows.rotation.exchange import Rotated
 
 
@@ -54,3 +55,28 @@ def rotated(done: Rotated) -> str:
     if not lines:
         return f"{done.client}: nothing to rotate"
     return "\n".join([*lines, f"{done.took_s:.0f} s; commit clients/{done.client}/secrets.age"])
+
+
+def recipients(found: Sequence[Recipient]) -> str:
+    """Who can open what."""
+    rows = [(each.name, "yes" if each.named else "no", ", ".join(each.opens) or "-", each.key) for each in found]
+    return output.table(("RECIPIENT", "NAMED", "CAN OPEN", "KEY"), rows)
+
+
+def added(done: Added) -> str:
+    """A recipient who can open every file now."""
+    what = "added" if done.new else "was there already"
+    sealed = f"sealed anew: {', '.join(done.sealed)}; commit clients/" if done.sealed else "every file is sealed for it"
+    return f"{what}: {done.key}\n{sealed}"
+
+
+def removed(done: Removed) -> str:
+    """What somebody who left could read, and what to do about it."""
+    lines = [f"removed: {done.key}", f"sealed anew: {', '.join(done.sealed) or 'nothing'}"]
+    for slug, names in done.known.items():
+        lines.append(f"{slug}: it could read {', '.join(names)}")
+        lines += [f"  cannot be rotated: {name}: {reason}" for name, reason in done.kept.get(slug, {}).items()]
+        lines.append(f"  next: otobotctl secrets rotate {slug} --due")
+    if done.known:
+        lines.append("It can still open what it has: earlier commits of clients/, archives and recovery sheets.")
+    return "\n".join(lines)

@@ -134,7 +134,7 @@ class Exchange:
                     f"{self._slug} does not accept the {name} that the sealed store has; nothing was rotated",
                     hint=f"otobotctl client deploy {self._slug}",
                 )
-        now = datetime.now(UTC)
+        now = _now()
         for name in names:
             store = secrets.rotate(store, self._specs[name], now)
         self._save(store)
@@ -151,14 +151,14 @@ class Exchange:
         """Bring every rotation on, as far as time lets it; return what waits, and until when."""
         while True:
             store = self._store()
-            move = course.next_move(store, course.under_way(store), datetime.now(UTC))
+            move = course.next_move(store, course.under_way(store), _now())
             if isinstance(move, course.Deploy):
                 self._deployed(move)
             elif isinstance(move, course.Retire):
                 self._retire(move.names, store)
             elif isinstance(move, course.Wait) and wait:
                 self._tell(f"waiting until {move.until:%H:%M:%S} UTC: {', '.join(move.names)}")
-                time.sleep(max(0.0, (move.until - datetime.now(UTC)).total_seconds()))
+                time.sleep(max(0.0, (move.until - _now()).total_seconds()))
             elif isinstance(move, course.Wait):
                 return {name: store.metadata[secrets.previous(name)].until for name in move.names}
             else:
@@ -177,7 +177,7 @@ class Exchange:
             self._call.settled.append(name)
         for name in move.begun:
             held = timedelta(seconds=self._specs[name].hold_s if name in self._specs else 0)
-            store = secrets.hold(store, name, datetime.now(UTC) + held)
+            store = secrets.hold(store, name, _now() + held)
         self._save(store)
 
     def _retire(self, names: Sequence[str], store: SecretStore) -> None:
@@ -230,9 +230,13 @@ class Exchange:
         secrets.save(self._fleet.client(self._slug), store, self._loaded.manifest.recipients)
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 def chosen(slug: str, wanted: Wanted, specs: Mapping[str, SecretSpec], store: SecretStore) -> Choice:
     """What this call would begin. Raises UsageError as `choice.choose`."""
-    standings = policy.standings(slug, store.metadata.values(), specs.values(), datetime.now(UTC))
+    standings = policy.standings(slug, store.metadata.values(), specs.values(), _now())
     return choice.choose(wanted, slug, specs, standings, store)
 
 

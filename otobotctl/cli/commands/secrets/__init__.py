@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from otobotctl.cli.commands.secrets import rotation, values
+from otobotctl.cli.commands.secrets import recipients, rotation, values
 
 
 def build() -> typer.Typer:
@@ -12,4 +12,5 @@ def build() -> typer.Typer:
     app = typer.Typer(help="A client's sealed secrets: age, rotation, recipients, recovery.", no_args_is_help=True)
     values.register(app)
     rotation.register(app)
+    recipients.register(app)
     return app

@@ -1,0 +1,179 @@
+"""Secrets exchanged on a real host while it answers: every kind of them, killed at every boundary, and who may read them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from tests.e2e.deployed import DOMAIN, visit
+from tests.e2e.operator import Operator
+from tests.lab.host import Host
+from tests.lab.lab import Lab
+
+SERVICES = ("postgres", "redis", "vault-api", "token-refresher", "nginx")
+ROLES = {"FRONTEND_DB_PASSWORD": "vault_owner", "VAULT_RUNTIME_PASSWORD": "vault_runtime"}
+REFUSED = {"AUDIT_HMAC_KEY"}
+ROOT = Path(__file__).resolve().parents[2]
+TOKENS = {
+    "N8N_INTERNAL_TOKEN": ("x-internal-token", "/api/internal/connection-status/00000000-0000-4000-8000-000000000000"),
+    "VAULT_OPERATOR_TOKEN": ("x-operator-token", "/api/admin/client"),
+}
+
+
+@dataclass
+class Rotating:
+    """One host with a client of every kind of secret."""
+
+    operator: Operator
+    host: Host
+
+    def inside(self, service: str, script: str, value: str) -> int:
+        """The exit status of a script in a container that reads a value from stdin."""
+        argv = [*self.host.ssh_argv(user="root"), f"docker exec --interactive otobot-acme-{service}-1 sh -c '{script}'"]
+        return subprocess.run(
+            argv, input=f"{value}\n", text=True, capture_output=True, timeout=120, check=False
+        ).returncode
+
+    def logs_in(self, role: str, database: str, value: str) -> bool:
+        """Whether PostgreSQL lets a login in over the network with this password."""
+        script = f"read -r PGPASSWORD; export PGPASSWORD; psql -XAtq -h postgres -U {role} -d {database} -c 'SELECT 1'"
+        return not self.inside("postgres", script.replace("'", '"'), value)
+
+    def accepts(self, name: str, value: str) -> bool:
+        """Whether the live system takes this value, asked without otobotctl."""
+        if name in ROLES:
+            return any(self.logs_in(ROLES[name] + turn, "otobot_frontend", value) for turn in ("", "_2"))
+        if name == "POSTGRES_PASSWORD":
+            return self.logs_in("otobot_admin", "postgres", value)
+        if name == "REDIS_PASSWORD":
+            script = 'read -r REDISCLI_AUTH; export REDISCLI_AUTH; [ "$(redis-cli ping 2>/dev/null)" = PONG ]'
+            return not self.inside("redis", script, value)
+        header, path = TOKENS[name]
+        return self.status(path, header, value) != 401
+
+    def status(self, path: str, header: str, value: str) -> int:
+        """What the vault answers on the host to a request with a value in a header."""
+        script = (
+            f'read -r value; curl -s -o /dev/null -w "%{{http_code}}" -H "{header}: $value" http://127.0.0.1:3001{path}'
+        )
+        argv = [*self.host.ssh_argv(user="root"), f"sh -c '{script}'"]
+        return int(
+            subprocess.run(argv, input=f"{value}\n", text=True, capture_output=True, timeout=60, check=True).stdout
+        )
+
+    def one_valid(self, before: dict[str, str]) -> None:
+        """The host is healthy, and of each secret the store's value is valid and the former one is not."""
+        now = self.operator.secrets("acme")
+        assert [name for name in now if name.endswith("_PREVIOUS")] == []
+        exchanged = {name for name in before if now[name] != before[name]}
+        assert exchanged == set(before) - REFUSED
+        for name in sorted({*ROLES, *TOKENS, "POSTGRES_PASSWORD", "REDIS_PASSWORD"}):
+            assert self.accepts(name, now[name]), name
+            assert not self.accepts(name, before[name]), name
+        told = self.operator.data("status", "vps-1")["hosts"][0]["releases"]
+        assert [release["trouble"] for release in told] == [{}, {}]
+        assert self.operator.data("host", "apply", "vps-1")["changed"] == []
+        assert self.operator.run("vault", "smoke", "acme").returncode == 0
+
+
+@dataclass
+class Prober:
+    """Asks the client's site through the proxy, again and again; `failed` are the answers that were not 200."""
+
+    host: Host
+    asked: int = 0
+    failed: list[tuple[float, object]] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        began = time.monotonic()
+        while not self._ended.is_set():
+            self.asked += 1
+            try:
+                answer: object = visit(self.host, "/health")[0]
+            except OSError as error:
+                answer = type(error).__name__
+            if answer != 200:
+                self.failed.append((round(time.monotonic() - began, 1), answer))
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def rotating(lab: Lab, tmp_path_factory) -> Iterator[Rotating]:
+    """Deployed by one command."""
+    host = lab.make("warm")
+    try:
+        operator = Operator(tmp_path_factory.mktemp("operator"))
+        operator.init()
+        operator.add_host("vps-1", host)
+        operator.create("acme", "vps-1", DOMAIN, *SERVICES)
+        yield Rotating(operator, host)
+    finally:
+        lab.destroy(host)
+
+
+def test_killed_at_every_boundary_it_goes_on(rotating, tmp_path):
+    """Killed before, in and behind each deploy and behind each write of the store; the last call ends with one value."""
+    before = rotating.operator.secrets("acme")
+    seen = tmp_path / "seen"
+    seen.touch()
+    words, kills = ["--all", "--yes"], 0
+    while True:
+        argv = [sys.executable, "-m", "tests.e2e.rotation_killed", str(seen)]
+        argv += ["--fleet", str(rotating.operator.fleet), "secrets", "rotate", "acme", *words, "--wait"]
+        environment = {**rotating.operator.environment(), "PYTHONPATH": str(ROOT)}
+        ran = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+        if ran.returncode != -signal.SIGKILL:
+            break
+        kills += 1
+        if any(name.endswith("_PREVIOUS") for name in rotating.operator.secrets("acme")):
+            words = ["--resume"]
+    print(seen.read_text())
+    assert ran.returncode == 0, ran.stderr
+    assert kills > 15
+    rotating.one_valid(before)
+
+
+def test_everything_is_rotated_while_the_proxy_answers(rotating):
+    """One call, and nobody waits: every secret that can be is new; a session of the former signature still counts."""
+    before = rotating.operator.secrets("acme")
+    with Prober(rotating.host) as prober:
+        done = rotating.operator.run("secrets", "rotate", "acme", "--all", "--yes", "--json")
+    told = json.loads(done.stdout)["data"]
+    print(f"{told['took_s']} s, {prober.asked} requests, {len(prober.failed)} failed: {prober.failed}")
+    assert list(told["waiting"]) == ["API_JWT_SECRET"]
+    assert list(told["refused"]) == list(REFUSED)
+    now = rotating.operator.secrets("acme")
+    assert now["API_JWT_SECRET_PREVIOUS"] == before["API_JWT_SECRET"]
+    assert set(told["rotated"]) == before.keys() - REFUSED - {"API_JWT_SECRET"}
+    for name in sorted({*ROLES, *TOKENS, "POSTGRES_PASSWORD", "REDIS_PASSWORD"}):
+        assert rotating.accepts(name, now[name]), name
+        assert not rotating.accepts(name, before[name]), name
+    standing = rotating.operator.data("secrets", "status", "acme")
+    assert standing["overdue"] == 0
+    assert {each["name"]: each["state"] for each in standing["secrets"]}["API_JWT_SECRET"] == "waiting"
+
+
+def test_no_value_was_said(rotating):
+    """By any command of this module, on either stream."""
+    said = "".join(rotating.operator.said)
+    assert [name for name, value in rotating.operator.secrets("acme").items() if value in said] == []
