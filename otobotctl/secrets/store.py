@@ -204,7 +204,7 @@ def expose(store: SecretStore, now: datetime) -> SecretStore:
 
 def retire(store: SecretStore, name: str) -> SecretStore:
     """Return the store without the value before. Its entry stays, empty, until `settle`: there is a deploy to come."""
-    return store.replaced(msgspec.structs.replace(store.metadata[previous(name)], exposed=""), "")
+    return store.replaced(msgspec.structs.replace(store.metadata[previous(name)], exposed="", until=""), "")
 
 
 def settle(store: SecretStore, name: str) -> SecretStore:
