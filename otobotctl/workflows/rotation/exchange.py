@@ -75,7 +75,7 @@ class Exchange:
         """Do what was asked for. `wait`: also until values before are accepted no longer.
 
         Raises:
-            UsageError: it cannot be meant, or nothing was begun that could be resumed or undone.
+            UsageError: it cannot be meant, or nothing was begun that could be undone.
             StepFailedError: a value is not valid that should be, or is although it should not.
             LockedError, HostUnreachableError, ManifestError: as a deploy does.
         """
@@ -96,11 +96,7 @@ class Exchange:
         store = self._store()
         if wanted.undo:
             self._undo(wanted.names, store)
-        elif wanted.resume:
-            if not course.under_way(store):
-                hint = f"otobotctl secrets status {self._slug}"
-                raise UsageError(f"no rotation of {self._slug} is under way", hint=hint)
-        else:
+        elif not wanted.resume:
             return chosen(self._slug, wanted, self._specs, store)
         return choice.Choice((), {})
 
