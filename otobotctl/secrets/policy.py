@@ -19,7 +19,8 @@ class Standing:
 
     `state`: ok; soon (a tenth of its time is left, at most); overdue; exposed (somebody knows it who should not any
     more); rotating (begun and not ended); waiting (both values are valid until `due`); kept (exposed, and cannot be
-    exchanged: `because` says why); missing. `due` is a UTC date or moment, "never" where nothing says when.
+    exchanged: `because` says why); missing. `due` is a UTC date or moment, "never" where nothing says when, and
+    `left_days` how many days that is from now: negative when it is past, None for never.
     """
 
     client: str
@@ -30,6 +31,7 @@ class Standing:
     age_days: int
     rotate_days: int | None
     due: str
+    left_days: float | None
     rotation: str
     because: str
 
@@ -49,32 +51,49 @@ def standings(
 
 def _standing(client: str, spec: SecretSpec, found: Mapping[str, Metadata], now: datetime) -> Standing:
     known = found.get(spec.name)
-    if known is None:
-        return Standing(client, spec.name, spec.service, "missing", "", 0, spec.rotate_days, "now", _how(spec), "")
-    created = datetime.fromisoformat(known.created).astimezone(UTC)
-    state, due = _state(spec, known, found.get(previous(spec.name)), created, now)
-    age = (now - created).days
-    how = _how(spec)
+    state, end = ("missing", now) if known is None else _state(spec, known, found.get(previous(spec.name)), now)
     return Standing(
-        client, spec.name, spec.service, state, known.created, age, spec.rotate_days, due, how, spec.because
+        client=client,
+        name=spec.name,
+        service=spec.service,
+        state=state,
+        created=known.created if known else "",
+        age_days=(now - _moment(known.created)).days if known else 0,
+        rotate_days=spec.rotate_days,
+        due=_due(state, end, now),
+        left_days=None if end is None else (end - now) / timedelta(days=1),
+        rotation=_how(spec),
+        because=spec.because,
     )
 
 
-def _state(
-    spec: SecretSpec, known: Metadata, before: Metadata | None, created: datetime, now: datetime
-) -> tuple[str, str]:
+def _state(spec: SecretSpec, known: Metadata, before: Metadata | None, now: datetime) -> tuple[str, datetime | None]:
+    """How it stands, and when somebody has to act."""
+    created = _moment(known.created)
     end = created + timedelta(days=spec.rotate_days) if spec.rotate_days else None
-    due = f"{end:%Y-%m-%d}" if end else ENDLESS
     if before is not None:
-        waits = bool(before.until) and now < datetime.fromisoformat(before.until)
-        return ("waiting", before.until) if waits else ("rotating", "now")
+        waits = bool(before.until) and now < _moment(before.until)
+        return ("waiting", _moment(before.until)) if waits else ("rotating", now)
     if known.exposed:
-        return ("kept", due) if _how(spec) == "refused" else ("exposed", "now")
+        return ("kept", end) if _how(spec) == "refused" else ("exposed", now)
     if end is None:
-        return "ok", due
+        return "ok", None
     if now >= end:
-        return "overdue", due
-    return ("soon" if now >= end - (end - created) * _SOON else "ok"), due
+        return "overdue", end
+    return ("soon" if now >= end - (end - created) * _SOON else "ok"), end
+
+
+def _due(state: str, end: datetime | None, now: datetime) -> str:
+    """A date, or the moment that is waited for."""
+    if end is None:
+        return ENDLESS
+    if end == now:
+        return "now"
+    return end.strftime("%Y-%m-%dT%H:%M:%SZ" if state == "waiting" else "%Y-%m-%d")
+
+
+def _moment(said: str) -> datetime:
+    return datetime.fromisoformat(said).astimezone(UTC)
 
 
 def _how(spec: SecretSpec) -> str:

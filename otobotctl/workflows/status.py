@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from otobotctl import secrets
@@ -13,6 +13,7 @@ from otobotctl.errors import HostUnreachableError, ManifestError, OtobotError, S
 from otobotctl.render import layout
 from otobotctl.render.client import render_client
 from otobotctl.render.front import front_clients, names_of, render_front
+from otobotctl.secrets import policy
 from otobotctl.workflows import certificates, fleetwide, judging
 from otobotctl.workflows.converging import opener
 from otobotctl.workflows.desired import load
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from otobotctl.workflows.desired import Loaded
     from otobotctl.workflows.selection import Selection
 
-_DAY_S = 86400
 _DUE_DAYS = 14.0  # a secret is told of so long before its time
 
 
@@ -170,19 +170,20 @@ def _archive(note: Mapping[str, Any] | None, now: float) -> Mapping[str, Any] | 
 
 def secrets_due(loaded: Loaded, client: str, now: float) -> tuple[DueSecret, ...]:
     """A client's secrets that are to be rotated now or soon, the most urgent first; needs no key."""
+    if client not in loaded.manifest.clients:
+        return ()
+    specs = loaded.catalog.secret_specs(loaded.manifest.client(client).services)
     try:
         known = secrets.read_metadata(loaded.fleet.client(client))
     except ManifestError:
         return ()
-    moment = datetime.fromtimestamp(now, UTC)
-    due = []
-    for secret in known:
-        if secret.rotate_days is None:
-            continue
-        made = datetime.fromisoformat(secret.created)
-        left = made.astimezone(UTC) + timedelta(days=secret.rotate_days) - moment
-        due.append(DueSecret(secret.name, round(left.total_seconds() / _DAY_S, 1)))
-    return tuple(sorted((each for each in due if each.days <= _DUE_DAYS), key=lambda each: each.days))
+    found = policy.standings(client, known, specs, datetime.fromtimestamp(now, UTC))
+    due = [
+        DueSecret(each.name, round(each.left_days, 1))
+        for each in found
+        if each.left_days is not None and each.left_days <= _DUE_DAYS and each.state not in {"missing", "kept"}
+    ]
+    return tuple(sorted(due, key=lambda each: each.days))
 
 
 def _wanted(loaded: Loaded, name: str) -> _Wanted:

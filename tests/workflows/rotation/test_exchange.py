@@ -235,7 +235,7 @@ def test_what_cannot_be_is_refused_with_the_reason(world, wanted, said):
 def test_what_is_due_is_what_policy_and_exposure_say(world):
     """Internal tokens after 30 days; everything that a former recipient could read, at once."""
     world.now += timedelta(days=31)
-    assert set(call(world, due=True).rotated) == {"N8N_INTERNAL_TOKEN", "VAULT_OPERATOR_TOKEN"}
+    assert set(call(world, due=True).rotated) == {spec.name for spec in SPECS if spec.rotate_days == 30}
     assert call(world, due=True).rotated == ()
     directory = world.fleet.client(SLUG)
     secrets.save(directory, secrets.expose(world.store(), world.now), world.store().recipients)
