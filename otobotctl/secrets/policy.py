@@ -60,7 +60,7 @@ def _standing(client: str, spec: SecretSpec, found: Mapping[str, Metadata], now:
         created=known.created if known else "",
         age_days=(now - _moment(known.created)).days if known else 0,
         rotate_days=spec.rotate_days,
-        due=_due(state, end, now),
+        due=_due(state, end),
         left_days=None if end is None else (end - now) / timedelta(days=1),
         rotation=_how(spec),
         because=spec.because,
@@ -83,11 +83,11 @@ def _state(spec: SecretSpec, known: Metadata, before: Metadata | None, now: date
     return ("soon" if now >= end - (end - created) * _SOON else "ok"), end
 
 
-def _due(state: str, end: datetime | None, now: datetime) -> str:
+def _due(state: str, end: datetime | None) -> str:
     """A date, or the moment that is waited for."""
     if end is None:
         return ENDLESS
-    if end == now:
+    if state in {"exposed", "missing", "rotating"}:
         return "now"
     return end.strftime("%Y-%m-%dT%H:%M:%SZ" if state == "waiting" else "%Y-%m-%d")
 
