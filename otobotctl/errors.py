@@ -79,6 +79,12 @@ class HostUnreachableError(OtobotError):
     exit_code = 13
 
 
+class ForbiddenError(OtobotError):
+    """The role of this account on the host does not allow it."""
+
+    exit_code = 14
+
+
 class InterruptedRunError(OtobotError):
     """The operator pressed Ctrl-C."""
 

@@ -42,6 +42,11 @@ class Fleet:
         """What git must not take."""
         return self.root / ".gitignore"
 
+    @property
+    def audit(self) -> Path:
+        """Who did what to the fleet: a file for each person and machine, so that git has nothing to merge."""
+        return self.root / "audit"
+
     def client(self, slug: str) -> Path:
         """The directory of a client's sealed secrets and their metadata."""
         return self.root / "clients" / slug

@@ -1,10 +1,10 @@
-"""Serves one request: observe, apply, follow, archive or inside."""
+"""Serves one request: observe, apply, follow, archive, inside, exec or ledger."""
 
 from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # see shell
 import os
-from typing import Any, Dict, NoReturn
+from typing import Any, Callable, Dict, NoReturn
 
 from otobotctl.agent import lock, observe
 from otobotctl.agent.lines import decode
@@ -14,8 +14,14 @@ from otobotctl.agent.run import PATH
 from otobotctl.agent.wire import RefusedError, Wire
 
 
-def main(line: bytes, kept: str, state: str, runtime: str) -> NoReturn:
-    """Answer the request in `line` on stdout, and end the process."""
+def _anything(_request: Dict[str, Any]) -> None:
+    """Whoever came in as root may ask for everything."""
+
+
+def main(
+    line: bytes, kept: str, state: str, runtime: str, allowed: Callable[[Dict[str, Any]], None] = _anything
+) -> NoReturn:
+    """Answer the request in `line` on stdout, and end the process. `allowed` raises RefusedError for others."""
     wire = Wire(os.dup(1), os.dup(0))
     os.dup2(2, 1)  # what a kind or its commands print cannot break a record
     signal.signal(signal.SIGALRM, wire.beat)
@@ -23,7 +29,7 @@ def main(line: bytes, kept: str, state: str, runtime: str) -> NoReturn:
     _stand_alone()
     status = 0
     try:
-        _answer(line, Places(kept, state, runtime), wire)
+        _answer(line, Places(kept, state, runtime), wire, allowed)
     except BrokenPipeError:  # the line is cut; a worker goes on without us
         status = 1
     finally:
@@ -39,9 +45,10 @@ def _stand_alone() -> None:
         os.environ["HOME"] = "/root"
 
 
-def _answer(line: bytes, places: Places, wire: Wire) -> None:
+def _answer(line: bytes, places: Places, wire: Wire, allowed: Callable[[Dict[str, Any]], None]) -> None:
     try:
         request = decode(line)
+        allowed(request)
         before = lock.holder(places.lock) if request["op"] == "observe" else None
         _serve(request, places, wire)
         wire.send(observe.ending(places, before))
@@ -64,6 +71,7 @@ def _serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:
     elif request["op"] == "apply":
         from otobotctl.agent.apply import apply
 
+        _note(request, places, "stage", "run")
         apply(request, places, wire)
     elif request["op"] == "follow":
         from otobotctl.agent.follow import again
@@ -72,10 +80,27 @@ def _serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:
     elif request["op"] == "archive":
         from otobotctl.agent.archive import archive
 
+        _note(request, places, "client", "run")
         archive(request, places, wire)
     elif request["op"] == "inside":
         from otobotctl.agent.inside import inside
 
+        _note(request, places, "project", "service", "argv")
         inside(request, wire)
+    elif request["op"] == "exec":
+        from otobotctl.agent.execute import execute
+
+        execute(request, places, wire)
+    elif request["op"] == "ledger":
+        from otobotctl.agent.ledger import serve
+
+        serve(request, places, wire)
     else:
         raise RefusedError("refused", "no such operation: {!r}".format(request["op"]))
+
+
+def _note(request: Dict[str, Any], places: Places, *names: str) -> None:
+    """Tell the host's audit what is about to be done."""
+    from otobotctl.agent import ledger
+
+    ledger.note(places, request["op"], **{name: request[name] for name in ("who", *names) if name in request})

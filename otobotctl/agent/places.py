@@ -23,6 +23,11 @@ class Places:
         """The directory of the journals."""
         return os.path.join(self.state, "runs")
 
+    @property
+    def ledger(self) -> str:
+        """The host's audit."""
+        return os.path.join(self.state, "audit.jsonl")
+
     def prepare(self) -> None:
         """Make the directories, 0700. Raises OSError."""
         for path in (self.state, self.runtime, self.runs, os.path.dirname(self.kept)):

@@ -6,7 +6,7 @@ The operator's side sends one request line; the agent answers with lines until o
 
 from __future__ import annotations
 
-from otobotctl.agent.lines import canonical, encode
+from otobotctl.agent.lines import canonical, decode, encode
 
 __all__ = ["encode", "facts_digest"]  # and the shapes
 
@@ -117,6 +117,31 @@ class InsideRequest(TypedDict):
     input: str
 
 
+class ExecRequest(TypedDict):
+    """op = "exec": run `argv` for an operator, if the account's role on the host may; noted in the host's audit.
+
+    On the host where `service` is "", else in that service's container of `project`, which `client` has.
+    """
+
+    version: int
+    op: str
+    who: str
+    client: str
+    project: str
+    service: str
+    argv: List[str]
+
+
+class LedgerRequest(TypedDict):
+    """op = "ledger": with an `event`, note it and how it ended; without, answer with the whole chain in blocks."""
+
+    version: int
+    op: str
+    who: str
+    event: str
+    status: Optional[int]
+
+
 class Confirmation(TypedDict):
     """The operator's word, in one line on stdin, that the archive `file` is on disk; sha256 and bytes are its own."""
 
@@ -163,10 +188,13 @@ class LastRun(TypedDict):
 #   {"archived": n}                  all n members came; also consistent. Now the host waits for a Confirmation
 #   {"final": {...} or None}         instead: nothing runs; the note of a final archive made before; also left (bool)
 # Records of a command inside a container: {"block": n} for its stdout, then {"exit": status, "said": lines of stderr}
+# Records of an exec: {"block": n} for its stdout, also with "of": 2 for its stderr, as they come; {"said": str} when it
+# could not be started; then {"exit": status}
 # Lines that only the live stream has:
 #   {"ready": true} or {"need": "agent"}    first: whether the host keeps an agent of this digest, or needs it sent
 #   {"end": true}   also boot_id (str), holder (Holder or None), last (LastRun or None); ends the exchange
-#   {"error": ...}  code (locked, unknown, died, journal, refused, archive, internal), message, holder; ends it too
+#   {"error": ...}  code (locked, unknown, died, journal, refused, policy, archive, internal), message, holder;
+#                   ends it too
 #   {"beat": true}                  every 3 seconds, so that a dead line is told from a slow step
 
 
@@ -180,3 +208,42 @@ def facts_digest(facts: Dict[str, Any]) -> str:
 
     kept = {name: value for name, value in facts.items() if not name.startswith("_")}
     return str(sha256(canonical(kept).encode()).hexdigest()[:32])
+
+
+def linked(previous: bytes, row: Dict[str, Any]) -> bytes:
+    """A row of an audit as its line: `previous` is the line before without its newline, b"" for the first.
+
+    Each row holds the digest of the line before, so a row cannot be changed, taken out or put in between without
+    every later one being written anew; that, an earlier copy of a later digest shows.
+    """
+    return encode({**row, "previous": line_digest(previous)})
+
+
+def line_digest(line: bytes) -> str:
+    """The digest of an audit's line; "" for no line."""
+    from otobotctl.agent.sums import sha256
+
+    return str(sha256(line).hexdigest()) if line else ""
+
+
+def broken_at(lines: List[bytes]) -> Optional[int]:
+    """The number, from 1, of the first line of an audit that does not follow from the one before; None: it is whole.
+
+    A line that a crash cut short is no break: the row after it was linked to it as it stands.
+    """
+    previous = b""
+    for number, line in enumerate(lines, start=1):
+        row = audit_row(line)
+        if row is not None and row.get("previous") != line_digest(previous):
+            return number
+        previous = line
+    return None
+
+
+def audit_row(line: bytes) -> Optional[Dict[str, Any]]:
+    """A line of an audit as its row; None for one that a crash cut short."""
+    try:
+        row = decode(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None

@@ -39,9 +39,9 @@ class Wire:
                 rest = rest[os.write(self.descriptor, rest) :]
         self._busy = False
 
-    def block(self, data: bytes) -> None:
-        """Write bytes as they are, behind a record with their number."""
-        self.raw(encode({"block": len(data)}), data)
+    def block(self, data: bytes, source: int = 1) -> None:
+        """Write bytes as they are, behind a record with their number; `source` 2: a command's stderr."""
+        self.raw(encode({"block": len(data), **({"of": source} if source != 1 else {})}), data)
 
     def hear(self) -> Dict[str, Any]:
         """Wait for a line of the caller. Raises BrokenPipeError when none comes any more."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from otobotctl.cli.commands import client, doctor, host, manifest, secrets, start, status, vault
+from otobotctl.cli.commands import asking, client, doctor, host, manifest, secrets, start, status, vault
 from otobotctl.cli.session import Session
 
 _EPILOG = (
@@ -31,6 +31,7 @@ def build() -> typer.Typer:
     start.register(app)
     status.register(app)
     doctor.register(app)
+    asking.register(app)
     app.add_typer(manifest.build(), name="manifest")
     app.add_typer(host.build(), name="host")
     app.add_typer(client.build(), name="client")

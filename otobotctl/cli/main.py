@@ -19,10 +19,18 @@ def entry() -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command and return its exit code."""
-    from otobotctl.cli import output
+    """Run one command, note it in the fleet's audit, and return its exit code."""
+    from otobotctl.cli.audited import note
 
     arguments = hoist(argv)
+    code = _guarded(arguments)
+    note(arguments, code)
+    return code
+
+
+def _guarded(arguments: list[str]) -> int:
+    from otobotctl.cli import output
+
     as_json = "--json" in arguments
     previous = signal.signal(signal.SIGINT, _interrupt)
     try:

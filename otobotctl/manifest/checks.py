@@ -32,6 +32,7 @@ def check(document: Object, services: Services) -> Iterator[Finding]:
     yield from _text(document, (), {"company": words.line})
     yield from _recipients(document.get("recipients"))
     yield from _operators(objects(document, "operators"), objects(document, "hosts"))
+    yield from _roles(objects(document, "roles"))
     yield from _hosts(objects(document, "hosts"))
     hosts = document.get("hosts", {})
     yield from _clients(objects(document, "clients"), hosts if isinstance(hosts, dict) else None, services)
@@ -69,11 +70,22 @@ def _operators(operators: Mapping[str, Mapping[str, Any]], hosts: Mapping[str, M
         yield from _wrong(path, words.operator(name))
         for place, key in texts(operator.get("keys")):
             yield from _wrong((*path, "keys", place), words.login_key(key))
+        if operator.get("sudo") is True and operator.get("role") is not None:
+            yield Finding((*path, "role"), "and sudo exclude each other", "leave one of them out")
         for what, known in (("hosts", {*hosts}), ("tags", tags)):
             for place, wanted in texts(operator.get(what)):
                 if wanted not in known:
                     problem = f'there is no host "{wanted}"' if what == "hosts" else f'no host has the tag "{wanted}"'
                     yield Finding((*path, what, place), problem, words.suggest(wanted, sorted(known)))
+
+
+def _roles(roles: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    for name, role in roles.items():
+        path: Path = ("roles", name)
+        yield from _wrong(path, words.slug(name))
+        for what, check_one in (("host", words.command), ("inside", words.command), ("paths", words.directory)):
+            for place, text in texts(role.get(what)):
+                yield from _wrong((*path, what, place), check_one(text))
 
 
 def _hosts(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:

@@ -93,6 +93,21 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         tuple[str, ...] | None, Meta(description="Only hosts with one of these tags, and those that `hosts` adds.")
     ] = None
     sudo: Annotated[bool, Meta(description="May become root, without a password.")] = True
+    role: Annotated[
+        str | None, Meta(description="No shell and no sudo: only the commands of this role, by `otobotctl exec`.")
+    ] = None
+
+
+class CommandRole(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Commands that an operator of this role may run: one a line, each word as it is typed, or a placeholder.
+
+    `{name}` is a name, `{number}` a number, `{path}` an absolute path below one of `paths`; the last word may end in
+    `...`, for one or more.
+    """
+
+    host: Annotated[tuple[str, ...], Meta(description="On the host.", examples=[["tail -n {number} {path}"]])] = ()
+    inside: Annotated[tuple[str, ...], Meta(description="In a service's container.")] = ()
+    paths: Annotated[tuple[str, ...], Meta(description="Files and directories that `{path}` may name.")] = ()
 
 
 class User(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -141,6 +156,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ] = ()
     operators: Annotated[
         dict[str, Operator], Meta(description="People with an account of their own on the hosts, by its name.")
+    ] = {}
+    roles: Annotated[
+        dict[str, CommandRole], Meta(description="Roles of operators, beside `reader` and `support` that are built in.")
     ] = {}
     hosts: Annotated[dict[str, Host], Meta(description="Machines, by name.")] = {}
     clients: Annotated[dict[str, Client], Meta(description="Companies served, by slug.")] = {}

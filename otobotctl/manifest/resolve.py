@@ -7,7 +7,18 @@ from collections.abc import Mapping
 import msgspec
 
 from otobotctl.errors import ManifestError
-from otobotctl.manifest.models import Backup, Client, Defaults, Environment, Host, Manifest, Operator, Settings, User
+from otobotctl.manifest.models import (
+    Backup,
+    Client,
+    CommandRole,
+    Defaults,
+    Environment,
+    Host,
+    Manifest,
+    Operator,
+    Settings,
+    User,
+)
 
 Archives = Mapping[str, Mapping[str, Backup]]  # by stack, then by environment
 
@@ -70,6 +81,7 @@ class ResolvedOperator(msgspec.Struct, frozen=True):
     keys: tuple[str, ...]
     sudo: bool
     hosts: tuple[str, ...]
+    role: str | None = None
 
 
 class ResolvedManifest(msgspec.Struct, frozen=True):
@@ -80,6 +92,7 @@ class ResolvedManifest(msgspec.Struct, frozen=True):
     hosts: Mapping[str, ResolvedHost]
     clients: Mapping[str, ResolvedClient]
     operators: Mapping[str, ResolvedOperator] = {}
+    roles: Mapping[str, CommandRole] = {}
 
     def client(self, slug: str) -> ResolvedClient:
         """Return the client, or raise ManifestError naming those that exist."""
@@ -102,17 +115,19 @@ class ResolvedManifest(msgspec.Struct, frozen=True):
         return tuple(operator for operator in self.operators.values() if host in operator.hosts)
 
 
-def resolve(manifest: Manifest, archives: Archives = _NO_ARCHIVES) -> ResolvedManifest:
+def resolve(manifest: Manifest, archives: Archives = _NO_ARCHIVES, login: str | None = None) -> ResolvedManifest:
     """Apply the defaults and each client's environment. The manifest must have been checked, as `load` does.
 
     `archives` is what each stack says of backups in each environment; every word of the manifest wins over it.
+    `login` is the account on every host of the person who is at work, instead of the manifest's.
     """
     return ResolvedManifest(
         company=manifest.company,
         recipients=manifest.recipients,
-        hosts={name: _host(name, host, manifest.defaults) for name, host in manifest.hosts.items()},
+        hosts={name: _host(name, host, manifest.defaults, login) for name, host in manifest.hosts.items()},
         clients={slug: _client(slug, client, manifest, archives) for slug, client in manifest.clients.items()},
         operators={name: _operator(name, each, manifest.hosts) for name, each in manifest.operators.items()},
+        roles=manifest.roles,
     )
 
 
@@ -124,14 +139,15 @@ def _operator(name: str, operator: Operator, hosts: Mapping[str, Host]) -> Resol
         if everywhere or host in (operator.hosts or ()) or {*each.tags} & {*(operator.tags or ())}
     }
     keys = tuple(key.strip() for key in operator.keys)
-    return ResolvedOperator(name, keys, operator.sudo, tuple(host for host in hosts if host in chosen))
+    sudo = operator.sudo and operator.role is None
+    return ResolvedOperator(name, keys, sudo, tuple(host for host in hosts if host in chosen), operator.role)
 
 
-def _host(name: str, host: Host, defaults: Defaults) -> ResolvedHost:
+def _host(name: str, host: Host, defaults: Defaults, login: str | None) -> ResolvedHost:
     return ResolvedHost(
         name=name,
         address=host.address,
-        user=host.user,
+        user=login or host.user,
         port=host.port,
         jump=host.jump,
         tags=host.tags,

@@ -24,6 +24,7 @@ _LOGIN_KEYS = (
     "sk-ssh-ed25519@openssh.com",
     "sk-ecdsa-sha2-nistp256@openssh.com",
 )
+PLACEHOLDERS = ("{name}", "{number}", "{path}")  # of agent/policy.py
 _LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 _DOTTED_DIGITS = re.compile(r"[0-9.]+")
@@ -201,3 +202,22 @@ def _punycode(name: str) -> str:
         return f"write {name.encode('idna').decode()}"
     except UnicodeError:
         return "use a-z, 0-9, - and dots"
+
+
+def command(value: str) -> Wrong:
+    """Check a line of a role: a program, then words and placeholders."""
+    parts = value.split()
+    if not parts or parts[0].startswith("{"):
+        return f'"{value}" names no program', "begin with the program, such as: tail -n {number} {path}"
+    for place, part in enumerate(parts):
+        plain = part.removesuffix("...") if place == len(parts) - 1 else part
+        if ("{" in plain or "}" in plain) and plain not in PLACEHOLDERS:
+            return f'"{part}" is not a placeholder', f"use {', '.join(PLACEHOLDERS)}, each a word of its own"
+    return None
+
+
+def directory(value: str) -> Wrong:
+    """Check a path that a role may read below."""
+    if value.startswith("/") and value.strip("/") and ".." not in value.split("/") and "//" not in value:
+        return None
+    return f'"{value}" is not the path of a directory or file', "write it from the root on, such as /var/log"

@@ -18,7 +18,7 @@ from otobotctl.transport.options import destination, forward, options, proxy_arg
 from otobotctl.transport.sockets import control_path
 from otobotctl.transport.target import Settings, Target
 
-__all__ = ["Settings", "SshDoor", "Target", "open_door", "start"]
+__all__ = ["Settings", "SshDoor", "Target", "interact", "open_door", "start"]
 
 _CONTROL_S = 3.0  # for a master to answer its own socket
 
@@ -88,6 +88,22 @@ class SshDoor:
                 f"{self._target}: ssh was ended by signal {-status}", hint="run the same command again"
             )
         return None
+
+
+def interact(target: Target, settings: Settings) -> int:
+    """Give this terminal to a shell on `target`, with the same pins, and return the status that it ended with.
+
+    Raises HostUnreachableError or HostKeyError when it did not come about.
+    """
+    argv = ["ssh", *options(target, settings, control_path(target, settings)), *destination(target)]
+    argv[argv.index("-T")] = "-t"
+    try:
+        status = subprocess.call(argv, env=environment(target))
+    except FileNotFoundError:
+        raise no_ssh() from None
+    if status == failures.LINE_FAILED:
+        raise HostUnreachableError(f"{target}: the connection ended", hint="ssh has said why, above")
+    return status
 
 
 def explain(target: Target, settings: Settings, said: str) -> OtobotError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -48,7 +49,12 @@ def load(fleet: Fleet) -> Loaded:
     """Read and check the manifest against the catalogue. Raises ManifestError with every finding."""
     catalog = load_catalog()
     raw = manifest.load(fleet.manifest, catalog.service_shapes())
-    return Loaded(fleet, manifest.resolve(raw, catalog.archives()), catalog)
+    resolved = manifest.resolve(raw, catalog.archives(), os.environ.get("OTOBOTCTL_USER") or None)
+    if resolved.operators:
+        from otobotctl.render import roles
+
+        roles.check(resolved)
+    return Loaded(fleet, resolved, catalog)
 
 
 def warnings(loaded: Loaded, clients: Iterable[ResolvedClient]) -> tuple[str, ...]:
@@ -61,6 +67,7 @@ def warnings(loaded: Loaded, clients: Iterable[ResolvedClient]) -> tuple[str, ..
 def desired(loaded: Loaded, name: str, secrets: Mapping[str, Mapping[str, Secret]]) -> Desired:
     """What a host should be with these secrets, by client."""
     from otobotctl.plan.playbook import load_playbook
+    from otobotctl.render import roles
     from otobotctl.render.client import render_client
     from otobotctl.render.front import render_front
 
@@ -75,9 +82,10 @@ def desired(loaded: Loaded, name: str, secrets: Mapping[str, Mapping[str, Secret
         "front": release_variables(front) if front else None,
         "images": [_image(image) for image in images],
         "operators": [
-            {"name": each.name, "keys": list(each.keys), "sudo": each.sudo}
+            {"name": each.name, "keys": list(each.keys), "sudo": each.sudo, "gate": each.role is not None}
             for each in loaded.manifest.operators_of(name)
         ],
+        "policy": roles.policy(loaded.manifest, name),
     }
     return Desired(name, load_playbook(playbook_path(host.playbook), variables), masked(secrets.values()))
 

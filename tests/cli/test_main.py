@@ -13,6 +13,9 @@ from otobotctl.cli import output
 COMMANDS = [
     ("init",),
     ("status",),
+    ("exec",),
+    ("ssh",),
+    ("audit",),
     ("manifest", "validate"),
     ("manifest", "schema"),
     *(("host", verb) for verb in ("add", "list", "remove", "trust", "facts", "plan", "apply", "drift")),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+import sys
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from otobotctl.data import data_dir
 from otobotctl.errors import StepFailedError
 from otobotctl.plan.playbook import load_playbook
+from otobotctl.render.roles import built_in
 from tests.e2e import driver
 from tests.e2e.driver import Way
 
@@ -35,6 +40,9 @@ class Team:
         """Make these people the host's operators; gives the steps that changed."""
         given = {"host": SimpleNamespace(docker="distribution", user=login or self.host.user)}
         given |= {"clients": [], "front": None, "images": [], "operators": list(people)}
+        accounts = {each["name"]: "reader" for each in people if each.get("gate")}
+        roles = {"reader": msgspec.to_builtins(built_in()["reader"])}
+        given["policy"] = json.dumps({"accounts": accounts, "roles": roles})
         wanted = {"otobot", "operators"}
         stages = [stage for stage in load_playbook(data_dir("playbooks") / "vps.yaml", given) if stage.name in wanted]
         return driver.converge(way or self.way, *stages)
@@ -154,7 +162,7 @@ def test_sudoers_is_never_broken(team):
         team.root("mv /usr/sbin/visudo.real /usr/sbin/visudo")
     assert team.root("sha256sum /etc/sudoers.d/otobot-operators").stdout == before
     assert team.login("lea", "sudo -n true").returncode == 0
-    assert team.root("ls -A /etc/otobot").stdout.split() == ["letsencrypt", "operators.json", "tls"]
+    assert team.root("ls -A /etc/otobot").stdout.split() == ["letsencrypt", "operators.json", "policy.json", "tls"]
     assert team.apply(team.person("lea"), team.person("nina")).changed
     assert team.login("nina", "sudo -n true").returncode == 0
     team.apply()
@@ -170,3 +178,86 @@ def test_a_leaver_cannot_bar_the_way(team):
     assert team.root("getent shadow mallory").stdout.split(":")[7] == "1"
     assert team.root("cat /root/.ssh/authorized_keys").stdout == keys
     assert not team.apply(team.person("lea")).changed
+
+
+@pytest.fixture
+def reader(team, tmp_path, monkeypatch):
+    """`otobotctl` on the machine of somebody whose role is reader: gives exit code, stdout and stderr."""
+    paul = {**team.person("paul", sudo=False), "gate": True}
+    team.apply(paul, team.person("marie"))
+    assert not team.apply(paul, team.person("marie")).changed
+    keys = {name: {"keys": [team.key(name)], **more} for name, more in (("paul", {"role": "reader"}), ("marie", {}))}
+    host = {"address": team.host.address, "port": team.host.port, "user": team.host.user}
+    document = {"version": 1, "operators": keys, "hosts": {"vps-1": host}}
+    (tmp_path / "clients-config.json").write_text(json.dumps(document))
+    (tmp_path / "known_hosts").write_text((team.directory / "way/known_hosts").read_text())
+
+    def run(person, *words):
+        config = tmp_path / f"{person}.config"
+        config.write_text(f"IdentityFile {team.directory}/{person}\nIdentitiesOnly yes\n")
+        environment = {**os.environ, "OTOBOTCTL_USER": person, "OTOBOTCTL_SSH_CONFIG": str(config)}
+        environment |= {"OTOBOTCTL_FLEET": str(tmp_path), "OTOBOTCTL_SSH_PERSIST": "0"}
+        argv = [sys.executable, "-m", "otobotctl", *words]
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+    return run
+
+
+def test_a_role_is_held_by_the_host(team, reader):
+    """What it lists is run as root and noted; all else is refused by the host, whatever the key is used for."""
+    team.root("printf 'one\\ntwo\\n' > /var/log/secrets-of-root; chmod 600 /var/log/secrets-of-root")
+    said = reader("paul", "exec", "vps-1", "--", "tail", "-n", "1", "/var/log/secrets-of-root")
+    assert (said.returncode, said.stdout) == (0, "two\n"), said.stderr
+    for argv in (["cat", "/etc/shadow"], ["tail", "-n", "1", "/etc/shadow"], ["sh", "-c", "id"]):
+        said = reader("paul", "exec", "vps-1", "--", *argv)
+        assert (said.returncode, said.stdout) == (14, ""), said.stderr
+        assert "the role reader may not" in said.stderr
+    refused = reader("paul", "host", "apply", "vps-1")
+    assert refused.returncode != 0
+    assert "exec, audit and status" in refused.stderr
+    assert reader("paul", "status", "vps-1").returncode == 0
+    # The key itself opens nothing else: no shell, no other command, no files, no tunnel; and sudo no other program.
+    for command in ("id", "sudo -n id", ""):
+        assert "uid=" not in team.login("paul", command).stdout
+    assert team.root("su paul -c 'sudo -n id'", check=False).returncode != 0
+    assert team.root("su paul -c 'sudo -n /usr/local/sbin/otobot-gate id'", check=False).returncode != 0
+
+
+def test_the_audit_says_who_did_what(team, reader):
+    """Commands, refusals and applies of everybody, with the account and the address; a change to it is told."""
+    assert (
+        reader(
+            "marie", "exec", "vps-1", "--", "sh", "-c", "echo out; echo err >&2; exit 3", "--token=hunter2"
+        ).returncode
+        == 1
+    )
+    reader("paul", "exec", "vps-1", "--", "cat", "/etc/shadow")
+    said = reader("paul", "audit", "--json")
+    assert said.returncode == 0, said.stderr
+    rows = json.loads(said.stdout)["data"]["entries"]
+    assert "hunter2" not in said.stdout + team.root("cat /var/lib/otobot/audit.jsonl").stdout
+    of_host = [row for row in rows if row["where"] == "vps-1"]
+    assert {"apply", "exec", "exec_end", "refused"} <= {row["event"] for row in of_host}
+    ended = [row for row in of_host if row["event"] == "exec_end" and row["account"] == "marie"][-1]
+    assert (ended["what"]["status"], ended["what"]["role"], bool(ended["address"])) == (3, "admin", True)
+    refused = [row for row in of_host if row["event"] == "refused"][-1]
+    assert (refused["account"], refused["what"]["argv"]) == ("paul", ["cat", "/etc/shadow"])
+    team.root("sed -i '2s/apply/apple/' /var/lib/otobot/audit.jsonl")
+    try:
+        said = reader("marie", "audit", "--json")
+        assert said.returncode == 4
+        assert "vps-1: row 3 of its audit" in json.loads(said.stdout)["error"]["details"][0]
+    finally:
+        team.root("sed -i '2s/apple/apply/' /var/lib/otobot/audit.jsonl")
+    team.root("sed -i '$d' /var/lib/otobot/audit.jsonl")
+    assert "was cut off" in reader("marie", "audit").stderr
+
+
+def test_a_shell_is_opened_and_noted(team, reader):
+    """`otobotctl ssh` gives the terminal to a shell with the pinned key; a role has none, and is told so."""
+    refused = reader("paul", "ssh", "vps-1")
+    assert refused.returncode == 14, refused.stderr
+    said = reader("marie", "ssh", "vps-1")
+    assert said.returncode == 0, said.stderr
+    events = [json.loads(line)["event"] for line in team.root("cat /var/lib/otobot/audit.jsonl").stdout.splitlines()]
+    assert events[-2:] == ["shell", "shell_end"]

@@ -72,3 +72,26 @@ def test_keys_that_log_in(kind):
     assert words.login_key(f'from="*" {key(kind)}')
     assert words.login_key(key("ssh-dss"))
     assert words.login_key(f"{key(kind)}\nssh-rsa B")
+
+
+def test_who_has_a_role_has_no_sudo():
+    """The role decides; both words at once are refused, each in its place."""
+    found = fleet(paul={"keys": [key()], "role": "reader"})
+    assert (found.operators["paul"].role, found.operators["paul"].sudo) == ("reader", False)
+    said = findings(paul={"keys": [key()], "role": "reader", "sudo": True})
+    assert "operators.paul.role: and sudo exclude each other" in said[0]
+
+
+def test_a_role_of_the_manifest_is_in_form():
+    """A command begins with a program; placeholders are words of their own; paths go from the root on."""
+    document = right()
+    document["roles"] = {
+        "logs": {
+            "host": ["tail -n {number} {path}", "{path}", "x --{name}", "x {what}", ""],
+            "paths": ["/a", "b", "/a/../b"],
+        }
+    }
+    with pytest.raises(ManifestError) as error:
+        manifest.decode(encoded(document), "x", SERVICES)
+    places = [line.partition(": ")[0] for line in error.value.details]
+    assert places == [*(f"roles.logs.host[{at}]" for at in (1, 2, 3, 4)), *(f"roles.logs.paths[{at}]" for at in (1, 2))]

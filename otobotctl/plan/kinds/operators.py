@@ -12,20 +12,33 @@ from otobotctl.plan.fields import Name, unified
 from otobotctl.plan.model import Change, Facts, Spec
 
 SUDOERS = "/etc/sudoers.d/otobot-operators"
+GATE = "/usr/local/sbin/otobot-gate"
 
 Key = Annotated[str, Meta(pattern=r"\A(?:ssh-|ecdsa-|sk-)[^\x00-\x1f]+\Z")]
 
 
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One person: the account's name, all of its keys, and whether it has sudo (which asks for no password)."""
+    """One person: the account's name, all of its keys, and whether it has sudo (which asks for no password).
+
+    `gate`: no shell and no sudo, the keys start the gate and nothing else.
+    """
 
     name: Name
     keys: Annotated[tuple[Key, ...], Meta(min_length=1)]
     sudo: bool = True
+    gate: bool = False
 
     def __post_init__(self) -> None:
         if self.name == "root":
             raise ValueError("root is nobody's own account")
+        if self.gate and self.sudo:
+            raise ValueError("who has sudo needs no gate")
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The keys as sshd reads them."""
+        options = f'restrict,command="sudo -n {GATE}" ' if self.gate else ""
+        return tuple(f"{options}{key}" for key in self.keys)
 
 
 class OperatorsSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -49,6 +62,8 @@ class OperatorsSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True)
         """The text of the sudoers file, perhaps with the account that applies; "": there is to be none."""
         names = {operator.name for operator in self.operators if operator.sudo} | ({self.login} if login else set())
         lines = [f"{name} ALL=(ALL:ALL) NOPASSWD: ALL\n" for name in sorted(names)]
+        gates = sorted(operator.name for operator in self.operators if operator.gate and operator.name not in names)
+        lines += [f'{name} ALL=(root) NOPASSWD: {GATE} ""\n' for name in gates]
         return "".join(["# Written by otobotctl; the manifest's operators.\n", *lines]) if lines else ""
 
     def question(self) -> dict[str, Any]:
@@ -72,7 +87,7 @@ class OperatorsSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True)
                 continue
             if found["made"] and (found["shut"] or not found["locked"]):
                 yield Change(operator.name, "locked" if found["shut"] else "has a password", "may log in with keys")
-            there, wanted = list(found["keys"] or ()), list(operator.keys)
+            there, wanted = list(found["keys"] or ()), list(operator.lines)
             enough = mine and set(wanted) <= set(there)
             if there != wanted and not enough:
                 before, after = "".join(f"{key}\n" for key in there), "".join(f"{key}\n" for key in wanted)
@@ -95,7 +110,8 @@ class OperatorsSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True)
     def wire(self) -> dict[str, Any]:
         """The question, the people, and the sudoers file without and with the account that applies."""
         both = {"sudoers": self.sudoers(login=False), "sudoers_with_login": self.sudoers(login=True)}
-        return {**super().wire(), **self.question(), **both}
+        people = [{"name": operator.name, "keys": list(operator.lines)} for operator in self.operators]
+        return {**super().wire(), **self.question(), "operators": people, **both}
 
     def title(self) -> str:
         """The names."""
