@@ -55,6 +55,12 @@ class DriftError(OtobotError):
     exit_code = 4
 
 
+class TakenBackError(StepFailedError):
+    """A release did not work and was undone: the one before it is up and healthy."""
+
+    exit_code = 5
+
+
 class ManifestError(OtobotError):
     """The manifest, a secret store or a template is wrong; nothing was written."""
 

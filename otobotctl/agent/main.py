@@ -1,4 +1,4 @@
-"""Serves one request: observe, apply, follow, archive, inside, exec or ledger."""
+"""Serves one request: observe, apply, follow, archive, inside, exec, ledger or logs."""
 
 from __future__ import annotations
 
@@ -95,6 +95,11 @@ def _serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:
         from otobotctl.agent.ledger import serve
 
         serve(request, places, wire)
+    elif request["op"] == "logs":
+        from otobotctl.agent.loglines import loglines
+
+        _note(request, places, "client", "services")
+        loglines(request, wire)
     else:
         raise RefusedError("refused", "no such operation: {!r}".format(request["op"]))
 

@@ -142,6 +142,20 @@ class LedgerRequest(TypedDict):
     status: Optional[int]
 
 
+class LogsRequest(TypedDict):
+    """op = "logs": what a client's containers say. `tail` is a number of lines or "all"; `since` a time or ""."""
+
+    version: int
+    op: str
+    who: str
+    client: str
+    project: str
+    services: List[str]
+    tail: str
+    since: str
+    follow: bool
+
+
 class Confirmation(TypedDict):
     """The operator's word, in one line on stdin, that the archive `file` is on disk; sha256 and bytes are its own."""
 
@@ -190,6 +204,7 @@ class LastRun(TypedDict):
 # Records of a command inside a container: {"block": n} for its stdout, then {"exit": status, "said": lines of stderr}
 # Records of an exec: {"block": n} for its stdout, also with "of": 2 for its stderr, as they come; {"said": str} when it
 # could not be started; then {"exit": status}
+# Records of logs: {"block": n} for the lines, then {"exit": status}
 # Lines that only the live stream has:
 #   {"ready": true} or {"need": "agent"}    first: whether the host keeps an agent of this digest, or needs it sent
 #   {"end": true}   also boot_id (str), holder (Holder or None), last (LastRun or None); ends the exchange

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from otobotctl.cli.commands import asking, client, doctor, host, manifest, secrets, start, status, vault
+from otobotctl.cli.commands import asking, client, deploy, doctor, host, manifest, secrets, start, status, vault
 from otobotctl.cli.session import Session
 
 _EPILOG = (
@@ -30,6 +30,7 @@ def build() -> typer.Typer:
     app.callback()(_globals)
     start.register(app)
     status.register(app)
+    deploy.register(app)
     doctor.register(app)
     asking.register(app)
     app.add_typer(manifest.build(), name="manifest")

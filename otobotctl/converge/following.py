@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from otobotctl.agent.protocol import STATE_DIR, VERSION, ApplyRequest, FollowRequest, Question, WireStep
+from otobotctl.agent.protocol import STATE_DIR, TAKEN_BACK, VERSION, ApplyRequest, FollowRequest, Question, WireStep
 from otobotctl.converge.exchange import RefusedError
 from otobotctl.converge.model import Answer, answer_of
-from otobotctl.errors import DriftError, HostUnreachableError, OtobotError, StepFailedError
+from otobotctl.errors import DriftError, HostUnreachableError, OtobotError, StepFailedError, TakenBackError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +39,7 @@ class Story:
     changed: list[str] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     error: str = ""
+    code: str = ""
     end: Mapping[str, Any] | None = None
     boot_id: str = ""
     output: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
@@ -57,7 +58,7 @@ class Story:
             case "step_end" if record["ok"]:
                 self.changed.append(record["step"])
             case "step_end":
-                self.error = record.get("error", "")
+                self.error, self.code = record.get("error", ""), record.get("code", "")
             case "answer":
                 self.answers.append(answer_of(record))
             case "run_end":
@@ -195,7 +196,8 @@ def failure(host: str, story: Story) -> OtobotError:
             f"{host}: {step}: {story.error}; nothing of it was touched",
             hint=f"look at the difference with `otobotctl host plan {host}`, then apply again",
         )
-    return StepFailedError(
+    kind = TakenBackError if story.code == TAKEN_BACK else StepFailedError
+    return kind(
         f"{host}: {step} failed: {story.error}",
         hint=f"put it right and run the same command again: what is done already is not done twice on {host}",
         details=tuple(story.output),

@@ -48,7 +48,17 @@ __all__ = [
     "remove_recipient",
     "resolve",
     "set_host",
+    "set_versions",
 ]
 
-_EDITING = ("add_client", "add_host", "add_recipient", "remove_client", "remove_host", "remove_recipient", "set_host")
+_EDITING = (
+    "add_client",
+    "add_host",
+    "add_recipient",
+    "remove_client",
+    "remove_host",
+    "remove_recipient",
+    "set_host",
+    "set_versions",
+)
 __getattr__ = lazy.names(__name__, {**dict.fromkeys(_EDITING, "edit"), "json_schema": "schema"})

@@ -67,6 +67,29 @@ def set_host(path: Path, name: str, changes: Mapping[str, Any], services: Servic
     return change(path, edit, services)
 
 
+def set_versions(path: Path, slug: str, versions: Mapping[str, str | None], services: Services = None) -> bool:
+    """Set the versions of a client's services, None takes one out; return whether anything changed.
+
+    Raises:
+        ManifestError: the manifest is wrong, or would be.
+        UsageError: there is no such client.
+    """
+
+    def edit(raw: str, parsed: document.Object, manifest: Manifest) -> str:
+        _known("client", slug, manifest.clients)
+        there = parsed["clients"][slug].get("settings", {})
+        for service, version in versions.items():
+            place = ("clients", slug, "settings", service, "version")
+            said = there.get(service, {}).get("version")
+            if version is not None and said != version:
+                raw = text.put(raw, place, version)
+            elif version is None and said is not None:
+                raw = text.remove(raw, place)
+        return raw
+
+    return change(path, edit, services)
+
+
 def remove_client(path: Path, slug: str, services: Services = None) -> None:
     """Take a client out; the slots of the others stay. Raises ManifestError, UsageError."""
 

@@ -47,6 +47,30 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     tls: Annotated[Tls | None, Meta(description="Where certificates come from.")] = None
     names: _Names = None
     backup: Annotated[Backup | None, Meta(description="The backup policy.")] = None
+    hooks: _Hooks = None
+
+
+class Hook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A program to run before or after a deploy, without a shell and never with a secret among its arguments."""
+
+    when: Annotated[Literal["before_deploy", "after_deploy"], Meta(description="When it runs.")]
+    argv: Annotated[tuple[str, ...], Meta(min_length=1, description="The program and its arguments.")]
+    where: Annotated[
+        Literal["operator", "host"],
+        Meta(description="On the operator's machine, in the fleet; or on the host, as root."),
+    ] = "operator"
+    timeout_s: Annotated[int, Meta(ge=1, le=3600, description="After how many seconds it is ended.")] = 300
+    on_failure: Annotated[
+        Literal["stop", "warn", "back"],
+        Meta(description="Stop there, go on all the same, or (after a deploy) go back to the release before."),
+    ] = "stop"
+
+    def __post_init__(self) -> None:
+        if self.on_failure == "back" and self.when == "before_deploy":
+            raise ValueError("nothing has changed before a deploy that could be taken back: write stop or warn")
+
+
+_Hooks = Annotated[tuple[Hook, ...] | None, Meta(description="Programs to run before and after a deploy.")]
 
 
 class Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,6 +91,7 @@ class Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Names, Meta(description="Services at names such as n8n.DOMAIN, or at paths such as DOMAIN/n8n/.")
     ] = "subdomains"
     backup: Annotated[Backup | None, Meta(description="The backup policy.")] = None
+    hooks: _Hooks = None
 
 
 class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -137,6 +162,7 @@ class Client(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     names: _Names = None
     users: Annotated[tuple[User, ...], Meta(description="People of the client who may log in.")] = ()
     backup: Annotated[Backup | None, Meta(description="The backup policy.")] = None
+    hooks: _Hooks = None
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -13,6 +13,7 @@ from otobotctl.manifest.models import (
     CommandRole,
     Defaults,
     Environment,
+    Hook,
     Host,
     Manifest,
     Operator,
@@ -72,6 +73,7 @@ class ResolvedClient(msgspec.Struct, frozen=True):
     users: tuple[User, ...]
     backup: ResolvedBackup
     names: str = "subdomains"
+    hooks: tuple[Hook, ...] = ()
 
 
 class ResolvedOperator(msgspec.Struct, frozen=True):
@@ -177,6 +179,7 @@ def _client(slug: str, client: Client, manifest: Manifest, archives: Archives) -
         tls=client.tls or environment.tls or defaults.tls,
         names=client.names or environment.names or defaults.names,
         users=client.users,
+        hooks=next((said.hooks for said in (client, environment, defaults) if said.hooks is not None), ()),
         backup=_backup((client.backup, environment.backup, defaults.backup, archives.get(stack, {}).get(name))),
     )
 

@@ -10,16 +10,22 @@ from typing import Any
 from otobotctl.errors import ManifestError, UsageError
 from otobotctl.manifest import words
 
+GIVEN = "OTOBOTCTL_AGE_KEY"
 _LONG = 24
 
 
 def identities(environ: Mapping[str, str] | None = None, home: Path | None = None) -> tuple[Path, ...]:
     """Return the private keys that are tried: OTOBOTCTL_IDENTITY alone when it is set, else those of the operator.
 
+    None, where OTOBOTCTL_AGE_KEY holds the key itself.
+
     Raises:
         UsageError: OTOBOTCTL_IDENTITY names no file.
     """
-    named = (os.environ if environ is None else environ).get("OTOBOTCTL_IDENTITY", "")
+    variables = os.environ if environ is None else environ
+    if variables.get(GIVEN, "").strip():
+        return ()
+    named = variables.get("OTOBOTCTL_IDENTITY", "")
     if named:
         path = Path(named).expanduser()
         if not path.exists() or path.is_dir():
@@ -65,8 +71,11 @@ def recipients(lines: Iterable[str]) -> list[Any]:
 
 
 def load(paths: Sequence[Path]) -> tuple[list[Any], tuple[str, ...]]:
-    """Return the identities that pyrage can use, and why the others cannot be used."""
-    keys: list[Any] = []
+    """Return the identities that pyrage can use, and why the others cannot be used.
+
+    The one in OTOBOTCTL_AGE_KEY comes first. Raises UsageError: that is none.
+    """
+    keys: list[Any] = given(os.environ.get(GIVEN, ""))
     notes: list[str] = []
     for path in paths:
         try:
@@ -80,9 +89,24 @@ def load(paths: Sequence[Path]) -> tuple[list[Any], tuple[str, ...]]:
 
 def _identity(path: Path) -> list[Any]:
     """Return the identities in a file. Raises OSError, or ValueError saying why there are none, without its text."""
+    return _parsed(path.read_bytes())
+
+
+def given(text: str) -> list[Any]:
+    """Return the identity that a variable of a CI holds, [] for an empty one. Raises UsageError: it is none."""
+    if not text.strip():
+        return []
+    lines = text.replace("\\n", "\n").replace("\r", "").strip()  # what CI systems make of line ends
+    try:
+        return _parsed(f"{lines}\n".encode())
+    except ValueError as error:
+        hint = "give it what age-keygen prints, or an SSH private key without a passphrase"
+        raise UsageError(f"{GIVEN} {error}", hint=hint) from None
+
+
+def _parsed(raw: bytes) -> list[Any]:
     import pyrage
 
-    raw = path.read_bytes()
     if raw.startswith((b"age-encryption.org/", b"-----BEGIN AGE ENCRYPTED FILE-----")):
         raise ValueError(
             "is itself sealed with a passphrase: unseal it into memory with OTOBOTCTL_IDENTITY=<(age -d ...)"

@@ -6,13 +6,12 @@ One connection is shared by all executions, and for a minute by the commands tha
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import subprocess
 import weakref
 
 from otobotctl.errors import HostUnreachableError, OtobotError
-from otobotctl.transport import failures
+from otobotctl.transport import failures, program
 from otobotctl.transport.channel import Line, ProcessChannel, piped
 from otobotctl.transport.options import destination, forward, options, proxy_argv
 from otobotctl.transport.sockets import control_path
@@ -141,7 +140,8 @@ def start(argv: tuple[str, ...], target: Target) -> subprocess.Popen[bytes]:
 
 def environment(target: Target) -> dict[str, str]:
     """What ssh is started with: the operator's environment, and a known shell where we wrote the proxy command."""
-    return dict(os.environ, SHELL="/bin/sh") if target.jump is not None else dict(os.environ)
+    variables = program.environment()
+    return {**variables, "SHELL": "/bin/sh"} if target.jump is not None else variables
 
 
 def no_ssh() -> OtobotError:

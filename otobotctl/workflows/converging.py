@@ -70,7 +70,7 @@ def facts(fleet: Fleet, name: str, password: Password | None = None) -> HostFact
     from otobotctl.converge import engine
 
     loaded = load(fleet)
-    wanted = _desired(loaded, name)
+    wanted = desired_of(loaded, name)
     steps = [step for stage in wanted.stages for step in stage.steps]
     seen = engine.observe(opener(loaded, name), wanted.stages, password=password)
     answers = {
@@ -90,13 +90,13 @@ def plan_loaded(loaded: Loaded, name: str, password: Password | None = None) -> 
     from otobotctl.converge import early
 
     with early.reaching(opener(loaded, name), with_password=password is not None) as reached:
-        return _plan(reached, loaded, _desired(loaded, name), password)
+        return _plan(reached, loaded, desired_of(loaded, name), password)
 
 
 def plan_client(fleet: Fleet, slug: str, password: Password | None = None) -> HostPlan:
     """What a deploy would change of a client's own release."""
     loaded = load(fleet)
-    wanted = _desired(loaded, loaded.manifest.client(slug).host)
+    wanted = desired_of(loaded, loaded.manifest.client(slug).host)
     reached = opener(loaded, wanted.host)
     return _plan(reached, loaded, replace(wanted, stages=_only(wanted.stages, slug)), password)
 
@@ -114,7 +114,7 @@ def apply_loaded(loaded: Loaded, name: str, listener: Listener, password: Passwo
         clients = loaded.manifest.clients_of(name)
         for client in clients:
             secrets.mint(loaded, client.slug)
-        done = _converge(reached, _desired(loaded, name), listener, password)
+        done = converge(reached, desired_of(loaded, name), listener, password)
     return replace(done, warnings=warnings(loaded, clients))
 
 
@@ -141,7 +141,7 @@ def destroy(
 
     loaded = load(fleet)
     name = loaded.manifest.client(slug).host
-    wanted = _desired(loaded, name, without=slug)
+    wanted = desired_of(loaded, name, without=slug)
 
     def absent(client: str, *, with_volumes: bool) -> Step:
         gone = ComposeReleaseSpec(
@@ -155,10 +155,11 @@ def destroy(
     if not any(stage.name == "front" for stage in front):
         steps = (absent(layout.FRONT, with_volumes=False), *steps)
     stages = (*front, Stage("destroy", steps))
-    return _converge(opener(loaded, name), replace(wanted, stages=stages), listener, password)
+    return converge(opener(loaded, name), replace(wanted, stages=stages), listener, password)
 
 
-def _desired(loaded: Loaded, name: str, *, without: str | None = None) -> Desired:
+def desired_of(loaded: Loaded, name: str, *, without: str | None = None) -> Desired:
+    """What a host should be, with the secrets of its clients; `without` one of them."""
     host = loaded.manifest.host(name)
     if without is not None:
         kept = {other: client for other, client in loaded.manifest.clients.items() if other != without}
@@ -184,18 +185,20 @@ def _plan(reached: Opener, loaded: Loaded, wanted: Desired, password: Password |
     return HostPlan(
         wanted.host,
         sum(len(stage.steps) for stage in wanted.stages),
-        tuple(row for each in plans for row in _rows(each)),
+        tuple(row for each in plans for row in rows(each)),
         warnings(loaded, loaded.manifest.clients_of(wanted.host)),
     )
 
 
-def _rows(found: StagePlan) -> Iterable[PlanRow]:
+def rows(found: StagePlan) -> Iterable[PlanRow]:
+    """A stage's plan as it is shown."""
     for planned in found.steps:
         spec = planned.step.spec
         yield PlanRow(planned.step.name, spec.kind, spec.title(), planned.changes, spec.commands())
 
 
-def _converge(reached: Opener, wanted: Desired, listener: Listener, password: Password | None) -> HostRun:
+def converge(reached: Opener, wanted: Desired, listener: Listener, password: Password | None) -> HostRun:
+    """Make a host what `wanted` says."""
     from otobotctl.converge import engine
 
     started = time.monotonic()

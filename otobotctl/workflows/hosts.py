@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from otobotctl import manifest
 from otobotctl.errors import HostKeyError
 from otobotctl.render.catalog import load_catalog
-from otobotctl.transport import hostkeys
+from otobotctl.transport import given, hostkeys
 from otobotctl.transport.target import Target
 from otobotctl.workflows.desired import load
 
@@ -118,4 +118,5 @@ def target(loaded: Loaded, name: str) -> Target:
         port=host.port,
         jump=target(loaded, host.jump) if host.jump else None,
         known_hosts=loaded.fleet.known_hosts,
+        identity=given.identity(),
     )

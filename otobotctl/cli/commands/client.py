@@ -143,11 +143,14 @@ def deploy(
 
 
 def _deploy(here: session.Session, command: str, slug: str, ask_sudo: bool, *, force: bool = False) -> None:
-    from otobotctl.workflows import converging
+    """The one of `otobotctl deploy`, without its choices."""
+    from otobotctl.cli.human import deploys
+    from otobotctl.workflows.deploying.deploy import Choices, deploy
+    from otobotctl.workflows.desired import load
 
     with human.watching(here) as listener:
-        done = converging.deploy(here.fleet(), slug, listener, human.sudo_password(ask=ask_sudo), force=force)
-    here.show(command, done, lambda: human.applied(done))
+        done = deploy(load(here.fleet()), slug, Choices(force=force), listener, human.sudo_password(ask=ask_sudo))
+    here.show(command, done, lambda: deploys.one(done))
 
 
 def export(
