@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         remove_host,
         remove_recipient,
         set_host,
+        set_versions,
     )
     from otobotctl.manifest.schema import json_schema
 
