@@ -87,7 +87,13 @@ def _serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:
 
         _note(request, places, "project", "service", "argv")
         inside(request, wire)
-    elif request["op"] == "exec":
+    else:
+        _serve_asking(request, places, wire)
+
+
+def _serve_asking(request: Dict[str, Any], places: Places, wire: Wire) -> None:
+    """The operations behind `exec`, `ssh`, `audit` and `logs`."""
+    if request["op"] == "exec":
         from otobotctl.agent.execute import execute
 
         execute(request, places, wire)
