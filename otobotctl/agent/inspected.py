@@ -1,4 +1,4 @@
-"""Every Compose container of the host as Docker inspects it; of its environment only lengths and shapes."""
+"""Every container of the host as Docker inspects it; of its environment only lengths and shapes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from otobotctl.agent.run import ProbeError
 from otobotctl.agent.shell import NOT_FOUND, ask
 
 _PROJECT = "com.docker.compose.project"
-_LIST = ("docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", "label=" + _PROJECT)
+_LIST = ("docker", "ps", "--all", "--quiet", "--no-trunc")
 _SHAPES = (("hex", "[0-9a-fA-F]+"), ("alnum", "[0-9A-Za-z]+"), ("base64url", "[0-9A-Za-z_=-]+"))
 _TIMEOUT_S = 30.0
 
 
 def raw() -> List[Dict[str, Any]]:
-    """What `docker inspect` says of every Compose container, secrets and all: it never leaves the host.
+    """What `docker inspect` says of every container, secrets and all: it never leaves the host.
 
     Raises:
         ProbeError: Docker is there and does not answer.
@@ -40,8 +40,9 @@ def raw() -> List[Dict[str, Any]]:
 def told(container: Dict[str, Any]) -> Dict[str, Any]:
     """What may leave the host of one container.
 
-    name, id, project, service, image, once (a `run` of somebody), state, exit_code, error, oom_killed, restarts,
-    started (ISO 8601), health ("" without a check), failing (checks in a row), published ([address, port] on the host)
+    name, id, project and service (Compose's; "" of a container that is not), image, once (a `run` of somebody), state,
+    exit_code, error, oom_killed, restarts, started (ISO 8601), health ("" without a check), failing (checks in a row),
+    published ([address, port] on the host)
     and environment ({name: [length, shape]}).
     """
     state, labels = container["State"], container["Config"].get("Labels") or {}
@@ -92,8 +93,8 @@ def shape(value: str) -> str:
     return next((name for name, pattern in _SHAPES if re.fullmatch(pattern, value)), "text")
 
 
-def marks(container: str, words: Dict[str, str]) -> List[str]:
-    """Which of `words` ({name: pattern}) the last lines of a container's log have; nothing of the log itself."""
-    answer = ask(["docker", "logs", "--tail", "200", container], timeout_s=_TIMEOUT_S)
+def marks(container: str, since: str, words: Dict[str, str]) -> List[str]:
+    """Which of `words` ({name: pattern}) a container's log has since its last start; nothing of the log itself."""
+    answer = ask(["docker", "logs", "--tail", "200", "--since", since, container], timeout_s=_TIMEOUT_S)
     text = answer.stdout + answer.stderr
     return sorted(name for name, pattern in words.items() if re.search(pattern, text, re.IGNORECASE))

@@ -65,6 +65,17 @@ def login_began() -> Optional[float]:
     return None
 
 
+def client() -> Optional[str]:
+    """The address that the login comes from by which this process came; None when it came by none."""
+    pid = os.getpid()
+    while pid > 1:
+        words = _environment(pid).get("SSH_CONNECTION", "").split()
+        if words:
+            return words[0].partition("%")[0]
+        pid = _parent(pid)
+    return None
+
+
 def _environment(pid: int) -> Dict[str, str]:
     try:
         with open("/proc/{}/environ".format(pid), "rb") as stream:

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from otobotctl.cli.commands import asking, client, deploy, doctor, host, manifest, secrets, start, status, vault
+from otobotctl.cli.commands import (
+    asking,
+    client,
+    deploy,
+    doctor,
+    host,
+    incident,
+    manifest,
+    secrets,
+    start,
+    status,
+    vault,
+)
 from otobotctl.cli.session import Session
 
 _EPILOG = (
@@ -38,6 +50,7 @@ def build() -> typer.Typer:
     app.add_typer(client.build(), name="client")
     app.add_typer(secrets.build(), name="secrets")
     app.add_typer(vault.build(), name="vault")
+    app.add_typer(incident.build(), name="incident")
     return app
 
 

@@ -150,6 +150,11 @@ class Case:
     doubt_s: float = 0.0
     outside: Outside | None = None
 
+    def subject(self, container: Mapping[str, Any]) -> str:
+        """What a finding about a container calls it: client/service, or its own name where nobody deployed it."""
+        client = container["project"].removeprefix("otobot-")
+        return f"{client}/{container['service']}" if client else str(container["name"])
+
     def containers(self, project: str) -> tuple[Mapping[str, Any], ...]:
         """A project's own containers; nobody's `docker compose run`."""
         every = (self.facts or {}).get("containers", ())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import ssl
 
-_TIMEOUT_S = 4.0
+_TIMEOUT_S = 3.0
 _AT_ONCE = 32
 
 

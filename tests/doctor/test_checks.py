@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -75,6 +76,8 @@ def newer(case):
 
 GIB = 1 << 30
 DISK = {"path": "/", "size": 40 * GIB, "used": 30 * GIB, "available": 10 * GIB, "inodes": 100, "inodes_free": 90}
+OPEN = {"isolated": None, "blocked": {}, "enforced": True}
+JUST_NOW = datetime.fromtimestamp(NOW - 60, UTC).isoformat()
 OLD = "2026-01-01T00:00:00.5Z"
 
 # check, severity, subject, words of what was seen, what breaks it
@@ -88,7 +91,8 @@ BROKEN = [
     ("containers", "critical", "acme/postgres-init", "is exited (3)", trouble("postgres-init", "exited (3)", state="exited")),
     ("containers", "critical", "acme/n8n", "has no container", trouble("n8n", "absent")),
     ("containers", "warning", "acme/redis", "is no part of the release", trouble("redis", "not wanted")),
-    ("containers", "warning", "acme/vault-api", "has been restarted 7 times", of("vault-api", restarts=7)),
+    ("containers", "info", "acme/vault-api", "has been restarted 7 times", of("vault-api", restarts=7)),
+    ("containers", "warning", "acme/n8n", "last 1 minutes ago", of("n8n", restarts=3, started=JUST_NOW)),
     ("containers", "critical", "acme", "is not deployed", lambda c: c.facts["releases"]["acme"].update(current=None)),
     ("stuck", "critical", "acme/tooljet", "has been starting for", of("tooljet", health="starting", started=OLD)),
     ("stuck", "critical", "acme/tooljet", "is unhealthy; its database refuses its password", of("tooljet", health="unhealthy", marks=["its database refuses its password"])),
@@ -130,6 +134,9 @@ BROKEN = [
     ("archives", "warning", "acme", "the last archive is 2.0 days old", client("archive", made=NOW - 48 * HOUR_S)),
     ("images", "warning", "acme/redis", "runs redis:7.2.0, and the fleet says", of("redis", image="redis:7.2.0")),
     ("images", "warning", "acme/redis", "7.4.5 has 1 published vulnerability (CVE-2025-49844", of("redis", image="redis:7.4.5")),
+    ("shield", "warning", "vps-1", "only SSH from 203.0.113.5", facts(shield={**OPEN, "isolated": ["203.0.113.5"]})),
+    ("shield", "critical", "vps-1", "not in force", facts(shield={**OPEN, "enforced": False})),
+    ("shield", "info", "vps-1", "holds off 198.51.100.7", facts(shield={**OPEN, "blocked": {"198.51.100.7": 0}})),
     ("secrets", "warning", "acme", "1 secret is overdue: N8N_INTERNAL_TOKEN", lambda c: replace(c, wanted=replace(c.wanted, due={"acme": (("N8N_INTERNAL_TOKEN", -3.0),)}))),
     ("secrets", "info", "acme", "to be rotated soon, the first in 5 days: SECRET_KEY_BASE", lambda c: replace(c, wanted=replace(c.wanted, due={"acme": (("SECRET_KEY_BASE", 5.0),)}))),
 ]  # fmt: skip

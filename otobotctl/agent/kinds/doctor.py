@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, Optional
 
-from otobotctl.agent import inspected, listening, logins
+from otobotctl.agent import inspected, listening, logins, shield
 from otobotctl.agent.kinds import host_status
 from otobotctl.agent.releases import Releases
 from otobotctl.agent.run import ProbeError, Run, StepError
@@ -24,8 +24,9 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     the container of the service `holder` has the password in `variable`. `queries`: [{name, project, database, sql}].
     `marks`: {service: {name: pattern}}, looked for in the log of such a container where it is not healthy.
 
-    More: time and clock; docker (is there); addresses and listening; containers (inspected.told, and marks); logins and
-    queries in the order asked; since: {client: when its oldest release was written, Unix seconds, or None}.
+    More: time, clock, addresses, listening, shield; docker (is there) and docker_since (Unix seconds, or None);
+    containers (inspected.told, and marks); logins and queries in the order asked; since: {client: when its oldest
+    release was written, Unix seconds, or None}.
     """
     found = host_status.probe({"projects": params["projects"], "names": params["names"]})
     try:
@@ -44,7 +45,9 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
         **answered,
         "containers": containers,
         "docker": has("docker"),
+        "docker_since": _changed("/run/docker.pid"),
         "clock": listening.clock(),
+        "shield": {"isolated": shield.isolated(), "blocked": shield.blocked(), "enforced": shield.enforced()},
         "addresses": listening.addresses(),
         "listening": listening.sockets(),
         "since": {client: _since(client) for client in params["projects"]},
@@ -95,7 +98,7 @@ def _marks(container: Dict[str, Any], wanted: Dict[str, Any]) -> List[str]:
     if not words or (state.get("Status") == "running" and (state.get("Health") or {}).get("Status", "") in _WELL):
         return []
     try:
-        return inspected.marks(container["Id"], words)
+        return inspected.marks(container["Id"], state.get("StartedAt", ""), words)
     except ProbeError:
         return []
 
@@ -115,7 +118,11 @@ def _safely(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _since(client: str) -> Optional[float]:
     here = Releases(client)
     numbers = here.numbers()
+    return _changed(here.path(numbers[0])) if numbers else None
+
+
+def _changed(path: str) -> Optional[float]:
     try:
-        return os.stat(here.path(numbers[0])).st_mtime if numbers else None
+        return os.stat(path).st_mtime
     except OSError:
         return None

@@ -33,6 +33,7 @@ NAMES = (
     "images",
     "secrets",
     "hardening",
+    "shield",
 )
 
 

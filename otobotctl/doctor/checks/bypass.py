@@ -16,12 +16,13 @@ def judge(case: Case) -> Iterator[Finding]:
     for each in facts["containers"]:
         for address, port in each["published"]:
             if port not in allowed and not _loopback(address):
-                client = each["project"].removeprefix("otobot-")
                 yield Finding(
                     "critical",
-                    f"{client}/{each['service']}",
+                    case.subject(each),
                     f"publishes {address}:{port}, which Docker lets around the firewall",
-                    f"otobotctl host apply {case.host.name}",
+                    f"otobotctl host apply {case.host.name}"
+                    if each["project"]
+                    else f"ssh {case.host.address} sudo docker rm --force {each['name']}",
                 )
     for (address, port), answered in (case.outside.ports if case.outside else {}).items():
         if answered and port not in allowed:

@@ -11,6 +11,7 @@ from otobotctl.doctor.model import Case, Check, Finding, Fix
 from otobotctl.render import layout
 
 _HOUR_S = 3600.0
+_SOON_S = 300.0  # up for longer than this, it may have got over it
 _MANY = 3  # restarts of one container whose last start is less than an hour ago
 _DOWN = ("exited", "dead", "created", "paused", "restarting", "removing")
 
@@ -29,12 +30,12 @@ def judge(case: Case) -> Iterator[Finding]:
             if state != "starting":  # that is for `stuck` to judge
                 yield _trouble(case, client, service, state, [each for each in here if each["service"] == service])
         for each in here:
-            if each["restarts"] >= _MANY and each["state"] == "running" and _age_s(each, case.now) < _HOUR_S:
+            age_s = _age_s(each, case.now)
+            if each["restarts"] >= _MANY and each["state"] == "running" and age_s < _HOUR_S:
                 yield Finding(
-                    "warning",
+                    "warning" if age_s < _SOON_S else "info",
                     f"{client}/{each['service']}",
-                    f"has been restarted {each['restarts']} times, last {_age_s(each, case.now) / 60:.0f} minutes ago"
-                    f"{_why(each)}",
+                    f"has been restarted {each['restarts']} times, last {age_s / 60:.0f} minutes ago{_why(each)}",
                     f"otobotctl logs {client} {each['service']}",
                 )
 

@@ -13,6 +13,8 @@ PUBLIC = (80, 443)
 def judge(case: Case) -> Iterator[Finding]:
     """Nothing listens where something should, or another program does ("port is already allocated")."""
     facts = case.facts or {}
+    if facts["docker_error"]:
+        return  # it is what listens for them
     listening = {port for _, port in facts["listening"]}
     for client, services in case.wanted.ports.items():
         down = facts["releases"].get(client, {}).get("trouble", {})
@@ -35,11 +37,15 @@ def judge(case: Case) -> Iterator[Finding]:
                     f"nothing listens on port {port}",
                     f"otobotctl host apply {case.host.name}",
                 )
-    for each in facts["containers"]:
+    yield from _taken(case)
+
+
+def _taken(case: Case) -> Iterator[Finding]:
+    for each in (case.facts or {})["containers"]:
         if "already allocated" in each["error"] or "address already in use" in each["error"]:
             yield Finding(
                 "critical",
-                f"{each['project'].removeprefix('otobot-')}/{each['service']}",
+                case.subject(each),
                 f"another program has its port: {each['error']}",
                 f"ssh {case.host.address} sudo ss -Hltnp",
             )

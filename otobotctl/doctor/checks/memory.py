@@ -24,12 +24,9 @@ def judge(case: Case) -> Iterator[Finding]:
     for each in facts["containers"]:
         if each["oom_killed"] and each["state"] == "running":
             client = each["project"].removeprefix("otobot-")
-            yield Finding(
-                "warning",
-                f"{client}/{each['service']}",
-                "was killed for want of memory and started again",
-                f"raise clients.{client}.settings.{each['service']}.memory, then otobotctl client deploy {client}",
-            )
+            more = f"raise clients.{client}.settings.{each['service']}.memory, then otobotctl client deploy {client}"
+            remedy = more if client else f"ssh {case.host.address} docker stats --no-stream"
+            yield Finding("warning", case.subject(each), "was killed for want of memory and started again", remedy)
 
 
 CHECK = Check("memory", "There is memory left, and nobody was killed for it.", judge)

@@ -23,6 +23,7 @@ KINDS = (
     "package",
     "reboot",
     "service",
+    "shield",
     "sshd_config",
     "swap",
     "symlink",

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from otobotctl.workflows.desired import Loaded
 
 
+# A service that a refused password keeps from starting needs that password set before it is started again.
+_CAUSES = ("docker", "hardening", "clock", "disk", "logins", "schema")
+
+
 @dataclass(frozen=True)
 class Fixed:
     """A fix that was tried; `error` is why it failed, or ""."""
@@ -28,8 +32,9 @@ class Fixed:
 
 
 def fixes(findings: Iterable[Finding]) -> tuple[Fix, ...]:
-    """What can be done about these findings, each once, in their order."""
-    return tuple({each.fix.title: each.fix for each in findings if each.fix is not None}.values())
+    """What can be done about these findings, each once; causes before what they cause."""
+    ordered = sorted(findings, key=lambda each: _CAUSES.index(each.check) if each.check in _CAUSES else len(_CAUSES))
+    return tuple({each.fix.title: each.fix for each in ordered if each.fix is not None}.values())
 
 
 def fix(

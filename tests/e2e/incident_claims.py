@@ -1,0 +1,196 @@
+"""What `incident` does on a live host, seen from two places outside it. `test_doctor.py` has the host, and collects these."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import ssl
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+from tests.e2e.breaking import as_root
+from tests.e2e.deployed import DOMAIN, eventually, visit
+from tests.lab.shell import run
+
+if TYPE_CHECKING:
+    from tests.e2e.test_doctor import Ward
+
+_KNOCK = """
+import socket, sys
+try:
+    line = socket.create_connection((sys.argv[1], int(sys.argv[2])), 4)
+    line.close()
+except OSError:
+    sys.exit(1)
+"""
+
+
+def stranger(ward: Ward, address: str, port: int) -> bool:
+    """Whether somebody at the lab's gateway, who is not the operator, gets a connection."""
+    namespace = f"/run/netns/{ward.host.slot.namespace}"
+    done = run("nsenter", f"--net={namespace}", "python3", "-c", _KNOCK, address, str(port), check=False)
+    return done.returncode == 0
+
+
+def stranger_sees(ward: Ward) -> set[tuple[str, int]]:
+    """What answers him: (address, port)."""
+    here = ward.host
+    asked = [(address, port) for address in (here.address, here.address6) for port in (22, 80, 443)]
+    return {each for each in asked if stranger(ward, *each)}
+
+
+def everything(ward: Ward) -> set[tuple[str, int]]:
+    """What answers everybody on a host that is well."""
+    return {(address, port) for address in (ward.host.address, ward.host.address6) for port in (22, 80, 443)}
+
+
+def strangers_addresses(ward: Ward) -> tuple[str, str]:
+    """Where he is, over IPv4 and IPv6."""
+    return ward.host.slot.gateway, str(ipaddress.ip_address(f"{ward.host.slot.prefix6}:1"))
+
+
+def healthy_inside(ward: Ward) -> bool:
+    """Whether the client's containers are well by their own word, and the proxy answers on the host itself."""
+    asked = f"curl --fail --silent --insecure --resolve {DOMAIN}:443:127.0.0.1 https://{DOMAIN}/health"
+    return '"status"' in as_root(ward.host, asked)
+
+
+def data(ward: Ward, *words: str) -> Any:
+    return ward.operator.data("incident", *words)
+
+
+def test_an_address_that_is_held_off_gets_nothing_and_others_are_served(ward):
+    """IPv4 and IPv6, SSH and Docker's published ports, an open connection too; again is no change; never the own."""
+    four, six = strangers_addresses(ward)
+    assert stranger_sees(ward) == everything(ward)
+    namespace = f"/run/netns/{ward.host.slot.namespace}"
+    talk = (
+        "import socket, sys, time; line = socket.create_connection((sys.argv[1], 80)); print('in', flush=True); "
+        "sys.stdin.readline(); line.settimeout(8); line.sendall(b'GET / HTTP/1.0\\r\\n\\r\\n'); "
+        "print(len(line.recv(10)), flush=True)"
+    )
+    talking = subprocess.Popen(
+        ["nsenter", f"--net={namespace}", "python3", "-c", talk, ward.host.address],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert talking.stdout.readline() == "in\n"
+    done = data(ward, "block-ip", four, six, "--host", "vps-1", "--for", "24h")
+    assert done["details"]["addresses"] == [four, six]
+    assert stranger_sees(ward) == set()
+    said, _ = talking.communicate("go\n", timeout=60)
+    assert said in {"", "0\n"}  # what was open before gets no answer any more; at most the host closes it
+    assert visit(ward.host, "/health")[0] == 200
+    again = data(ward, "block-ip", four, "--host", "vps-1", "--for", "forever", "--incident", done["incident"])
+    assert again["incident"] == done["incident"]
+    assert stranger_sees(ward) == set()
+
+    before = len(ward.operator.data("incident", "list"))
+    mine = ward.host.ssh("echo ${SSH_CONNECTION%% *}").stdout.strip()
+    for own in (mine, f"{mine}/16", ward.host.address, "0.0.0.0/0", "::/0"):
+        refused = ward.operator.run("incident", "block-ip", own, "--host", "vps-1", check=False)
+        assert refused.returncode == 2, (own, refused.stderr)
+        assert "your own way" in refused.stderr
+    assert len(ward.operator.data("incident", "list")) == before
+
+
+def test_who_is_held_off_for_a_time_comes_in_again_after_it(ward):
+    """The host itself sees to it, without otobotctl; who is held off for good is not."""
+    four, six = strangers_addresses(ward)
+    over = int(time.time()) - 1
+    as_root(ward.host, f"sed -i 's/^{six} .*/{six} {over}/' /etc/otobot/shield/blocked")
+    v6 = {(ward.host.address6, port) for port in (22, 80, 443)}
+    eventually(lambda: stranger_sees(ward) == v6, 120)
+    released = data(ward, "release", "vps-1", four, "--yes")
+    assert released["details"]["addresses"] == [four]
+    assert stranger_sees(ward) == everything(ward)
+
+
+def test_an_isolated_host_answers_the_operators_ssh_and_nobody_else(ward):
+    """Over both families, both ways, across a reboot; its services go on inside. A release undoes all of it."""
+    refused = ward.operator.run("incident", "isolate", "vps-1", check=False)
+    assert refused.returncode == 2  # nobody is there to type the host's name
+    done = data(ward, "isolate", "vps-1", "--yes")
+    assert done["details"]["answering"] == []
+    assert stranger_sees(ward) == set()
+    assert not reached(ward, 443)
+    assert healthy_inside(ward)
+    out = ward.host.ssh(f"timeout 4 bash -c ': > /dev/tcp/{ward.host.slot.gateway}/{listener(ward)}'", check=False)
+    assert out.returncode != 0
+    ward.host.reboot()
+    assert stranger_sees(ward) == set()
+    assert not reached(ward, 443)
+    eventually(lambda: healthy_inside(ward), 180)
+    found = ward.operator.doctor(code=4)
+    assert "isolated" in json.dumps(found["findings"])
+    opened = data(ward, "release", "vps-1", "--yes", "--incident", done["incident"])
+    assert opened["details"]["answering"] == [80, 443]
+    assert stranger_sees(ward) == everything(ward)
+    ward.recovers()
+
+
+def test_an_isolation_that_no_login_proves_is_taken_back(ward):
+    """The operator dies before he has come in again: the host opens by itself, and the report knows of the act."""
+    process = ward.operator.start("incident", "isolate", "vps-1", "--yes", "--trial", "15", "--json")
+    try:
+        eventually(lambda: ward.host.inside("test", "-e", "/etc/otobot/shield/isolated", check=False).returncode == 0)
+    finally:
+        process.kill()
+        process.wait()
+    eventually(lambda: stranger_sees(ward) == everything(ward), 120)
+    report = ward.operator.data("incident", "report")
+    assert report["interrupted"] == ["isolate vps-1"]
+    data(ward, "release", "vps-1", "--yes", "--incident", report["id"])
+    assert ward.operator.data("host", "plan", "vps-1")["steps"] == []
+
+
+def test_a_connection_is_ended_and_what_remains_is_told(ward):
+    """In the vault; its provider has no way to be told, so a person must go there. A second call is no second end."""
+    run_ = ward.operator.run
+    run_("vault", "user", "add", "acme", "lea@acme.example", "--name", "Léa")
+    added = run_("vault", "connection", "add", "acme", "lea@acme.example", "openai", "--json", stdin="sk-not-a-key\n")
+    connection = json.loads(added.stdout)["data"]["id"]
+    done = data(ward, "revoke-connection", "acme", connection, "--yes")
+    assert done["details"]["user"] == "lea@acme.example"
+    assert done["details"]["provider"] == "no_revocation"
+    assert any("tell lea@acme.example" in text for text in done["remaining"])
+    assert any("revoke the access at openai itself" in text for text in done["remaining"])
+    assert ward.operator.data("vault", "tokens", "acme")["tokens"] == []
+    again = data(ward, "revoke-connection", "acme", connection, "--yes", "--incident", done["incident"])
+    assert again["details"]["provider"] == "no_revocation"
+    unknown = run_(
+        "incident", "revoke-connection", "acme", "7f3c1f1e-0000-4000-8000-000000000000", "--yes", check=False
+    )
+    assert unknown.returncode == 2
+
+
+def test_the_records_tell_it_all_and_hold_no_secret(ward):
+    """Every incident's chain is whole; the notice's 72 hours count; no value of the client's is in any file."""
+    rows = ward.operator.data("incident", "list")
+    assert len(rows) >= 4
+    secrets = list(ward.operator.secrets("acme").values())
+    for row in rows:
+        told = ward.operator.data("incident", "report", row["id"])
+        assert told["broken"] == 0
+        assert 71 < told["notice"]["hours_left"] <= 72
+        text = (ward.operator.fleet / "incidents" / f"{row['id']}.jsonl").read_text()
+        assert not [value for value in (*secrets, "sk-not-a-key") if value in text]
+
+
+def reached(ward: Ward, port: int) -> bool:
+    """Whether the operator's machine gets TLS."""
+    context = ssl._create_unverified_context()
+    try:
+        with (
+            socket.create_connection((ward.host.address, port), 4) as raw,
+            context.wrap_socket(raw, server_hostname=DOMAIN),
+        ):
+            return True
+    except OSError:
+        return False
+
+
+def listener(ward: Ward) -> int:
+    """The port of the lab's registry, which hosts reach at their gateway's address when nothing is shut."""
+    return 443
