@@ -93,9 +93,11 @@ def _identity(path: Path) -> list[Any]:
 
 
 def given(text: str) -> list[Any]:
-    """Return the identity that a variable of a CI holds, [] for an empty one. Raises UsageError: it is none."""
+    """Return the identity that a CI's variable holds or names the file of, [] for none. Raises UsageError."""
     if not text.strip():
         return []
+    if "\n" not in text.strip() and (path := Path(text.strip()).expanduser()).is_file():
+        text = path.read_text(encoding="utf-8", errors="replace")
     lines = text.replace("\\n", "\n").replace("\r", "").strip()  # what CI systems make of line ends
     try:
         return _parsed(f"{lines}\n".encode())

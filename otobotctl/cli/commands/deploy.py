@@ -39,6 +39,7 @@ def deploy(
         str | None,
         typer.Option("--env", help="All clients of dev, stage or prod; with CLIENT: refuse those of another."),
     ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every client of the manifest.")] = False,
     version: Annotated[
         list[str] | None,
         typer.Option(help="SERVICE=VERSION, written into the manifest for these clients; may be given several times."),
@@ -68,7 +69,7 @@ def deploy(
     from otobotctl.workflows.deploying.deploy import Choices
 
     here = session.of(context)
-    wanted = several.Wanted(tuple(clients or ()), environment)
+    wanted = several.Wanted(tuple(clients or ()), environment, every)
     asked = versions.parse(version or ())
     password = crowd.sudo_password(ask=ask_sudo)
     if plan:

@@ -21,17 +21,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which clients: named ones, or all of an environment; both: the named ones, who must all be in it."""
+    """Which clients: named ones, every one, or all of an environment; named ones must all be in `environment`."""
 
     names: tuple[str, ...] = ()
     environment: str | None = None
+    every: bool = False
 
     def of(self, manifest: ResolvedManifest) -> tuple[str, ...]:
         """Return the clients' slugs, each once. Raises UsageError, ManifestError."""
+        if not manifest.clients:
+            raise UsageError("the fleet has no clients yet", hint="otobotctl client create --help")
+        if self.every and (self.names or self.environment):
+            raise UsageError("--all is every client already", hint="leave it out, or leave out the others")
+        if self.every:
+            return tuple(manifest.clients)
         named = tuple(dict.fromkeys(manifest.client(slug).slug for slug in self.names))
         if self.environment is None:
             if not named:
-                raise UsageError("which clients?", hint="name them, or give --env ENVIRONMENT for all of one")
+                raise UsageError("which clients?", hint="name them, or give --env ENVIRONMENT or --all")
             return named
         others = [slug for slug in named if manifest.client(slug).environment != self.environment]
         if others:

