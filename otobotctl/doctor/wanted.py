@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from otobotctl.doctor.model import Login, Variable, Wanted
 from otobotctl.render import layout
 from otobotctl.render.client import published_ports, render_client, services_of
+from otobotctl.render.engine import SECOND
 from otobotctl.render.front import front_clients, names_of, render_front
 from otobotctl.secrets import Secret, SecretSpec
 from otobotctl.secrets.mint import mint
@@ -35,12 +36,20 @@ _KEYS: Final[Mapping[str, tuple[str, str, str]]] = {
 }
 
 
-def wanted(host: ResolvedHost, clients: tuple[ResolvedClient, ...], catalog: Catalog) -> Wanted:
-    """What these clients of a host should have there; `due` is left to who can read a fleet."""
+def wanted(
+    host: ResolvedHost,
+    clients: tuple[ResolvedClient, ...],
+    catalog: Catalog,
+    turns: Mapping[str, Mapping[str, int]] | None = None,
+) -> Wanted:
+    """What these clients of a host should have there; `due` is left to who can read a fleet.
+
+    `turns` are, by client and secret, which of a role's two logins has the password: the first, where nothing is said.
+    """
     stack = catalog.stack(host.stack)
     found = Wanted()
     for client in clients:
-        made_up = secrets_for(client, catalog)
+        made_up = secrets_for(client, catalog, (turns or {}).get(client.slug, {}))
         release = render_client(client, host, client.index, made_up, catalog)
         variables = variables_of(release, made_up, {spec.name: spec for spec in _specs(client, catalog)})
         ports = {
@@ -51,7 +60,7 @@ def wanted(host: ResolvedHost, clients: tuple[ResolvedClient, ...], catalog: Cat
             variables={**found.variables, client.slug: variables},
             images={**found.images, client.slug: dict(release.images)},
             ports={**found.ports, client.slug: ports},
-            logins=(*found.logins, *_logins(client, host, variables, catalog)),
+            logins=(*found.logins, *_logins(client, host, variables, catalog, made_up)),
         )
     served = front_clients(clients, catalog)
     front = render_front(host, served, catalog)
@@ -62,10 +71,13 @@ def wanted(host: ResolvedHost, clients: tuple[ResolvedClient, ...], catalog: Cat
     )
 
 
-def secrets_for(client: ResolvedClient, catalog: Catalog) -> Mapping[str, Secret]:
+def secrets_for(
+    client: ResolvedClient, catalog: Catalog, turns: Mapping[str, int] | None = None
+) -> Mapping[str, Secret]:
     """Secrets of the right kinds that nobody uses."""
     return {
-        spec.name: Secret(spec.name, mint("password" if spec.given else spec.kind)) for spec in _specs(client, catalog)
+        spec.name: Secret(spec.name, mint("password" if spec.given else spec.kind), (turns or {}).get(spec.name, 0))
+        for spec in _specs(client, catalog)
     }
 
 
@@ -92,14 +104,17 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
             yield name, value[1:-1] if quoted else value
 
 
-def _logins(client: ResolvedClient, host: ResolvedHost, variables: Variables, catalog: Catalog) -> Iterator[Login]:
+def _logins(
+    client: ResolvedClient, host: ResolvedHost, variables: Variables, catalog: Catalog, secrets: Mapping[str, Secret]
+) -> Iterator[Login]:
     """Every login that a service of the client makes, with the variable that it makes it with."""
     engines = {each.engine: each.name for each in _own(client, host, catalog) if each.engine}
     keys = dict(_KEYS)
     for service in _own(client, host, catalog):
         for database in service.databases:
             for role in (database.owner, *database.roles):
-                keys[role.secret] = (database.engine, role.name, database.name)
+                login = role.name + (SECOND if secrets[role.secret].turn else "")
+                keys[role.secret] = (database.engine, login, database.name)
     for holder, there in variables.items():
         helper = holder.endswith("-init")  # it has every password, and sets them
         for name, variable in there.items():

@@ -33,9 +33,16 @@ def standings(found: Sequence[Standing]) -> str:
 
 
 def remedy(late: Sequence[Standing]) -> str:
-    """How the first client's overdue secrets are put right."""
-    mine = [each for each in late if each.client == late[0].client]
-    return "--resume" if all(each.state == "rotating" for each in mine) else "--due"
+    """The command that puts the first client's overdue secrets right."""
+    slug = late[0].client
+    mine = [each for each in late if each.client == slug]
+    if all(each.state == "rotating" for each in mine):
+        return f"otobotctl secrets rotate {slug} --resume"
+    if all(each.state == "missing" and each.rotation != "given" for each in mine):
+        return f"otobotctl client deploy {slug}"
+    if all(each.rotation in {"given", "refused"} for each in mine):
+        return f"otobotctl secrets set {slug} {mine[0].name}"
+    return f"otobotctl secrets rotate {slug} --due"
 
 
 def question(slug: str, names: Sequence[str], ends: Sequence[str]) -> str:

@@ -6,10 +6,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from otobotctl import secrets
 from otobotctl.doctor import report
 from otobotctl.doctor.model import Case, Handshake, Outside, Query
 from otobotctl.doctor.wanted import wanted
-from otobotctl.errors import HostKeyError, HostUnreachableError
+from otobotctl.errors import HostKeyError, HostUnreachableError, ManifestError
 from otobotctl.plan.stage import plan_stage
 from otobotctl.plan.stage import questions as questions_of
 from otobotctl.render import layout
@@ -38,7 +39,8 @@ def case_of(loaded: Loaded, name: str, clients: Sequence[str] = (), password: Pa
     chosen = tuple(each for each in every if not clients or each.slug in clients)
     now = time.time()
     due = {each.slug: tuple((one.name, one.days) for one in secrets_due(loaded, each.slug, now)) for each in chosen}
-    case = Case(host, chosen, loaded.catalog, replace(wanted(host, chosen, loaded.catalog), due=due), now)
+    turns = {each.slug: _turns(loaded, each.slug) for each in chosen}
+    case = Case(host, chosen, loaded.catalog, replace(wanted(host, chosen, loaded.catalog, turns), due=due), now)
     stages, asked = hardening(loaded, name), report.queries(chosen)
     questions = [each for stage in stages for each in questions_of(stage)]
     try:
@@ -51,6 +53,14 @@ def case_of(loaded: Loaded, name: str, clients: Sequence[str] = (), password: Pa
     else:
         case = _filled(case, found, stages, asked, (started, ended))
     return replace(case, outside=_outside(case)) if host.address != LOCAL and not host.jump else case
+
+
+def _turns(loaded: Loaded, slug: str) -> Mapping[str, int]:
+    """Which of a role's two logins has each password, as far as that can be told without a key."""
+    try:
+        return {known.name: known.turn for known in secrets.read_metadata(loaded.fleet.client(slug))}
+    except ManifestError:
+        return {}
 
 
 def hardening(loaded: Loaded, name: str) -> tuple[Stage, ...]:

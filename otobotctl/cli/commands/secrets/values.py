@@ -52,9 +52,8 @@ def status(
     found = secrets.standings(here.fleet(), slug)
     error = None
     if late := [each for each in found.secrets if each.overdue]:
-        hint = f"otobotctl secrets rotate {late[0].client} {human.remedy(late)}"
         plural = "s want" if len(late) > 1 else " wants"
-        error = DriftError(f"{len(late)} secret{plural} somebody to act", hint=hint)
+        error = DriftError(f"{len(late)} secret{plural} somebody to act", hint=human.remedy(late))
     here.show("secrets status", found, lambda: human.standings(found.secrets), error)
 
 
