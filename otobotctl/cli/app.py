@@ -15,6 +15,7 @@ from otobotctl.cli.commands import (
     host,
     incident,
     manifest,
+    n8n,
     secrets,
     start,
     status,
@@ -51,6 +52,7 @@ def build() -> typer.Typer:
     app.add_typer(secrets.build(), name="secrets")
     app.add_typer(vault.build(), name="vault")
     app.add_typer(incident.build(), name="incident")
+    app.add_typer(n8n.build(), name="n8n")
     return app
 
 

@@ -42,6 +42,7 @@ class Convergence:
         self.follower = following.Follower(session, patience, self.tell)
         self.changed: list[str] = []
         self.boot_ids: list[str] = []
+        self.notes: list[str] = []
         self.reattached = False
 
     def result(self) -> HostResult:
@@ -51,7 +52,12 @@ class Convergence:
             # What a stage answered for the later ones when it was applied is as fresh as a new look.
             answers = self.settle(stage, self.stages[index:], answers)[1:]
         return HostResult(
-            self.host, self.session.executions, tuple(self.changed), tuple(self.boot_ids), self.reattached
+            self.host,
+            self.session.executions,
+            tuple(self.changed),
+            tuple(self.boot_ids),
+            self.reattached,
+            tuple(self.notes),
         )
 
     def settle(
@@ -62,6 +68,7 @@ class Convergence:
             plan = planning.plan(self.host, stage, answers[0])
             self.tell({"event": "planned", "stage": stage.name, "steps": [step.step.name for step in plan.steps]})
             if not plan.steps:
+                self.notes += plan.notes
                 return answers
             planning.check_allowed(self.host, plan)
             if any(planned.step.spec.fresh_login() for planned in plan.steps):
@@ -78,7 +85,7 @@ class Convergence:
                 answers = self.wait_for_boot(story.boot_id, remaining)
                 continue
             answers = split(story.answers, asked)
-            planning.check_settled(self.host, plan, answers[0])
+            self.notes += planning.check_settled(self.host, plan, answers[0])
             return answers
         raise StepFailedError(
             f"{self.host}: {stage.name} still differs after {_TRIES} tries", hint=f"otobotctl host plan {self.host}"

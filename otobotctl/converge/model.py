@@ -59,13 +59,17 @@ class Patience:
 
 @dataclass(frozen=True)
 class HostResult:
-    """What converging a host took: remote executions, the steps applied, and each boot met on the way, in order."""
+    """What converging a host took: remote executions, the steps applied, and each boot met on the way, in order.
+
+    `notes` are what its stages say to the operator about the host as it is now.
+    """
 
     host: str
     executions: int
     changed: tuple[str, ...]
     boot_ids: tuple[str, ...]
     reattached: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def answer_of(record: Mapping[str, Any]) -> Answer:

@@ -50,8 +50,12 @@ def check_allowed(host: str, plan: StagePlan) -> None:
         )
 
 
-def check_settled(host: str, plan: StagePlan, answers: Sequence[Answer]) -> None:
-    """Raise StepFailedError when a stage that was applied without an error is still not as desired."""
+def check_settled(host: str, plan: StagePlan, answers: Sequence[Answer]) -> tuple[str, ...]:
+    """Return the notes of a stage that was applied.
+
+    Raises:
+        StepFailedError: it was applied without an error and is still not as desired.
+    """
     for step, answer in zip(plan.stage.steps, answers, strict=True):
         if answer.error is not None:
             raise StepFailedError(
@@ -66,6 +70,7 @@ def check_settled(host: str, plan: StagePlan, answers: Sequence[Answer]) -> None
             hint=_hint(host),
             details=(f"{change.what}: {change.before or 'nothing'} should be {change.after or 'nothing'}",),
         )
+    return again.notes
 
 
 def _hint(host: str) -> str:

@@ -72,6 +72,8 @@ def _settings(service: ServiceShape) -> dict[str, Any]:
 
 def _setting(shape: SettingShape) -> dict[str, Any]:
     described = {"description": shape.description} if shape.description else {}
-    choices = {"enum": list(shape.choices)} if shape.choices else {}
+    choices: dict[str, Any] = {"enum": list(shape.choices)} if shape.choices else {}
+    if shape.type == "list" and choices:
+        choices = {"items": choices, "uniqueItems": True}
     pattern = {"pattern": f"^({shape.pattern})$"} if shape.pattern else {}
     return {**_TYPES[shape.type], **described, **choices, **pattern}

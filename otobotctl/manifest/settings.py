@@ -50,10 +50,20 @@ def _setting(path: Path, service: ServiceShape, value: Any) -> Iterator[Finding]
     kinds, wanted = _TYPES[shape.type]
     if not isinstance(value, kinds) or (isinstance(value, bool) and shape.type != "boolean"):
         yield Finding(path, f"expected {wanted}, found {in_words(value)}", _retype(shape, value))
+    elif isinstance(value, list):
+        yield from _items(path, shape, value)
     elif shape.choices and value not in shape.choices:
         yield Finding(path, f"{_shown(value)} is not a choice", words.suggest(str(value), shape.choices))
-    elif shape.pattern and not isinstance(value, list) and not re.fullmatch(shape.pattern, str(value)):
+    elif shape.pattern and not re.fullmatch(shape.pattern, str(value)):
         yield Finding(path, f"{_shown(value)} is not of the form {shape.pattern}", shape.description)
+
+
+def _items(path: Path, shape: SettingShape, value: list[Any]) -> Iterator[Finding]:
+    for place, item in enumerate(value):
+        if shape.choices and item not in shape.choices:
+            yield Finding((*path, place), f"{_shown(item)} is not a choice", words.suggest(str(item), shape.choices))
+        elif item in value[:place]:
+            yield Finding((*path, place), f"{_shown(item)} is there twice", "keep one")
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,10 @@ SettingType = Literal["text", "integer", "number", "boolean", "list"]
 
 
 class SettingShape(msgspec.Struct, frozen=True):
-    """One setting of a service. `choices`, if any, are all its values; `pattern` bounds text or numbers."""
+    """One setting of a service.
+
+    `choices`, if any, are all its values, or its items' where it is a list; `pattern` bounds text or numbers.
+    """
 
     type: SettingType = "text"
     description: str = ""

@@ -51,6 +51,10 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         """What an operator would type to do the same, for `plan --explain`; secrets never in it."""
         raise NotImplementedError
 
+    def notes(self, facts: Facts) -> tuple[str, ...]:  # noqa: ARG002 most kinds have none
+        """What an operator should know of these facts although nothing of it will be changed."""
+        return ()
+
     def touches(self) -> tuple[str, ...]:
         """Paths this step writes; a later service step that watches one of them restarts."""
         return ()
@@ -94,7 +98,8 @@ class PlannedStep:
 
 @dataclass(frozen=True)
 class StagePlan:
-    """What one stage would change; no steps: the host matches."""
+    """What one stage would change; no steps: the host matches. `notes` are for the operator, whether it does or not."""
 
     stage: Stage
     steps: tuple[PlannedStep, ...]
+    notes: tuple[str, ...] = ()

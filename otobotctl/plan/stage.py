@@ -32,7 +32,9 @@ def plan_stage(stage: Stage, facts: Sequence[Facts | None]) -> StagePlan:
         if changes:
             touched.update(step.spec.touches())
             planned.append(PlannedStep(step, changes, facts_digest(dict(seen))))
-    return StagePlan(stage, tuple(planned))
+    pairs = zip(stage.steps, facts, strict=True)
+    notes = tuple(note for step, seen in pairs if seen is not None for note in step.spec.notes(seen))
+    return StagePlan(stage, tuple(planned), notes)
 
 
 def _woken(touched: set[str], watched: Sequence[str]) -> set[str]:

@@ -163,6 +163,9 @@ def _unknown(catalog: Catalog) -> list[str]:
             wrong.append(f"{service.name}: needs either image or build")
         folders = [name for name in service.packages if not catalog.plain_files(f"{service.name}/{name}")]
         wrong += [f"{service.name}: packages {name}, which is no folder with files" for name in folders]
+        items = service.provision.items if service.provision else ""
+        if items and f"{service.name}/{items}" not in catalog.sources:
+            wrong.append(f"{service.name}: provision needs {items}, which is no template of it")
     for stack in catalog.stacks.values():
         names = (*stack.services, *stack.host_services, *(n for e in stack.environments.values() for n in e.settings))
         wrong += [f"stack {stack.name}: {name} is no service" for name in names if name not in catalog.services]
@@ -212,6 +215,10 @@ def _service(path: Path) -> ServiceTemplate:
     for name, pattern in (("version", _VERSION), ("memory", _SIZE)):
         if name in settings:
             settings[name] = msgspec.structs.replace(settings[name], pattern=settings[name].pattern or pattern)
+    for name, setting in settings.items():
+        if setting.choices_from:
+            found = sorted(each.stem for each in (path.parent / setting.choices_from).glob("*.json"))
+            settings[name] = msgspec.structs.replace(setting, choices=(*setting.choices, *found))
     return msgspec.structs.replace(service, name=path.parent.name, settings=settings)
 
 

@@ -131,6 +131,7 @@ def _compiled(sources: tuple[tuple[str, str], ...]) -> Environment:
     )
     environment.filters["env"] = quote_env
     environment.filters["yaml"] = quote_yaml
+    environment.filters["from_json"] = json.loads
     return environment
 
 

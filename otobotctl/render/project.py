@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import ManifestError
-from otobotctl.render import compose, engine, layout, package, patience
+from otobotctl.render import compose, engine, layout, package, patience, provision
 from otobotctl.render.release import RenderedFile, RenderedRelease, release
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def render_project(client: str, parts: Sequence[Part], catalog: Catalog) -> Rend
         for part in parts
         for test in part.service.smoke
     ]
-    return release(client, project["name"], files.values(), images, stateful, patience.wait_s(services), smoke)
+    made = release(client, project["name"], files.values(), images, stateful, patience.wait_s(services), smoke)
+    said = [(part, part.service.provision) for part in parts]
+    return replace(made, provisions=tuple(provision.rendered(part, each, catalog) for part, each in said if each))
 
 
 def _fragment(part: Part, catalog: Catalog) -> compose.Tree:
@@ -81,9 +83,10 @@ def _fragment(part: Part, catalog: Catalog) -> compose.Tree:
 
 def _files(part: Part, catalog: Catalog) -> Iterator[RenderedFile]:
     service = part.service.name
+    apart = {FRAGMENT, part.service.provision.items if part.service.provision else ""}
     for name in catalog.sources:
         folder, _, inside = name.partition("/")
-        if folder != service or inside == FRAGMENT or posixpath.basename(inside).startswith("_"):
+        if folder != service or inside in apart or posixpath.basename(inside).startswith("_"):
             continue
         path = inside.removesuffix(".j2")
         if path.endswith(".env"):
@@ -105,8 +108,9 @@ def _networks(part: Part) -> tuple[str, ...]:
 
 def _plain(service: ServiceTemplate, catalog: Catalog) -> Iterator[RenderedFile]:
     """The service's files that are no templates, as they are, and each package as one tar."""
+    apart = (*service.packages, *(each.choices_from for each in service.settings.values() if each.choices_from))
     for path, content in catalog.plain_files(service.name).items():
-        if not path.startswith(tuple(f"{folder}/" for folder in service.packages)):
+        if not path.startswith(tuple(f"{folder}/" for folder in apart)):
             yield RenderedFile(f"{service.name}/{path}", content)
     for folder in service.packages:
         content = package.pack(catalog.plain_files(f"{service.name}/{folder}"))

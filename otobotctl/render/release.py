@@ -19,6 +19,16 @@ class RenderedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class RenderedProvision:
+    """What `service` prepares once it is healthy. Each item is JSON text by its name, and may hold secret values."""
+
+    service: str
+    program: tuple[str, ...]
+    items: tuple[str, ...] = field(repr=False)
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RenderedRelease:
     """What one Compose project of a host should be.
 
@@ -26,6 +36,7 @@ class RenderedRelease:
     its containers and `files` are sorted by path. `digest` is the same for the same files, whoever rendered them.
     `images` are what the containers run; the data of `stateful` ones does not survive an older version.
     Not healthy after `wait_s` seconds, they will not be; `smoke` is run once they are: service, argv, timeout_s.
+    `provisions` come after that, and are no part of the digest.
     """
 
     client: str
@@ -37,6 +48,7 @@ class RenderedRelease:
     stateful: tuple[str, ...] = ()
     wait_s: int = 300
     smoke: tuple[Mapping[str, Any], ...] = ()
+    provisions: tuple[RenderedProvision, ...] = ()
 
     def file(self, path: str) -> RenderedFile:
         """Return the file at `path`. Raises KeyError."""

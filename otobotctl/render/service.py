@@ -27,14 +27,16 @@ class _Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Setting(_Model, frozen=True, kw_only=True):
     """A word that the manifest may say about the service.
 
-    The whole value, as text, matches `pattern`; `choices`, when there are any, are all that it may be.
-    `shared` settings are the host's: clients of one host may not disagree about them.
+    The whole value, as text, matches `pattern`; `choices`, when there are any, are all that it may be, and all that may
+    be in a list. With `choices_from` they are the names of the JSON files in that folder of the service, which then are
+    no files of a release. `shared` settings are the host's: clients of one host may not disagree about them.
     """
 
     type: SettingType = "text"
     default: str | int | float | bool | tuple[str, ...]
     description: str
     choices: tuple[str, ...] = ()
+    choices_from: str = ""
     pattern: str = ""
     shared: bool = False
 
@@ -163,6 +165,20 @@ class BackupSource(_Model, frozen=True, kw_only=True):
     volume: SqlName | None = None
 
 
+class Provision(_Model, frozen=True, kw_only=True):
+    """What a healthy service still needs before anybody can use it, such as accounts.
+
+    The template `items` gives a JSON list of what is wanted, each with a `name`, a `kind` and an `id` beside whatever
+    `program` needs to know, secrets too. `program check LIST` runs in the container and is told names, kinds, ids and
+    digests alone; it prints {"items": {name: "ready" | "absent" | "stale" | "kept"}}. `program apply` gets everything
+    on stdin. `kept`: somebody changed the item there, and what is newer here is withheld; `remedy` says what to do.
+    """
+
+    program: tuple[str, ...]
+    items: str = "provision.json.j2"
+    remedy: str = ""
+
+
 class Limits(_Model, frozen=True, kw_only=True):
     """The most that a container may take. Memory is a setting, because it grows with the client.
 
@@ -218,6 +234,7 @@ class ServiceTemplate(_Model, frozen=True, kw_only=True):
     stateless: bool = False
     drain_s: Annotated[int, Meta(ge=1, le=600)] = 20
     smoke: tuple[Smoke, ...] = ()
+    provision: Provision | None = None
 
 
 class EnvironmentData(_Model, frozen=True, kw_only=True):

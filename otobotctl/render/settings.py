@@ -61,6 +61,11 @@ def shared_settings(service: ServiceTemplate, per_client: Mapping[str, Mapping[s
 def _check(where: str, value: Any, setting: Setting) -> None:
     if not isinstance(value, _TYPES[setting.type]) or (isinstance(value, bool) and setting.type != "boolean"):
         raise ManifestError(f"{where}: {value!r} is not of the type {setting.type}")
+    if isinstance(value, list | tuple):
+        unknown = [item for item in value if setting.choices and item not in setting.choices]
+        if unknown:
+            raise ManifestError(f"{where}: {unknown[0]!r} is not a choice", hint=f"from: {', '.join(setting.choices)}")
+        return
     if setting.choices and value not in setting.choices:
         raise ManifestError(f"{where}: {value!r} is not a choice", hint=f"one of: {', '.join(setting.choices)}")
     if setting.pattern and not re.fullmatch(setting.pattern, str(value)):

@@ -30,7 +30,17 @@ def mint(kind: SecretKind, rng: Callable[[int], bytes] = os.urandom) -> str:
 
 
 def _password(rng: Callable[[int], bytes]) -> str:
-    """Pick characters evenly: bytes beyond the last whole multiple of the alphabet's size are thrown away."""
+    """Pick characters evenly: bytes beyond the last whole multiple of the alphabet's size are thrown away.
+
+    So is a whole password without a digit or without a letter of each case (1 in 270), which n8n would refuse.
+    """
+    while True:
+        picked = _picked(rng)
+        if all(any(map(test, picked)) for test in (str.isdigit, str.islower, str.isupper)):
+            return picked
+
+
+def _picked(rng: Callable[[int], bytes]) -> str:
     limit = 256 - 256 % len(_ALPHABET)
     picked = ""
     while len(picked) < _PASSWORD_LENGTH:

@@ -115,7 +115,7 @@ def apply_loaded(loaded: Loaded, name: str, listener: Listener, password: Passwo
         for client in clients:
             secrets.mint(loaded, client.slug)
         done = converge(reached, desired_of(loaded, name), listener, password)
-    return replace(done, warnings=warnings(loaded, clients))
+    return replace(done, warnings=(*warnings(loaded, clients), *done.warnings))
 
 
 def deploy(
@@ -186,7 +186,10 @@ def _plan(reached: Opener, loaded: Loaded, wanted: Desired, password: Password |
         wanted.host,
         sum(len(stage.steps) for stage in wanted.stages),
         tuple(row for each in plans for row in rows(each)),
-        warnings(loaded, loaded.manifest.clients_of(wanted.host)),
+        (
+            *warnings(loaded, loaded.manifest.clients_of(wanted.host)),
+            *(note for each in plans for note in each.notes),
+        ),
     )
 
 
@@ -204,7 +207,7 @@ def converge(reached: Opener, wanted: Desired, listener: Listener, password: Pas
     started = time.monotonic()
     who = f"{getpass.getuser()}@{platform.node()}"
     done = engine.converge_host(reached, wanted.stages, who=who, mask=wanted.mask, listener=listener, password=password)
-    return HostRun(wanted.host, done.executions, done.changed, round(time.monotonic() - started, 3))
+    return HostRun(wanted.host, done.executions, done.changed, round(time.monotonic() - started, 3), done.notes)
 
 
 def opener(loaded: Loaded, name: str) -> Callable[[], Door]:

@@ -127,6 +127,17 @@ def _client(client: ResolvedClient, release: RenderedRelease, forced: bool) -> d
     return {
         **{field: getattr(client, field) for field in fields},
         "release": {**release_variables(release), "allow_downgrade": forced},
+        "provisions": [
+            {
+                "client": release.client,
+                "project": release.project,
+                "service": each.service,
+                "program": list(each.program),
+                "items": list(each.items),
+                "remedy": each.remedy,
+            }
+            for each in release.provisions
+        ],
     }
 
 

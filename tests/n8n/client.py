@@ -35,10 +35,11 @@ class Run:
 class N8n:
     """A running n8n, logged in as its owner after `become_owner`."""
 
-    def __init__(self, url: str, folder: Path, log: Path) -> None:
+    def __init__(self, url: str, folder: Path, log: Path, environment: Mapping[str, str] | None = None) -> None:
         self.url = url
         self.folder = folder
         self.log = log
+        self.environment = dict(environment or {})
         self.http = httpx.Client(base_url=url, timeout=60, trust_env=False)
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:

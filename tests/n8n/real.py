@@ -20,8 +20,10 @@ START_LIMIT_S = 240
 
 
 @contextmanager
-def serving(tree: Path, folder: Path, settings: Mapping[str, str]) -> Iterator[N8n]:
-    """Run the n8n of `tree` until the end of the block, its owner set up; its data is below `folder`.
+def serving(tree: Path, folder: Path, settings: Mapping[str, str], *, owner: bool = True) -> Iterator[N8n]:
+    """Run the n8n of `tree` until the end of the block, with an `owner` or as bare as it starts.
+
+    Its data is below `folder`, and what it was started with is its `environment`.
 
     Raises:
         LabError: it did not come up; the text has the last lines of its log.
@@ -49,10 +51,11 @@ def serving(tree: Path, folder: Path, settings: Mapping[str, str]) -> Iterator[N
             (*_dying_with_us(), tree / "bin/node", tree / "node_modules/n8n/bin/n8n", "start"),
             env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
         )  # fmt: skip
-    n8n = N8n(f"http://127.0.0.1:{port}", folder, log)
+    n8n = N8n(f"http://127.0.0.1:{port}", folder, log, environment)
     try:
         until(lambda: _ready(process, n8n), f"n8n on port {port}", START_LIMIT_S, every_s=0.2)
-        n8n.become_owner()
+        if owner:
+            n8n.become_owner()
         yield n8n
     finally:
         n8n.http.close()

@@ -21,7 +21,14 @@ def release(client):
 
 def client(slug, *services):
     """A client as a playbook sees it."""
-    return {"slug": slug, "domain": f"{slug}.example", "services": services, "tls": "acme", "release": release(slug)}
+    return {
+        "slug": slug,
+        "domain": f"{slug}.example",
+        "services": services,
+        "tls": "acme",
+        "release": release(slug),
+        "provisions": [],
+    }
 
 
 def variables(**changes):

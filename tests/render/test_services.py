@@ -46,7 +46,7 @@ def test_everything_renders_in_every_environment(stage, mode):
 
 
 def test_everything_keeps_its_secrets_in_environment_files():
-    """Every secret of every service is used, in files of root alone and nowhere else."""
+    """Every secret of every service is used: in files of root alone, or in what a healthy service is fed, nowhere else."""
     fleet = fleet_with({"n8n": {"mode": "queue"}})
     release, values = rendered(fleet), secrets_of(fleet.client("acme"))
     for file in release.files:
@@ -54,7 +54,9 @@ def test_everything_keeps_its_secrets_in_environment_files():
         assert file.secret == file.path.startswith("env/"), file.path
         assert bool(held) == (file.secret and file.path != "env/postgres.env"), (file.path, held)
         assert file.mode == (0o600 if file.secret else file.mode)
-    everywhere = b"".join(file.content for file in release.files)
+    fed = "".join(item for each in release.provisions for item in each.items)
+    everywhere = b"".join(file.content for file in release.files) + fed.encode()
+    assert "VALUE" not in repr(release)
     assert [name for name, secret in values.items() if secret.reveal().encode() not in everywhere] == []
 
 

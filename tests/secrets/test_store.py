@@ -31,9 +31,16 @@ def test_each_kind_has_its_form(kind, form):
 
 def test_a_password_draws_evenly_from_its_alphabet():
     """Bytes that would favour the first letters are thrown away."""
-    assert mint("password", lambda count: bytes([255]) * 5 + bytes(range(count))) == mint(
-        "password", lambda count: bytes(range(count + 1))
-    )
+    spread = bytes(range(0, 245, 7))
+    assert mint("password", lambda _: bytes([255]) * 5 + spread) == mint("password", lambda _: spread)
+
+
+def test_a_password_has_a_digit_and_letters_of_both_cases():
+    """One that lacks them is thrown away whole: n8n takes none without."""
+    drawn = iter([bytes(range(32)), bytes(range(0, 245, 7))])  # the first draw is letters alone
+    value = mint("password", lambda _: next(drawn))
+    assert re.search(r"\d", value)
+    assert value.lower() != value != value.upper()
 
 
 def test_given_secrets_are_not_minted():

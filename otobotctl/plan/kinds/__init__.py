@@ -21,6 +21,7 @@ KINDS = (
     "login",
     "operators",
     "package",
+    "provision",
     "reboot",
     "service",
     "shield",

@@ -1,0 +1,71 @@
+'use strict';
+
+/**
+ * Carries workflows: `workflows.js export` prints one a line, without what n8n remembers of their runs; `workflows.js
+ * import` takes {items, workflows, active} on stdin and prints what became of each, one a line.
+ */
+
+const { Editor, activate, alone, database, given, main, store, stored } = require('./n8n.js');
+
+main({ export: exported, import: imported });
+
+async function exported() {
+	const client = await database();
+	try {
+		for (const row of await stored(client, null)) console.log(JSON.stringify(row));
+	} finally {
+		await client.end();
+	}
+}
+
+/** `active`: true or false by id, for those that are to be switched; `items`: what a deploy prepares, the owner too. */
+async function imported() {
+	const { items, workflows, active } = await given();
+	const editor = new Editor();
+	await editor.ready();
+	const client = await database();
+	try {
+		await alone(client);
+		const owner = items.find((item) => item.kind === 'owner');
+		const missing = await remap(client, workflows);
+		const refused = workflows.length ? await store(client, editor, owner, workflows) : new Map();
+		const ids = new Set([...workflows.map((each) => each.id), ...Object.keys(active)]);
+		const live = new Map((await stored(client, [...ids].map((id) => ({ id })))).map((row) => [row.id, row]));
+		for (const id of ids) {
+			let why = refused.get(id) ?? '';
+			if (!why && id in active && live.get(id)?.active !== active[id]) why = await switched(editor, owner, id, active[id]);
+			console.log(JSON.stringify({ id, why, missing: missing.get(id) ?? [] }));
+		}
+	} finally {
+		await client.end();
+	}
+}
+
+async function switched(editor, owner, id, on) {
+	try {
+		if (!(await editor.logIn(owner))) return 'n8n does not let its owner in with the password of the store';
+		await activate(editor, id, on);
+		return '';
+	} catch (error) {
+		return error.message;
+	}
+}
+
+/** Give each node the ids that its credentials have here, by type and name; return the names that nothing here has. */
+async function remap(client, workflows) {
+	const rows = (await client.query('SELECT id, name, type FROM credentials_entity ORDER BY "createdAt"')).rows;
+	const here = new Map(rows.reverse().map((row) => [`${row.type}\n${row.name}`, row.id])); // of several the oldest
+	const missing = new Map();
+	for (const workflow of workflows) {
+		const lacking = new Set();
+		for (const node of workflow.nodes) {
+			for (const [type, said] of Object.entries(node.credentials ?? {})) {
+				const id = here.get(`${type}\n${said.name}`);
+				if (!id) lacking.add(said.name);
+				node.credentials[type] = { id: id ?? null, name: said.name };
+			}
+		}
+		if (lacking.size) missing.set(workflow.id, [...lacking].sort());
+	}
+	return missing;
+}

@@ -1,0 +1,190 @@
+"""What a deploy prepares in n8n: once, again, after somebody's edits, and killed in between."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import psycopg
+import pytest
+
+from tests.e2e.watch import ProcessLists
+from tests.lab.shell import until
+from tests.n8n import install, package, real
+from tests.n8n.provisioning import OWNER, Programs, credential, workflow
+
+
+@pytest.fixture(scope="module", params=[install.NEWEST, install.SEEDS])
+def version(request):
+    """Both."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def bare(tree, postgres, tmp_path_factory):
+    """An n8n as it starts for the first time, the programs for it, and its database."""
+    name, password = f"n8n_{secrets.token_hex(3)}", secrets.token_hex(16)
+    with psycopg.connect(postgres.server.address(), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+        connection.execute(f"CREATE DATABASE {name} OWNER {name}")
+    folder = tmp_path_factory.mktemp("n8n")
+    package.place(tree / "bin/node", folder)
+    settings = {
+        **real.database_settings(postgres.server, name, password),
+        "N8N_ENCRYPTION_KEY": secrets.token_hex(32),
+        "N8N_SECURE_COOKIE": "true",
+    }
+    with (
+        real.serving(tree, folder, settings, owner=False) as n8n,
+        psycopg.connect(postgres.server.address(name), autocommit=True) as database,
+    ):
+        programs = Programs(n8n, tree, tmp_path_factory.mktemp("bin"))
+        yield SimpleNamespace(n8n=n8n, programs=programs, database=database, tree=tree)
+
+
+@pytest.fixture
+def prepared(bare):
+    """The same with its owner, who is logged in."""
+    bare.programs.made([OWNER])
+    if not bare.n8n.http.headers.get("cookie"):
+        login = dict.fromkeys(("email", "emailOrLdapLoginId"), OWNER["email"])
+        answer = bare.n8n.http.post("/rest/login", json={**login, "password": OWNER["password"]})
+        assert answer.status_code == 200, answer.text
+        # By hand: the cookie is for https alone.
+        bare.n8n.http.headers["cookie"] = answer.headers["set-cookie"].partition(";")[0]
+    return bare
+
+
+@pytest.fixture
+def quick(prepared, tmp_path):
+    """The programs with a stand-in for n8n's command line, which takes seconds to start."""
+    (tmp_path / "node_modules").symlink_to(prepared.tree / "node_modules")
+    shutil.copy(Path(__file__).with_name("quick_n8n.js"), tmp_path / "n8n")
+    (tmp_path / "n8n").chmod(0o755)
+    _without_a_column_of_old(prepared.database)
+    return Programs(prepared.n8n, prepared.tree, tmp_path)
+
+
+def decrypted(bare, identity, tmp_path):
+    """A credential as n8n itself opens it."""
+    out = tmp_path / "credential.json"
+    argv = ["export:credentials", f"--id={identity}", "--decrypted", f"--output={out}"]
+    bare.programs.run(str(bare.tree / "node_modules/n8n/bin/n8n"), *argv)
+    (found,) = json.loads(out.read_text())
+    return found
+
+
+def test_one_run_prepares_everything_and_the_next_changes_nothing(bare):
+    """A bare n8n has its owner, its credential and its workflow; no token is in a process list, in a word or plain."""
+    token = secrets.token_urlsafe(48)
+    items = [OWNER, credential(token), workflow("first", "bonjour")]
+    assert set(bare.programs.check(items).values()) == {"absent"}
+    with ProcessLists() as lists:
+        said = bare.programs.made(items)
+    assert [line.split()[0] for line in said] == ["made", "stored", "stored"]
+    assert set(bare.programs.check(items).values()) == {"ready"}
+    assert bare.programs.made(items) == []
+    assert "import:credentials" in lists.text()  # the control: it did look
+    assert token not in lists.text() + "".join(said)
+    assert OWNER["password"] not in lists.text() + "".join(said)
+    (stored,) = bare.database.execute("SELECT data FROM credentials_entity").fetchone()
+    assert token not in stored
+
+
+def test_a_rotated_token_arrives_and_so_does_one_that_was_typed_over(prepared, tmp_path):
+    """What the credential holds is the store's word, whatever was before; n8n itself opens it."""
+    programs, first, second = prepared.programs, credential("one", "rotating"), credential("two", "rotating")
+    programs.made([first])
+    assert programs.check([first]) == {first["name"]: "ready"}
+    assert programs.check([second]) == {second["name"]: "stale"}
+    body = {"name": second["title"], "type": package.LOGIN, "data": {**first["data"], "internalToken": "typed"}}
+    prepared.n8n.ask("PATCH", "/credentials/rotating", {**body, "nodesAccess": []})
+    assert programs.check([first]) == {first["name"]: "stale"}
+    assert programs.made([second]) == ["renewed the credential rotating"]
+    assert decrypted(prepared, "rotating", tmp_path)["data"] == second["data"]
+    assert programs.check([second]) == {second["name"]: "ready"}
+
+
+def test_a_workflow_that_nobody_touched_follows_and_an_edited_one_stays(prepared):
+    """Untouched: ours is stored. Edited in the editor: it stays as it is, and is told only once there is a newer one."""
+    programs, n8n = prepared.programs, prepared.n8n
+    old, new = workflow("followed", "one"), workflow("followed", "two")
+    programs.made([old])
+    assert programs.check([new]) == {new["name"]: "stale"}
+    assert programs.made([new]) == ["updated the workflow followed"]
+    saved = n8n.ask("GET", "/workflows/followed")
+    assert saved["nodes"] == new["workflow"]["nodes"]
+    saved["nodes"][1]["parameters"]["jsonOutput"] = '{"said": "by hand"}'
+    saved = n8n.ask("PATCH", "/workflows/followed", {key: saved[key] for key in ("nodes", "connections", "versionId")})
+    assert programs.check([new]) == {new["name"]: "ready"}
+    newest = workflow("followed", "three")
+    assert programs.check([newest]) == {newest["name"]: "kept"}
+    assert programs.made([newest]) == []
+    assert n8n.ask("GET", "/workflows/followed")["nodes"] == saved["nodes"]
+    assert programs.check([newest]) == {newest["name"]: "kept"}
+
+
+def test_somebody_elses_workflow_of_our_id_stays(prepared, quick):
+    """It was there first: told and kept."""
+    programs, mine, ours = quick, workflow("taken", "mine"), workflow("taken", "ours")
+    programs.made([mine])
+    prepared.database.execute("DELETE FROM otobot.provisioned WHERE item = 'workflow:taken'")
+    assert programs.check([ours]) == {ours["name"]: "stale"}
+    assert programs.made([ours]) == ["kept the workflow taken: n8n has another with its id"]
+    assert programs.check([ours]) == {ours["name"]: "kept"}
+    assert nodes(prepared, "taken") == mine["workflow"]["nodes"]
+
+
+def test_an_active_workflow_is_updated_while_it_runs(prepared):
+    """It stays active, and what it answers is the new text; with another password of the owner's it stays and is told."""
+    programs, n8n = prepared.programs, prepared.n8n
+    programs.made([OWNER, workflow("running", "one")])
+    n8n.activate(n8n.ask("GET", "/workflows/running"))
+
+    def answered():
+        said = n8n.http.get("/webhook/running")
+        return said.json()["said"] if said.status_code == 200 else None
+
+    until(lambda: answered() == "one", "webhook", 120)
+    new = workflow("running", "two")
+    refused = programs.apply([{**OWNER, "password": "Other0123456789"}, new])
+    assert refused.returncode == 1
+    assert "does not let its owner in" in refused.stderr
+    assert answered() == "one"
+    assert programs.made([OWNER, new]) == ["updated the workflow running"]
+    assert n8n.ask("GET", "/workflows/running")["active"] is True
+    until(lambda: answered() == "two", "the new answer", 120)
+    assert programs.check([new]) == {new["name"]: "ready"}
+
+
+def test_killed_before_any_change_the_next_run_ends_it(prepared, quick):
+    """Each write and each start and end of a program, one after the other; nothing is then taken for an edit."""
+    fault = Path(__file__).with_name("fault.js")
+    ended, point = -9, 0
+    while ended == -9:
+        point += 1
+        names = f"killed{point}c", f"killed{point}w"
+        quick.made([credential("before", names[0]), workflow(names[1], "before")])
+        items = [credential("after", names[0]), workflow(names[1], "after")]
+        ended = quick.apply(items, NODE_OPTIONS=f"--require {fault}", OTOBOT_END_AT=str(point)).returncode
+        newer = [items[0], workflow(names[1], "later still")]
+        quick.made(newer)
+        assert set(quick.check(newer).values()) == {"ready"}, point
+        assert nodes(prepared, names[1]) == newer[1]["workflow"]["nodes"], point
+    assert ended == 0
+    assert point > 6  # the control: it was killed that often
+
+
+def nodes(prepared, identity):
+    """What n8n would run."""
+    return prepared.database.execute("SELECT nodes FROM workflow_entity WHERE id = %s", [identity]).fetchone()[0]
+
+
+def _without_a_column_of_old(database) -> None:
+    """1.41.1 wants one more, which gets a value of its own."""
+    sql = "SELECT count(*) FROM information_schema.columns WHERE column_name = 'nodesAccess'"
+    if database.execute(sql).fetchone()[0]:
+        database.execute("ALTER TABLE credentials_entity ALTER COLUMN \"nodesAccess\" SET DEFAULT '[]'")
