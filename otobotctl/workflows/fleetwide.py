@@ -34,7 +34,7 @@ class Applied:
 
 @dataclass(frozen=True)
 class FleetRun:
-    """What an apply did, host by host, in the manifest's order; `warnings` of the versions on them."""
+    """What an apply did, host by host, in the manifest's order; `warnings` are of versions and of what was kept."""
 
     hosts: tuple[Applied, ...]
     warnings: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Drifted:
 
 @dataclass(frozen=True)
 class FleetDrift:
-    """Where hosts differ from what the fleet says; `warnings` of the versions on them."""
+    """Where hosts differ from what the fleet says; `warnings` are of versions and of what was kept."""
 
     hosts: tuple[Drifted, ...]
     warnings: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ def apply(
     left = [each.host for each in outcomes if each.result is None]
     hint = f"put that right and run the same command again, or for what is left: otobotctl host apply {' '.join(left)}"
     error = failure(outcomes, hint)
-    return FleetRun(tuple(_applied(each) for each in outcomes), warnings_of(loaded, names)), error
+    return FleetRun(tuple(_applied(each) for each in outcomes), _told(loaded, names, outcomes)), error
 
 
 def drift(
@@ -102,12 +102,20 @@ def _look(
     loaded = load(fleet)
     names = selection.of(loaded.manifest)
     outcomes = each_host(names, lambda name, _: converging.plan_loaded(loaded, name, password), limits, listener)
-    return FleetDrift(tuple(_drifted(each) for each in outcomes), warnings_of(loaded, names)), outcomes
+    return FleetDrift(tuple(_drifted(each) for each in outcomes), _told(loaded, names, outcomes)), outcomes
 
 
 def warnings_of(loaded: Loaded, hosts: Sequence[str]) -> tuple[str, ...]:
     """What an operator should know of the versions on these hosts, in their order."""
     return warnings(loaded, [client for name in hosts for client in loaded.manifest.clients_of(name)])
+
+
+def _told(
+    loaded: Loaded, names: Sequence[str], outcomes: Sequence[Outcome[HostRun]] | Sequence[Outcome[HostPlan]]
+) -> tuple[str, ...]:
+    """Of the versions, and what the hosts themselves had to say; each once."""
+    said = (line for each in outcomes if each.result is not None for line in each.result.warnings)
+    return tuple(dict.fromkeys([*warnings_of(loaded, names), *said]))
 
 
 _AGAIN = "put that right and run the same command again: what is done already is not done twice"

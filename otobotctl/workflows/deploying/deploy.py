@@ -110,6 +110,7 @@ class _Deploy:
         self.listener, self.password = listener, password
         self.reached: Opener = opener(loaded, self.client.host)
         self.executions = 0
+        self.notes: tuple[str, ...] = ()  # what the host had to say when it was last looked at
 
     def plan(self) -> DeployPlan:
         seen = self.look(self.desired())
@@ -122,7 +123,7 @@ class _Deploy:
             sum(len(stage.steps) for stage in seen.stages),
             self.archive_wanted(seen),
             getattr(spec, "wait_s", 0),
-            warnings(self.loaded, (self.client,)),
+            (*warnings(self.loaded, (self.client,)), *self.notes),
         )
 
     def run(self) -> Deployed:
@@ -141,7 +142,7 @@ class _Deploy:
             hooks=tuple(hooks.done),
             executions=self.executions,
             took_s=round(time.monotonic() - begun, 3),
-            warnings=warnings(self.loaded, (self.client,)),
+            warnings=(*warnings(self.loaded, (self.client,)), *self.notes),
         )
 
     def desired(self) -> Desired:
@@ -159,6 +160,7 @@ class _Deploy:
         for each in kept:
             planning.check_allowed(self.client.host, each)
         stages = tuple(each.stage for each in kept)
+        self.notes = tuple(note for each in kept for note in each.notes)
         return _Seen(known, plans, stages, [each for each in kept if each.steps])
 
     def archive_wanted(self, seen: _Seen) -> bool:
@@ -176,6 +178,7 @@ class _Deploy:
             done = replace(done, archive=file)
         host = converge(self.reached, wanted, self.listener, self.password)
         self.executions += host.executions
+        self.notes = host.warnings
         now = self.number()
         done = replace(done, state="changed" if host.changed else "unchanged", changed=host.changed, release=now)
         try:
@@ -239,11 +242,13 @@ class _Deploy:
 
 
 def _is_neighbour(plan: StagePlan, slug: str) -> bool:
-    """Whether a stage is nothing but the release of another client, who has one already.
+    """Whether a stage is nothing but the release of another client, who has one already, or what that one prepares.
 
     One without any is brought up too: the proxy of the host serves all of its clients, and waits for their networks.
     """
     specs = [step.spec for step in plan.stage.steps]
+    if all(spec.kind == "provision" and getattr(spec, "client", slug) != slug for spec in specs):
+        return True
     others = [spec for spec in specs if spec.kind == "compose_release" and getattr(spec, "client", slug) != slug]
     if len(specs) != 1 or not others or not plan.stage.name.startswith("client-"):
         return False
