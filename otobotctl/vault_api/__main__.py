@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import logging
 import os
@@ -11,7 +12,7 @@ import signal
 import sys
 import urllib.request
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, cast
 
 from . import call, contract, logs, upkeep
 from .configuration import ConfigurationError, Settings
@@ -90,14 +91,16 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
     import uvicorn
 
     from . import app
+    from .hot import Hot
     from .protocol import Bounded
 
     # Where the owner's login is given too, as on a developer's machine, `serve` alone is enough.
     failed = _migrate(settings) if settings.owner else 0
     if failed:
         return failed
+    hot = Hot()
     config = uvicorn.Config(
-        app.of(settings),
+        app.of(settings, hot),
         host=arguments.host,
         port=arguments.port,
         lifespan="on",
@@ -109,7 +112,7 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
         limit_concurrency=512,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=10,
-        http=Bounded,
+        http=cast("type[asyncio.Protocol]", functools.partial(Bounded, hot=hot)),
     )
     logs.event("serving", client=settings.client, port=arguments.port)
     server = uvicorn.Server(config)

@@ -8,18 +8,19 @@ anchor that is kept elsewhere (see `verify`).
 from __future__ import annotations
 
 import asyncio
-import hmac
+import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from uuid import UUID, uuid4
 
 import msgspec
 import psycopg
 
 from .actor import SYSTEM, Actor
+from .chain import Link, Named, opening_mac
 
 if TYPE_CHECKING:
     from .database import Database, Wire
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 _HEADS: Final = 32  # of so many chains before it an opening records the head
 _TRIES: Final = 5
 _ENCODE: Final = msgspec.json.Encoder().encode
-
-Frame = tuple[str, str, str]
 
 # One JSON document for all rows: the driver takes longer over arrays than a read takes.
 INSERT: Final = """
@@ -49,6 +48,14 @@ FROM audit_streams s LEFT JOIN LATERAL (
     WHERE l.client_id = s.client_id AND l.stream = s.id ORDER BY sequence DESC LIMIT 1
 ) l ON true
 WHERE s.client_id = %s ORDER BY s.number DESC LIMIT %s"""
+
+
+class Breakable(Protocol):
+    """A connection, as far as a chain must know it."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is lost."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -96,35 +103,10 @@ class Row(msgspec.Struct, frozen=True):
             entry.details,
         )
 
-    def covered(self, frame: Frame) -> bytes:
-        """What the MAC covers."""
-        named = (self.user, self.service, self.connection, self.request, self.address, sorted(self.details.items()))
-        return _ENCODE((*frame, self.sequence, self.action, self.outcome, self.label, *named))
-
-
-def seal(key: bytes, before: bytes, covered: bytes) -> bytes:
-    """The MAC of what is covered, behind the MAC before it."""
-    return hmac.digest(key, before + covered, "sha256")
-
-
-def opening_mac(key: bytes, client: UUID, stream: UUID, number: int, opened_at: datetime, heads: str) -> bytes:
-    """The MAC that a chain begins with."""
-    return seal(key, b"", _ENCODE(("opening", str(client), str(stream), number, moment(opened_at), heads)))
-
-
-def trim_proof(key: bytes, stream: UUID, sequence: int, mac: bytes) -> bytes:
-    """What shows that the rows up to `sequence` were forgotten by whoever has the key."""
-    return seal(key, mac, _ENCODE(("trimmed", str(stream), sequence)))
-
-
-def frame(client: UUID, stream: UUID, when: datetime) -> Frame:
-    """What rows of one statement have in common."""
-    return str(client), str(stream), moment(when)
-
-
-def moment(when: datetime) -> str:
-    """A time as the MAC covers it: UTC, to the microsecond."""
-    return when.astimezone(UTC).isoformat(timespec="microseconds")
+    def named(self) -> Named:
+        """What was done, as the MAC covers it."""
+        about = (self.user, self.service, self.connection, self.request, self.address, sorted(self.details.items()))
+        return self.action, self.outcome, self.label, *about
 
 
 def _text(identity: UUID | None) -> str:
@@ -178,8 +160,9 @@ class Audit:
                         raise RuntimeError("a transaction of the audit must note what it did")  # noqa: TRY301
                     held = await self._turn.acquire()  # until the commit: the next row chains to this one
                     before = self._stream
-                    after = await self._write(connection, made.entries)
-                self._sequence, self._mac = after
+                    link = await self._next(connection)
+                    await _insert(connection, link, made.entries)
+                self._sequence, self._mac = link.sequence, link.mac
             except BaseException as error:
                 if held:
                     # A chain that was opened in here was undone with the rest.
@@ -191,31 +174,35 @@ class Audit:
 
     async def append(self, connection: Wire, entries: Sequence[Entry]) -> None:
         """Record on a connection that is in no transaction: one statement, durable on return."""
+        async with self.turn(connection, connection) as link:
+            await _insert(connection, link, entries)
+
+    @asynccontextmanager
+    async def turn(self, connection: Breakable, opener: Wire | None = None) -> AsyncIterator[Link]:
+        """The chain's next rows are the caller's, who seals and commits them in here, over `connection`.
+
+        A chain that has not begun begins over `opener`, or over a connection of the pool's.
+
+        An exception means that they were not committed, or, where the connection broke, that nobody knows: then this
+        chain ends, and the next row begins another.
+        """
         async with self._turn:
             try:
-                self._sequence, self._mac = await self._write(connection, entries)
+                link = await self._next(opener)
+                yield link
+                self._sequence, self._mac = link.sequence, link.mac
             except BaseException as error:
                 if not _undone(connection, error):
                     self._stream = None
                 raise
 
-    async def _write(self, connection: Wire, entries: Sequence[Entry]) -> tuple[int, bytes]:
+    async def _next(self, opener: Wire | None) -> Link:
         client = await self._database.client()
         if self._stream is None:
-            await self._begin(connection, client)
-        stream = self._stream
-        assert stream is not None  # noqa: S101 - for the type checker
-        now = datetime.now(UTC)
-        shared = frame(client, stream, now)
-        sequence, mac = self._sequence, self._mac
-        rows = []
-        for entry in entries:
-            sequence += 1
-            row = Row.of(sequence, entry)
-            mac = seal(self._key, mac, row.covered(shared))
-            rows.append(msgspec.structs.replace(row, mac=mac.hex()))
-        await connection.execute(INSERT, (client, stream, now, _ENCODE(rows).decode()))
-        return sequence, mac
+            async with contextlib.nullcontext(opener) if opener else self._database.connection(checked=True) as wire:
+                await self._begin(wire, client)
+        assert self._stream is not None  # noqa: S101 - for the type checker
+        return Link(self._key, client, self._stream, self._sequence, self._mac)
 
     async def _begin(self, connection: Wire, client: UUID) -> None:
         """Open a chain that closes in the heads of those before it."""
@@ -236,6 +223,14 @@ class Audit:
             return
 
 
-def _undone(connection: Wire, error: BaseException) -> bool:
+async def _insert(connection: Wire, link: Link, entries: Sequence[Entry]) -> None:
+    rows = []
+    for entry in entries:
+        row = Row.of(link.sequence + 1, entry)
+        rows.append(msgspec.structs.replace(row, mac=link.seal(row.named()).hex()))
+    await connection.execute(INSERT, (link.client, link.stream, link.now, _ENCODE(rows).decode()))
+
+
+def _undone(connection: Breakable, error: BaseException) -> bool:
     """Whether the server itself said no. Else what was committed is not known: the chain ends, and a new one begins."""
     return isinstance(error, psycopg.Error) and not connection.broken and error.sqlstate is not None

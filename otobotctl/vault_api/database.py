@@ -48,6 +48,7 @@ class Database:
     """
 
     def __init__(self, settings: Settings, *, size: int = POOL_SIZE) -> None:
+        self._settings = settings
         self._slug = settings.client
         self._client: UUID | None = None
         self._pool: AsyncConnectionPool[Wire] = AsyncConnectionPool(
@@ -87,6 +88,17 @@ class Database:
         if self._client is None:
             raise LookupError("the client has no row; migrations have not run")
         return self._client
+
+    async def beside(self, options: str) -> Wire:
+        """A connection of one's own, set up as the pool's are, with more `options`; whoever asks for it closes it."""
+        address = conninfo(self._settings, self._settings.runtime, f"{LIMITS} {options}")
+        connection: Wire = await psycopg.AsyncConnection.connect(address, autocommit=True)
+        try:
+            await self._configure(connection)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
 
     @asynccontextmanager
     async def connection(self, *, checked: bool = False) -> AsyncIterator[Wire]:

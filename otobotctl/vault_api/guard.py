@@ -25,7 +25,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 REQUEST_LIMIT_S: Final = 30.0
 
 _UUID = re.compile(rb"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+ALWAYS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 _REQUEST = contract.REQUEST_HEADER.encode()
 # Asked every few seconds, or audited one by one: news only when it goes wrong.
 _QUIET = frozenset({"health", "ready", "metrics", "read"})
@@ -53,7 +53,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *_ALWAYS, (_REQUEST, str(request).encode())]
+                message["headers"] = [*message.get("headers", ()), *ALWAYS, (_REQUEST, str(request).encode())]
             await send(message)
 
         try:
@@ -71,18 +71,16 @@ class Guard:
             if not status:
                 await answer(answering, unexpected())
         finally:
-            _tell(scope, request, status, time.perf_counter() - began)
+            told(scope.get("route_name", "other"), scope["method"], request, status, time.perf_counter() - began)
 
 
-def _tell(scope: Scope, request: UUID, status: int, took_s: float) -> None:
-    route = scope.get("route_name", "other")
-    metrics.answered(route, scope["method"], status, took_s)
+def told(route: str, method: str, request: UUID | str, status: int, took_s: float) -> None:
+    """Count and log an answer."""
+    metrics.answered(route, method, status, took_s)
     level = logging.DEBUG if route in _QUIET and status < 500 else logging.INFO  # noqa: PLR2004
     if logs.wanted(level):
         took_ms = round(took_s * 1000, 2)
-        logs.event(
-            "request", level, request=request, method=scope["method"], route=route, status=status, took_ms=took_ms
-        )
+        logs.event("request", level, request=request, method=method, route=route, status=status, took_ms=took_ms)
 
 
 def _request_id(text: bytes) -> UUID:

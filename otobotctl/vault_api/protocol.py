@@ -1,11 +1,14 @@
-"""uvicorn's HTTP protocol with bounds on the head of a request: how large, and how long its sender may take."""
+"""uvicorn's HTTP protocol with bounds on the head of a request, and a short way for the one that is hot."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    from .hot import Fields, Hot, Reading
 
 HEAD_BYTES: Final = 16 * 1024
 HEAD_LIMIT_S: Final = 10.0
@@ -32,6 +35,11 @@ class _Joining:
             self._loop.call_soon(self._flush)
         self._waiting.append(data)
 
+    def write_now(self, data: bytes) -> None:
+        """Send it behind what waits."""
+        self._flush()
+        self._transport.write(data)
+
     def close(self) -> None:
         """Send what waits, then close."""
         self._flush()
@@ -46,8 +54,13 @@ class _Joining:
 class Bounded(HttpToolsProtocol):
     """A connection whose every head must come whole within HEAD_LIMIT_S and HEAD_BYTES."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def __init__(self, *arguments: Any, hot: Hot | None = None, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self._hot = hot
+        self._reading: Reading | None = None  # then nothing of this connection is uvicorn's
+        self._fields: Fields | None = None
+        self._next = b""  # what came meanwhile
+        self._closing = False
         self._head = 0
         self._in_head = True
         self._timer: asyncio.TimerHandle | None = None
@@ -60,10 +73,20 @@ class Bounded(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is awaited any more."""
         self._stop()
+        if self._reading is not None:
+            self._reading.drop()
+            self._reading = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count the head's bytes before they are parsed."""
+        """Count the head's bytes before they are parsed, unless it is a hot one."""
+        if self._reading is not None:
+            self._next += data
+            if len(self._next) > HEAD_BYTES:
+                self.transport.pause_reading()
+            return
+        if self._is_hot(data):
+            return
         if self._in_head:
             if self._head == 0 and self._timer is None:
                 self._expect_head()
@@ -85,6 +108,41 @@ class Bounded(HttpToolsProtocol):
         """The next bytes are another head; until the first of them, uvicorn's own idle limit holds."""
         super().on_message_complete()
         self._head, self._in_head = 0, True
+
+    def shutdown(self) -> None:
+        """Close when the answer is out."""
+        if self._reading is None:
+            super().shutdown()
+        else:
+            self._closing = True
+
+    def _is_hot(self, data: bytes) -> bool:
+        """Whether this is a whole request between two others, and one that is answered the short way."""
+        between = self._head == 0 and (self.cycle is None or self.cycle.response_complete)
+        if self._hot is None or not between or len(data) > HEAD_BYTES or self.flow.write_paused:
+            return False
+        if self.limit_concurrency and len(self.connections) >= self.limit_concurrency:
+            return False  # uvicorn refuses it
+        address = self.client[0] if self.client else ""
+        found = self._hot.begin(data, self._fields, address, self._answered)
+        if found is None:
+            return False
+        self._reading, self._fields = found
+        self._stop()
+        self._unset_keepalive_if_required()
+        return True
+
+    def _answered(self, data: bytes) -> None:
+        if self._reading is None or self.transport.is_closing():
+            return
+        self._reading = None
+        cast("_Joining", self.transport).write_now(data)
+        self.on_response_complete()  # counts it, and waits for the next request as after any other
+        if self._closing:
+            self.transport.close()
+        elif self._next:
+            data, self._next = self._next, b""
+            self.data_received(data)
 
     def _expect_head(self) -> None:
         self._timer = self.loop.call_later(HEAD_LIMIT_S, self._late)

@@ -1,51 +1,38 @@
 """The read that n8n makes all day. Requests that wait at the same time share two statements and one commit.
 
-A batch selects its rows, opens them, and inserts an audit row for each with its exact outcome; no answer leaves before
+A batch looks its rows up, opens them, and inserts an audit row for each with its exact outcome; no answer leaves before
 that insert is durable. When a batch fails, its requests are tried one by one before anybody is told to come again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
+from typing import TYPE_CHECKING, Final
 
-import msgspec
 import psycopg
 
-from . import metrics
-from .actor import Actor
-from .audit import Entry
+from . import metrics, reading
 from .crypto import Keyring, Place, SealError
 from .errors import unavailable
+from .line import Line
+from .reading import Asked, Stored
 
 if TYPE_CHECKING:
     from .audit import Audit
-    from .database import Database, Wire
+    from .chain import Named
+    from .database import Database
 
 BATCH: Final = 64
 WAITING: Final = 1024  # more than this are answered "later" instead of piling up
+PATIENCE_S: Final = 20.0  # who has waited longer is answered "later"; less than the guard's own limit
+RECONNECT_S: Final = 0.5  # after the database let nobody in, nobody is kept waiting for another try
+_OPENED: Final = metrics.DECRYPTS.labels("opened")
 
-SELECT: Final = """
-SELECT asked.number, c.id, c.account_identifier, c.encrypted_access_token, c.encrypted_api_key, c.token_expires_at,
-    c.status, c.encrypted_refresh_token IS NOT NULL
-FROM unnest(%s::uuid[], %s::text[]) WITH ORDINALITY AS asked (user_id, service_code, number)
-JOIN client_connections c ON c.client_id = %s AND c.user_id = asked.user_id AND c.service_code = asked.service_code
-    AND c.is_active
-JOIN users u ON u.client_id = c.client_id AND u.id = c.user_id AND u.is_active"""
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """Whose credentials of which service, who asks and by which request."""
-
-    user: UUID
-    service: str
-    request: UUID
-    actor: Actor
-    address: str = ""
+__all__ = ["Asked", "Found", "Outcome", "Reads", "UnreadableError", "Waiting"]
 
 
 class Found:
@@ -53,23 +40,14 @@ class Found:
 
     __slots__ = ("access_token", "account", "api_key", "expires_at", "id", "refreshable", "status")
 
-    def __init__(
-        self,
-        identity: UUID,
-        account: str,
-        access_token: str | None,
-        api_key: str | None,
-        expires_at: datetime | None,
-        status: str,
-        refreshable: bool,
-    ) -> None:
-        self.id = identity
-        self.account = account
+    def __init__(self, stored: Stored, access_token: str | None, api_key: str | None) -> None:
+        self.id = stored.id
+        self.account = stored.account
         self.access_token = access_token
         self.api_key = api_key
-        self.expires_at = expires_at
-        self.status = status
-        self.refreshable = refreshable
+        self.expires_at = stored.expires_at
+        self.status = stored.status
+        self.refreshable = stored.refreshable
 
     @property
     def expired(self) -> bool:
@@ -80,13 +58,30 @@ class Found:
 class UnreadableError(Exception):
     """The stored ciphertext of this connection did not open; audited before this is raised."""
 
-    def __init__(self, connection: UUID) -> None:
+    def __init__(self, connection: str) -> None:
         super().__init__()
         self.connection = connection
 
 
 Outcome = Found | None | UnreadableError
-_Waiting = tuple[Asked, "asyncio.Future[Outcome]"]
+
+
+class Waiting:
+    """A read that was asked for: `tell` is called once, with what came of it, unless it was `dropped` before."""
+
+    __slots__ = ("asked", "dropped", "since", "tell")
+
+    def __init__(self, asked: Asked, tell: Callable[[Outcome | Exception], None], since: float) -> None:
+        self.asked = asked
+        self.tell = tell
+        self.since = since
+        self.dropped = False
+
+    def told(self, outcome: Outcome | Exception) -> None:
+        """Tell, once."""
+        if not self.dropped:
+            self.dropped = True
+            self.tell(outcome)
 
 
 class Reads:
@@ -97,8 +92,11 @@ class Reads:
         self._keyring = keyring
         self._audit = audit
         self._slug = slug
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(WAITING)
+        self._queue: collections.deque[Waiting] = collections.deque()
+        self._woken = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
+        self._line: Line | None = None
+        self._try_at = 0.0
 
     def start(self) -> None:
         """Begin to serve."""
@@ -110,10 +108,22 @@ class Reads:
             self._worker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._worker
-        while not self._queue.empty():
-            _, future = self._queue.get_nowait()
-            if not future.done():
-                future.set_exception(unavailable())
+        while self._queue:
+            self._queue.popleft().told(unavailable())
+        await self._hang_up()
+
+    def ask(self, asked: Asked, tell: Callable[[Outcome | Exception], None]) -> Waiting:
+        """Have `tell` called with the outcome, audited, or with a psycopg.Error or LookupError: no audit, no secret.
+
+        Raises:
+            Problem: 503, too many are waiting.
+        """
+        if len(self._queue) >= WAITING:
+            raise unavailable()
+        waiting = Waiting(asked, tell, asyncio.get_running_loop().time())
+        self._queue.append(waiting)
+        self._woken.set()
+        return waiting
 
     async def read(self, asked: Asked) -> Found | None:
         """The active credentials, audited; None when there are none.
@@ -121,99 +131,117 @@ class Reads:
         Raises:
             UnreadableError: the ciphertext does not open.
             Problem: 503, too many are waiting.
-            psycopg.Error: no answer from the database, so no audit and no secret.
+            psycopg.Error, LookupError: no answer from the database, so no audit and no secret.
         """
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Outcome | Exception] = asyncio.get_running_loop().create_future()
+        waiting = self.ask(asked, lambda outcome: None if future.done() else future.set_result(outcome))
         try:
-            self._queue.put_nowait((asked, future))
-        except asyncio.QueueFull:
-            raise unavailable() from None
-        outcome = await future
-        if isinstance(outcome, UnreadableError):
+            outcome = await future
+        finally:
+            waiting.dropped = True
+        if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
     async def _serve(self) -> None:
+        now = asyncio.get_running_loop().time
         while True:
-            batch = [await self._queue.get()]
-            while len(batch) < BATCH and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            # Who has gone away meanwhile is not read for.
-            batch = [waiting for waiting in batch if not waiting[1].done()]
+            self._woken.clear()
+            if not self._queue:
+                await self._woken.wait()
+            batch: list[Waiting] = []
+            while self._queue and len(batch) < BATCH:
+                waiting = self._queue.popleft()
+                if now() - waiting.since > PATIENCE_S:
+                    waiting.told(unavailable())
+                elif not waiting.dropped:  # who has gone away meanwhile is not read for
+                    batch.append(waiting)
             try:
                 await self._answer(batch)
             except BaseException as error:
                 # Whatever it was, nobody waits for ever, and the next batch is served.
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error if isinstance(error, Exception) else unavailable())
+                for waiting in batch:
+                    waiting.told(error if isinstance(error, Exception) else unavailable())
                 if not isinstance(error, Exception):
                     raise
 
-    async def _answer(self, batch: Sequence[_Waiting]) -> None:
+    async def _answer(self, batch: Sequence[Waiting]) -> None:
         try:
             await self._together(batch)
         except (psycopg.Error, LookupError):
-            await self._database.mend()
             for waiting in batch:
                 await self._alone(waiting)
 
-    async def _alone(self, waiting: _Waiting) -> None:
+    async def _alone(self, waiting: Waiting) -> None:
+        if asyncio.get_running_loop().time() - waiting.since > PATIENCE_S:
+            waiting.told(unavailable())
+            return
         try:
             await self._together([waiting])
         except (psycopg.Error, LookupError) as error:
-            if not waiting[1].done():
-                waiting[1].set_exception(error)
+            waiting.told(error)
 
-    async def _together(self, batch: Sequence[_Waiting]) -> None:
+    async def _together(self, batch: Sequence[Waiting]) -> None:
         if not batch:
             return
-        async with self._database.connection() as connection:
-            outcomes = await self._look(connection, [asked for asked, _ in batch])
-            entries = [_entry(asked, outcome) for (asked, _), outcome in zip(batch, outcomes, strict=True)]
-            await self._audit.append(connection, entries)
-        metrics.AUDITED.inc(len(entries))
-        for (_, future), outcome in zip(batch, outcomes, strict=True):
-            if not future.done():
-                future.set_result(outcome)
+        line = await self._connected()
+        outcomes = await self._look(line, [waiting.asked for waiting in batch])
+        rows = [_named(waiting.asked, outcome) for waiting, outcome in zip(batch, outcomes, strict=True)]
+        async with self._audit.turn(line) as link:
+            await line.ask(b"record", reading.record(link, rows), reading.RECORD_FORMATS)
+        metrics.AUDITED.inc(len(rows))
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            waiting.told(outcome)
 
-    async def _look(self, connection: Wire, batch: Sequence[Asked]) -> list[Outcome]:
-        # Neither a UUID nor a service's code has a character that means something in an array.
-        users = "{" + ",".join([str(one.user) for one in batch]) + "}"
-        services = "{" + ",".join([one.service for one in batch]) + "}"
-        parameters = (users, services, await self._database.client())
-        rows = await (await connection.execute(SELECT, parameters)).fetchall()
+    async def _connected(self) -> Line:
+        if self._line is not None and not self._line.broken:
+            return self._line
+        await self._hang_up()
+        now = asyncio.get_running_loop().time
+        if now() < self._try_at:
+            raise psycopg.OperationalError("there was no connection to the database just now")
+        try:
+            self._line = await Line.open(self._database, reading.STATEMENTS)
+        except BaseException:
+            self._try_at = now() + RECONNECT_S
+            raise
+        return self._line
+
+    async def _hang_up(self) -> None:
+        if self._line is not None:
+            await self._line.close()
+            self._line = None
+
+    async def _look(self, line: Line, batch: Sequence[Asked]) -> list[Outcome]:
+        result = await line.ask(b"look", reading.look(batch, line.client), reading.LOOK_FORMATS)
         outcomes: list[Outcome] = [None] * len(batch)
-        for number, *columns in rows:
-            outcomes[number - 1] = self._opened(batch[number - 1], columns)
+        opened = 0
+        for number, stored in reading.stored(result):
+            try:
+                outcomes[number] = self._opened(batch[number], stored)
+            except SealError:
+                metrics.DECRYPTS.labels("unreadable").inc()
+                outcomes[number] = UnreadableError(stored.id)
+            else:
+                opened += (stored.access_token is not None) + (stored.api_key is not None)
+        _OPENED.inc(opened)
         return outcomes
 
-    def _opened(self, asked: Asked, columns: Sequence[Any]) -> Outcome:
-        identity, account, access_token, api_key, expires_at, status, refreshable = columns
-        where = (self._slug, str(asked.user), asked.service, str(identity))
-        try:
-            token = self._open(where, "encrypted_access_token", access_token)
-            key = self._open(where, "encrypted_api_key", api_key)
-        except SealError:
-            metrics.DECRYPTS.labels("unreadable").inc()
-            return UnreadableError(identity)
-        return Found(identity, account, token, key, expires_at, status, refreshable)
+    def _opened(self, asked: Asked, stored: Stored) -> Found:
+        where = (self._slug, asked.user, asked.service, stored.id)
+        token = self._open(where, "encrypted_access_token", stored.access_token)
+        return Found(stored, token, self._open(where, "encrypted_api_key", stored.api_key))
 
     def _open(self, where: tuple[str, str, str, str], column: str, text: str | None) -> str | None:
-        if text is None:
-            return None
-        _OPENED.inc()
-        return self._keyring.open(text, Place(*where, column))
+        return None if text is None else self._keyring.open(text, Place(*where, column))
 
 
-_OPENED: Final = metrics.DECRYPTS.labels("opened")
-
-
-def _entry(asked: Asked, outcome: Outcome) -> Entry:
+def _named(asked: Asked, outcome: Outcome) -> Named:
+    """The audit row of a read."""
     if isinstance(outcome, Found):
         found, connection = "found", outcome.id
     elif outcome is None:
-        found, connection = "missing", None
+        found, connection = "missing", ""
     else:
         found, connection = "unreadable", outcome.connection
-    return Entry("read", found, asked.actor, asked.user, asked.service, connection, asked.request, asked.address)
+    return "read", found, asked.actor.label, asked.user, asked.service, connection, asked.request, asked.address, ()

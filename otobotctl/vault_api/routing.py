@@ -58,14 +58,8 @@ async def respond(vault: Vault, endpoint: Endpoint, request: Request) -> Respons
     """Answer one request; whatever goes wrong becomes an answer in our shape."""
     try:
         answer = await _answer(vault, endpoint, request)
-    except Problem as problem:
-        return problem_response(problem)
-    except (psycopg.OperationalError, LookupError) as error:  # the pool's own errors are OperationalErrors
-        logs.failed(error, request.scope["request_id"])
-        return problem_response(unavailable())
     except Exception as error:  # noqa: BLE001 - a defect is answered in our shape too, without a word of it
-        logs.failed(error, request.scope["request_id"])
-        return problem_response(unexpected())
+        return problem_response(refusal(error, request.scope["request_id"]))
     content = (
         answer.body if isinstance(answer.body, bytes) else b"" if answer.body is None else _ENCODER.encode(answer.body)
     )
@@ -73,6 +67,16 @@ async def respond(vault: Vault, endpoint: Endpoint, request: Request) -> Respons
     for name, value in answer.headers:
         response.headers.append(name, value)
     return response
+
+
+def refusal(error: Exception, request: object) -> Problem:
+    """What is answered for whatever went wrong; what was no refusal of ours is logged."""
+    if isinstance(error, Problem):
+        return error
+    logs.failed(error, request)
+    # The pool's own errors are OperationalErrors; a LookupError: migrations have not run.
+    away = isinstance(error, psycopg.OperationalError | LookupError | TimeoutError)
+    return unavailable() if away else unexpected()
 
 
 async def _answer(vault: Vault, endpoint: Endpoint, request: Request) -> Answer:

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 
 from . import keys, logs
-from .audit import trim_proof
+from .chain import trim_proof
 from .configuration import Settings
 from .database import SCHEMA, conninfo
 from .oauth import providers

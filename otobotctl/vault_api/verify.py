@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from .audit import Row, frame, opening_mac, seal, trim_proof
+from .audit import Row
+from .chain import covered, frame, opening_mac, seal, trim_proof
 
 if TYPE_CHECKING:
     from .database import Database
@@ -87,8 +88,8 @@ class Verifier:
         while rows := await self._database.all(ROWS, (client, stream, last, _PAGE)):
             for sequence, found, *columns in rows:
                 self._rows += 1
-                covered = _as_written(sequence, columns).covered(frame(client, stream, columns[0]))
-                expected = seal(self._key, before, covered)
+                named = _as_written(sequence, columns).named()
+                expected = seal(self._key, before, covered(frame(client, stream, columns[0]), sequence, named))
                 if whole and (sequence != last + 1 or not hmac.compare_digest(found, expected)):
                     whole = False
                     what = "was changed" if sequence == last + 1 else f"follows #{last}: rows between are gone"

@@ -39,7 +39,8 @@ def test_a_wrong_configuration_ends_with_2_and_all_findings():
 def test_migrate_twice(environment):
     """`migrate` brings the schema up to date, and says so again when there is nothing new."""
     assert (
-        events(run(environment, "migrate").stderr)[-1]["migration"] == "0001_initial, 0002_guardian, 0003_clients_wall"
+        events(run(environment, "migrate").stderr)[-1]["migration"]
+        == "0001_initial, 0002_guardian, 0003_clients_wall, 0004_reads"
     )
     again = run(environment, "migrate")
     assert (again.returncode, events(again.stderr)[-1]["migration"]) == (0, "none new")

@@ -10,49 +10,64 @@ import psycopg
 import pytest
 
 from otobotctl.vault_api.actor import INTERNAL
+from otobotctl.vault_api.chain import Link
 from otobotctl.vault_api.crypto import Keyring
 from otobotctl.vault_api.errors import Problem
+from otobotctl.vault_api.line import Line
 from otobotctl.vault_api.reads import BATCH, WAITING, Asked, Reads
 
 
 class Base:
-    """A database whose statements do what a test says: an answer, or an exception."""
+    """A database, its line and the audit's chain: a statement does what a test says, an answer or an exception."""
 
     def __init__(self, *behaviours):
         self.behaviours = list(behaviours)
         self.sizes = []
-        self.mended = 0
+        self.opened = 0
+        self.broken = False
+        self.client = uuid4()
         self.begun, self.go = asyncio.Event(), asyncio.Event()
         self.go.set()
 
     @asynccontextmanager
-    async def connection(self, **_):
-        yield self
+    async def turn(self, _line):
+        yield Link(b"k" * 32, self.client, uuid4(), 0, b"")
 
-    async def client(self):
-        return uuid4()
-
-    async def mend(self):
-        self.mended += 1
-
-    async def execute(self, _statement, parameters):
-        self.sizes.append(parameters[0].count(",") + 1)
+    async def ask(self, statement, parameters, _formats):
+        if statement == b"record":
+            self.sizes.append(-len(parameters[4]) // 32)
+            return self
+        self.sizes.append(parameters[0].count(b",") + 1)
         self.begun.set()
         await self.go.wait()
         behaviour = self.behaviours.pop(0) if self.behaviours else None
         if isinstance(behaviour, BaseException):
+            self.broken = isinstance(behaviour, psycopg.OperationalError)
             raise behaviour
         return self
 
-    async def fetchall(self):
-        return []
+    ntuples = 0
+    get_value = None
 
-    async def append(self, _connection, entries):
-        self.sizes.append(-len(entries))
+    async def close(self):
+        self.broken = True
+
+
+@pytest.fixture(autouse=True)
+def lines(monkeypatch):
+    """Opening a line to a `Base` opens none; a broken one is whole again."""
+
+    async def opened(base, statements):
+        assert set(statements) == {"look", "record"}
+        base.opened += 1
+        base.broken = False
+        return base
+
+    monkeypatch.setattr(Line, "open", opened)
 
 
 def asked(number=0):
-    return Asked(uuid4(), "google", uuid4(), INTERNAL)
+    return Asked(str(uuid4()), "google", str(uuid4()), INTERNAL)
 
 
 async def reading(base, count):
@@ -79,12 +94,12 @@ def test_what_waits_together_is_read_together():
 
 
 def test_a_failed_batch_is_tried_one_by_one():
-    """A lost connection under five readers is mended once, and each is then read alone; none of them fails."""
+    """A line lost under five readers is opened once more, and each is then read alone; none of them fails."""
 
     async def run():
         base = Base(psycopg.OperationalError("gone"))
         assert await reading(base, 5) == [None] * 5
-        assert base.mended == 1
+        assert base.opened == 2
         assert base.sizes == [5, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1]
 
     asyncio.run(run())

@@ -62,12 +62,13 @@ class Refresh:
             Problem: 503 with Retry-After: it has run out and there is no new one yet.
         """
         deadline = time.monotonic() + PATIENCE_S
-        task = self.start(found.id, READ_MARGIN)
+        connection = UUID(found.id)
+        task = self.start(connection, READ_MARGIN)
         await asyncio.wait({task}, timeout=PATIENCE_S)
-        result = task.result() if task.done() else Result(found.id, Outcome.BUSY, after_s=5)
+        result = task.result() if task.done() else Result(connection, Outcome.BUSY, after_s=5)
         while result.outcome is Outcome.BUSY and found.expired and time.monotonic() < deadline:
             await asyncio.sleep(_POLL_S)
-            result = await self._state(found.id, READ_MARGIN)
+            result = await self._state(connection, READ_MARGIN)
         if result.outcome in _CHANGED:
             return True
         if result.outcome is Outcome.STOPPED or not found.expired:

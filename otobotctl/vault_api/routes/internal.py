@@ -8,12 +8,12 @@ import psycopg
 
 from .. import connections as rows
 from .. import contract, inputs
-from ..actor import INTERNAL, Access
+from ..actor import INTERNAL, Access, Actor
 from ..audit import Entry
 from ..connections import By, Listed, NewConnection
 from ..endpoint import Answer, Call, Endpoint
 from ..errors import Problem, forbidden, invalid, missing, taken
-from ..reads import Asked, Found, UnreadableError
+from ..reads import Asked, Found, Outcome, UnreadableError
 
 if TYPE_CHECKING:
     from ..vault import Vault
@@ -30,35 +30,51 @@ _EXPOSING: Final = "This client's vault gives no credentials to workflows: use C
 
 
 async def read(call: Call) -> contract.Connection:
-    """The active credentials of a user for a service."""
-    asked = Asked(call.id("user"), call.text("service"), call.request, call.actor, call.address)
-    return await credentials(call.vault, asked)
-
-
-async def credentials(vault: Vault, asked: Asked) -> contract.Connection:
-    """What a reader gets, its token renewed first where it is about to run out.
+    """The active credentials of a user for a service.
 
     Raises:
-        Problem: 403, workflows get no credentials of this client; 404, there is no connection; 500, what is stored
-            does not open; 503, come again.
-        psycopg.Error, LookupError: as `Reads.read`.
+        Problem: 403, workflows get no credentials of this client; and as `settled`.
     """
-    if asked.actor is INTERNAL and not vault.settings.expose_credentials:
-        await vault.audit.record(
-            Entry("read", "refused", asked.actor, asked.user, asked.service, None, asked.request, asked.address)
+    user, service = call.id("user"), call.text("service")
+    if not readable(call.vault, call.actor):
+        await call.vault.audit.record(
+            Entry("read", "refused", call.actor, user, service, None, call.request, call.address)
         )
         raise forbidden("exposure_refused", _EXPOSING)
+    asked = Asked(str(user), service, str(call.request), call.actor, call.address)
+    return await settled(call.vault, asked, await _outcome(call.vault, asked))
+
+
+def readable(vault: Vault, actor: Actor) -> bool:
+    """Whether this reader may have credentials: workflows may where the client allows it."""
+    return actor is not INTERNAL or vault.settings.expose_credentials
+
+
+async def _outcome(vault: Vault, asked: Asked) -> Outcome:
     try:
-        found = await vault.reads.read(asked)
-        if found is not None and vault.refresh.due(found) and await vault.refresh.ensure(found):
-            found = await vault.reads.read(asked)
-    except UnreadableError:
+        return await vault.reads.read(asked)
+    except UnreadableError as error:
+        return error
+
+
+async def settled(vault: Vault, asked: Asked, outcome: Outcome | Exception) -> contract.Connection:
+    """What a reader gets for what was read, its token renewed first where it is about to run out.
+
+    Raises:
+        Problem: 404, there is no connection; 500, what is stored does not open; 503, come again.
+        psycopg.Error, LookupError: as `Reads.read`.
+    """
+    if isinstance(outcome, Found) and vault.refresh.due(outcome) and await vault.refresh.ensure(outcome):
+        outcome = await _outcome(vault, asked)
+    if isinstance(outcome, UnreadableError):
         # Changed, moved, or sealed under another key.
         text = "The stored credential does not open"
         raise Problem(500, "credential_unreadable", text, extra={"hasCredentials": False}) from None
-    if found is None:  # in the words that workflows test for
+    if isinstance(outcome, Exception):
+        raise outcome
+    if outcome is None:  # in the words that workflows test for
         raise Problem(404, "connection_not_found", contract.NOT_FOUND, extra={"hasCredentials": False})
-    return shown(found)
+    return shown(outcome)
 
 
 def shown(found: Found) -> contract.Connection:
@@ -68,7 +84,7 @@ def shown(found: Found) -> contract.Connection:
         values = {"access_token": found.access_token, "api_key": found.api_key}
     given = {name: value for name, value in values.items() if value is not None}
     return contract.Connection(
-        connection_id=str(found.id),
+        connection_id=found.id,
         has_credentials=bool(given),
         credentials=contract.Credentials(**given),
         metadata=contract.Metadata(

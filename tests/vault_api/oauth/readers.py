@@ -14,7 +14,7 @@ AHEAD = timedelta(minutes=35)
 
 async def read(vault, user):
     """What n8n gets."""
-    return await vault.reads.read(Asked(user, "stub", user, INTERNAL))
+    return await vault.reads.read(Asked(str(user), "stub", str(user), INTERNAL))
 
 
 async def refreshed(vault, connection, *, force=False):

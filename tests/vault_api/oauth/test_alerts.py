@@ -31,7 +31,7 @@ def test_what_is_alerted(place):
             place.ask("UPDATE client_connections SET status = 'broken' WHERE id = %s", (broken,))
             old = "UPDATE client_connections SET created_at = now() - interval '31 days' WHERE id = ANY (%s)"
             place.ask(old, ([unused, used],))
-            await vault.reads.read(Asked(user, "stub", user, INTERNAL))
+            await vault.reads.read(Asked(str(user), "stub", str(user), INTERNAL))
             assert await vault.alerts.sweep() == (4, 0)
             assert await vault.alerts.sweep() == (0, 0)
             return {"expired": expired, "refresh_stopped": stopped, "unused": unused, "broken": broken}

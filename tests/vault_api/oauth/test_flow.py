@@ -33,7 +33,7 @@ def test_a_connect_from_beginning_to_end(place):
             assert (query["code_challenge_method"], query["scope"]) == ("S256", "one")
             answer = await one.get(await one.consent(url, iss=f"http://127.0.0.1:{place.port}"))
             assert outcome(answer) == {"oauth": "success", "service": "stub"}
-            found = await vault.reads.read(Asked(user, "stub", uuid4(), INTERNAL))
+            found = await vault.reads.read(Asked(str(user), "stub", str(uuid4()), INTERNAL))
             assert found.access_token == "access-SECRET-lea-1"
             assert (found.account, found.refreshable) == ("lea", True)
 
@@ -288,7 +288,7 @@ def test_connecting_again_replaces(place):
             }
             assert place.ask("SELECT id, status, refresh_failures FROM client_connections") == [(before, "active", 0)]
             assert (
-                await vault.reads.read(Asked(user, "stub", uuid4(), INTERNAL))
+                await vault.reads.read(Asked(str(user), "stub", str(uuid4()), INTERNAL))
             ).access_token == "access-SECRET-lea-2"
 
     run(test)

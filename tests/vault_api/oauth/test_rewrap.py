@@ -110,6 +110,6 @@ def test_each_writers_value_is_sealed_anew_and_read_by_its_reader(place, monkeyp
                 return await house.vault.refresh.start(connection, AHEAD, force=True)
 
             assert house.run(refresh()).outcome is Outcome.REFRESHED  # the stub's application, and the rotated token
-            found = house.run(house.vault.reads.read(Asked(other, "stub", other, INTERNAL)))
+            found = house.run(house.vault.reads.read(Asked(str(other), "stub", str(other), INTERNAL)))
             assert found.access_token
             assert [token for token, _ in place.stub.refreshes] == ["refresh-SECRET-lea-1", "refresh-SECRET-lea-2"]
