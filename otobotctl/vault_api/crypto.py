@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 NONCE_BYTES = 12
 TAG_BYTES = 16
 ALLOWANCE = 100_000
-_PARTS = 4
+_PARTS = 3
 _ENCODE = msgspec.json.Encoder().encode
 
 
@@ -72,23 +72,24 @@ class Keyring:
 
     def open(self, text: str, place: Place) -> str:
         """Decrypt and verify. Raises SealError for anything but what `seal` made for this very place."""
-        version, nonce, tag, cipher = _parse(text)
+        version, nonce, sealed = _parse(text)
         if version not in self._ciphers:
             raise SealError(f"sealed under key version {version}, which this vault does not have")
         try:
-            return self._ciphers[version].decrypt(nonce, cipher + tag, place.bound(version)).decode()
+            return self._ciphers[version].decrypt(nonce, sealed, place.bound(version)).decode()
         except InvalidTag:
             raise SealError("the authentication tag does not match") from None
 
 
-def _parse(text: str) -> tuple[int, bytes, bytes, bytes]:
-    parts = text.split(":")
-    if len(parts) != _PARTS or not (parts[0].isascii() and parts[0].isdigit()):
+def _parse(text: str) -> tuple[int, bytes, bytes]:
+    """The version, the nonce, and the ciphertext with its tag behind it."""
+    version, *parts = text.split(":")
+    if len(parts) != _PARTS or not (version.isascii() and version.isdigit()):
         raise SealError("not of the form version:iv:authTag:ciphertext")
     try:
-        nonce, tag, cipher = (bytes.fromhex(part) for part in parts[1:])
+        nonce, sealed = bytes.fromhex(parts[0]), bytes.fromhex(parts[2] + parts[1])
     except ValueError:
         raise SealError("not of the form version:iv:authTag:ciphertext") from None
-    if len(nonce) != NONCE_BYTES or len(tag) != TAG_BYTES:  # a shorter tag would be a weaker seal
+    if len(nonce) != NONCE_BYTES or len(parts[1]) != 2 * TAG_BYTES:  # a shorter tag would be a weaker seal
         raise SealError("the iv or the authentication tag has the wrong length")
-    return int(parts[0][:9]), nonce, tag, cipher
+    return int(version[:9]), nonce, sealed

@@ -13,6 +13,7 @@ _NAMES = (
     "route service status stream took_ms version"
 )
 FIELDS = frozenset(_NAMES.split())
+_LOGGER = logging.getLogger("vault")  # asked at every request
 
 
 class JsonFormatter(logging.Formatter):
@@ -51,7 +52,7 @@ def event(name: str, level: int = logging.INFO, **fields: object) -> None:
     unknown = fields.keys() - FIELDS
     if unknown:
         raise ValueError(f"not allowed in a log: {', '.join(sorted(unknown))}")
-    logging.getLogger("vault").log(level, name, extra={"fields": fields})
+    _LOGGER.log(level, name, extra={"fields": fields})
 
 
 def failed(error: BaseException, request: object) -> None:
@@ -61,7 +62,7 @@ def failed(error: BaseException, request: object) -> None:
 
 def wanted(level: int) -> bool:
     """Whether an event of this level would be written: making one costs more than a read."""
-    return logging.getLogger("vault").isEnabledFor(level)
+    return _LOGGER.isEnabledFor(level)
 
 
 def start(level: str, stream: TextIO | None = None) -> None:
@@ -69,5 +70,5 @@ def start(level: str, stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("vault").setLevel(level.upper())
+    _LOGGER.setLevel(level.upper())
     logging.getLogger("uvicorn.error").setLevel(level.upper())
