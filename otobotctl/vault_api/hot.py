@@ -45,6 +45,7 @@ _REQUEST: Final = contract.REQUEST_HEADER.encode()
 _HARMLESS: Final = frozenset(
     (b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"connection", _TOKEN, _REQUEST)
 )
+_AFTER: Final = (b"keep-alive", b"close")
 _ALWAYS: Final = b"".join(b"%s: %s\r\n" % pair for pair in guard.ALWAYS)
 _ENCODE: Final = msgspec.json.Encoder().encode
 
@@ -52,12 +53,13 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 class Fields:
     """What a request's headers say that a read must know."""
 
-    __slots__ = ("block", "request", "token")
+    __slots__ = ("block", "last", "request", "token")
 
-    def __init__(self, block: bytes, token: bytes, request: str) -> None:
+    def __init__(self, block: bytes, token: bytes, request: str, last: bool) -> None:
         self.block = block
         self.token = token
         self.request = request
+        self.last = last  # of its connection
 
 
 def fields(block: bytes) -> Fields | None:
@@ -71,10 +73,12 @@ def fields(block: bytes) -> Fields | None:
         if name not in _HARMLESS or name in found:
             return None
         found[name] = value.strip()
-    if found.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+    after = found.get(b"connection", b"keep-alive").lower()
+    if after not in _AFTER:
         return None
     request = found.get(_REQUEST, b"")
-    return Fields(block, found.get(_TOKEN, b""), request.decode() if re.fullmatch(_UUID, request) else "")
+    named = request.decode() if re.fullmatch(_UUID, request) else ""
+    return Fields(block, found.get(_TOKEN, b""), named, after == b"close")
 
 
 class Hot:
@@ -100,7 +104,7 @@ class Hot:
         try:
             vault.limits.internal.take()
             asked = Asked(match[1].decode(), match[2].decode(), given.request or _new_id(), INTERNAL, address)
-            return Reading(vault, asked, send), given
+            return Reading(vault, asked, send, last=given.last), given
         except Problem:  # too many: the general way says so
             return None
 
@@ -108,9 +112,10 @@ class Hot:
 class Reading:
     """One read on its way."""
 
-    __slots__ = ("_asked", "_began", "_rest", "_send", "_vault", "_waiting")
+    __slots__ = ("_asked", "_began", "_rest", "_send", "_vault", "_waiting", "last")
 
-    def __init__(self, vault: Vault, asked: Asked, send: Callable[[bytes], None]) -> None:
+    def __init__(self, vault: Vault, asked: Asked, send: Callable[[bytes], None], *, last: bool) -> None:
+        self.last = last
         self._began = time.perf_counter()
         self._vault = vault
         self._asked = asked
@@ -140,6 +145,8 @@ class Reading:
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]) if headers else ""
+        if self.last:
+            more += "connection: close\r\n"
         head = (
             f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-length: {len(body)}\r\n{more}"
             f"content-type: application/json\r\n{contract.REQUEST_HEADER}: {self._asked.request}\r\n"

@@ -135,10 +135,10 @@ class Bounded(HttpToolsProtocol):
     def _answered(self, data: bytes) -> None:
         if self._reading is None or self.transport.is_closing():
             return
-        self._reading = None
+        closing, self._reading = self._closing or self._reading.last, None
         cast("_Joining", self.transport).write_now(data)
         self.on_response_complete()  # counts it, and waits for the next request as after any other
-        if self._closing:
+        if closing:
             self.transport.close()
         elif self._next:
             data, self._next = self._next, b""
