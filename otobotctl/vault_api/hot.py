@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from . import contract, guard
-from .actor import INTERNAL
+from .admission import reader
 from .errors import Problem
 from .reading import Asked
 from .reads import Found
-from .routes.internal import settled, shown
+from .routes.internal import readable, settled, shown
 from .routing import refusal
 
 if TYPE_CHECKING:
@@ -40,10 +40,11 @@ _LINE: Final = re.compile(
 )
 _PLAIN: Final = re.compile(rb"(?:[!-9;-~]+: [ -~]*\r\n)*\r\n")
 _TOKEN: Final = contract.TOKEN_HEADER.encode()
+_NODE: Final = contract.NODE_HEADER.encode()
 _REQUEST: Final = contract.REQUEST_HEADER.encode()
 # Whatever they say, a read is answered the same. Of a page's, a proxy's or a body's headers none is here.
 _HARMLESS: Final = frozenset(
-    (b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"connection", _TOKEN, _REQUEST)
+    (b"host", b"user-agent", b"accept", b"accept-encoding", b"accept-language", b"connection", _NODE, _TOKEN, _REQUEST)
 )
 _AFTER: Final = (b"keep-alive", b"close")
 _ALWAYS: Final = b"".join(b"%s: %s\r\n" % pair for pair in guard.ALWAYS)
@@ -53,10 +54,11 @@ _ENCODE: Final = msgspec.json.Encoder().encode
 class Fields:
     """What a request's headers say that a read must know."""
 
-    __slots__ = ("block", "last", "request", "token")
+    __slots__ = ("block", "last", "node", "request", "token")
 
-    def __init__(self, block: bytes, token: bytes, request: str, last: bool) -> None:
+    def __init__(self, block: bytes, *, node: bytes, token: bytes, request: str, last: bool) -> None:
         self.block = block
+        self.node = node
         self.token = token
         self.request = request
         self.last = last  # of its connection
@@ -78,7 +80,8 @@ def fields(block: bytes) -> Fields | None:
         return None
     request = found.get(_REQUEST, b"")
     named = request.decode() if re.fullmatch(_UUID, request) else ""
-    return Fields(block, found.get(_TOKEN, b""), named, after == b"close")
+    node, token = found.get(_NODE, b""), found.get(_TOKEN, b"")
+    return Fields(block, node=node, token=token, request=named, last=after == b"close")
 
 
 class Hot:
@@ -99,11 +102,14 @@ class Hot:
             return None
         block = head[match.end() :]
         given = before if before is not None and before.block == block else fields(block)
-        if given is None or not vault.gate.admits(given.token):
+        if given is None:
+            return None
+        actor = reader(vault, given.node, given.token)
+        if actor is None or not readable(vault, actor):
             return None
         try:
             vault.limits.internal.take()
-            asked = Asked(match[1].decode(), match[2].decode(), given.request or _new_id(), INTERNAL, address)
+            asked = Asked(match[1].decode(), match[2].decode(), given.request or _new_id(), actor, address)
             return Reading(vault, asked, send, last=given.last), given
         except Problem:  # too many: the general way says so
             return None
