@@ -19,7 +19,6 @@ from tests.e2e.incident_claims import (
     test_the_records_tell_it_all_and_hold_no_secret,
     test_who_is_held_off_for_a_time_comes_in_again_after_it,
 )
-from tests.e2e.site import browser
 from tests.lab.host import Host
 
 # The claims about incidents, on the same host.
@@ -62,7 +61,7 @@ class Ward:
 
 @pytest.fixture(scope="module")
 def ward(warm_host, tmp_path_factory) -> Iterator[Ward]:
-    """One client with everything that can break; n8n has its owner."""
+    """One client with everything that can break."""
     operator = Patient(tmp_path_factory.mktemp("operator"))
     operator.init()
     operator.add_host("vps-1", warm_host)
@@ -72,13 +71,12 @@ def ward(warm_host, tmp_path_factory) -> Iterator[Ward]:
     yield here
 
 
-def test_n8n_without_an_owner_is_the_one_thing_wrong_with_a_fresh_client(ward):
-    """Whoever came first would own it. With an owner the host is healthy: exit 0, no check left out, one execution."""
+def test_a_fresh_client_is_healthy_and_an_n8n_without_an_owner_would_be_the_one_thing_wrong(ward):
+    """Whoever came first would own it, but the deploy did: exit 0, no check left out, one execution."""
+    owned = "UPDATE settings SET value = '{}' WHERE key = 'userManagement.isInstanceOwnerSetUp'"
+    query(ward.host, owned.format("false"), "otobot_n8n")
     assert ill(ward.operator.doctor(code=4)) == {("n8n_owner", "acme/n8n")}
-    with browser(ward.host.address) as visitor:
-        owner = {"email": "lea@acme.example", "firstName": "Léa", "lastName": "M", "password": "Aa1-not-a-secret"}
-        made = visitor.post(f"https://n8n.{DOMAIN}/rest/owner/setup", json=owner)
-        assert made.status_code == 200, made.text
+    query(ward.host, owned.format("true"), "otobot_n8n")
     ward.host.mark_sessions()
     healthy = ward.operator.doctor("acme", code=0)
     assert ward.host.sessions() == 1

@@ -124,7 +124,7 @@ def test_a_websocket_goes_through_the_proxy(deployed):
 def test_a_webhook_is_executed_by_a_worker(deployed):
     """The owner makes a workflow and switches it on; who calls its address gets what a worker computed."""
     n8n, path = deployed.n8n, "from-outside"
-    n8n.become_owner()
+    n8n.log_in("it@acme.example", deployed.operator.secrets("acme")["N8N_OWNER_PASSWORD"])
     hook = {
         "name": "Webhook", "type": "n8n-nodes-base.webhook", "typeVersion": 2, "webhookId": path,
         "parameters": {"path": path, "httpMethod": "GET", "responseMode": "lastNode"},
@@ -144,6 +144,36 @@ def test_a_webhook_is_executed_by_a_worker(deployed):
 
     assert until(called, "webhook", LIMIT_S, 1) == {"sum": 42, "asked": "oui"}
     until(lambda: worked(deployed.host) > before, "a worker's log", LIMIT_S, 1)
+
+
+def test_a_deploy_prepared_n8n_and_prepares_what_is_chosen_later(deployed):
+    """The owner, both credentials; two workflows, and the one that is told of failures, with the next deploy, inactive.
+
+    Then an edit in the editor stays, and the carried file of it is the same on the other side.
+    """
+    operator, n8n = deployed.operator, deployed.n8n
+    named = {each["name"]: each["id"] for each in n8n.ask("GET", "/credentials")}
+    assert named == {"Otobot API Connection": "otobotApiConnect", "Otobot Webhook Secret": "otobotWebhookKey"}
+    chosen = {"mode": "queue", "workflows": ["secure-base", "drive-to-notion"]}
+    edit(operator, lambda manifest: manifest.update(defaults={"settings": {"n8n": chosen}}))
+    with ProcessLists() as lists:
+        assert operator.data("host", "apply", "vps-1")["changed"] == ["provision-acme/n8n"]
+    assert operator.data("host", "apply", "vps-1")["changed"] == []
+    assert "import:workflow" in lists.text()  # the control: it did look
+    assert [name for name, value in operator.secrets("acme").items() if value in lists.text()] == []
+    exported = operator.data("n8n", "export", "acme")["workflows"]
+    ours = {row["id"]: row for row in exported if row["id"].startswith("otobot")}
+    assert set(ours) == {"otobotSecureBase", "otobotDriveNotio", "otobotErrorAlert"}
+    assert not any(row["active"] for row in ours.values())
+    file = operator.fleet / "clients/acme/workflows" / ours["otobotErrorAlert"]["file"]
+    file.write_text(file.read_text().replace(ours["otobotErrorAlert"]["name"], "Alerte de ACME"))
+    assert operator.run("n8n", "import", "acme", str(file), check=False).returncode == 2  # nobody said that it may
+    (row,) = operator.data("--yes", "n8n", "import", "acme", str(file))["workflows"]
+    assert (row["did"], row["name"]) == ("updated", "Alerte de ACME")
+    (row,) = operator.data("--yes", "n8n", "import", "acme", str(file))["workflows"]
+    assert row["did"] == "unchanged"
+    assert n8n.ask("GET", "/workflows/otobotErrorAlert")["name"] == "Alerte de ACME"
+    assert operator.data("host", "apply", "vps-1")["changed"] == []
 
 
 def test_a_second_apply_is_one_execution_and_no_change(deployed):

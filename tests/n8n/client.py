@@ -53,6 +53,14 @@ class N8n:
         names = {"email": "owner@acme.example", "firstName": "Léa", "lastName": "Martin"}
         self.ask("POST", "/owner/setup", {**names, "password": f"Aa1{secrets.token_hex(8)}"})
 
+    def log_in(self, email: str, password: str) -> None:
+        """Become the owner that is there already; the session is kept, for https or not."""
+        words = {"email": email, "emailOrLdapLoginId": email, "password": password}
+        answer = self.http.post("/rest/login", json=words)
+        assert answer.status_code == 200, answer.text
+        # By hand: the cookie may be for https alone.
+        self.http.headers["cookie"] = answer.headers["set-cookie"].partition(";")[0]
+
     def node_types(self) -> dict[str, Any]:
         """Every node type the editor offers, by name."""
         answer = self.http.get("/types/nodes.json")

@@ -50,11 +50,7 @@ def prepared(bare):
     """The same with its owner, who is logged in."""
     bare.programs.made([OWNER])
     if not bare.n8n.http.headers.get("cookie"):
-        login = dict.fromkeys(("email", "emailOrLdapLoginId"), OWNER["email"])
-        answer = bare.n8n.http.post("/rest/login", json={**login, "password": OWNER["password"]})
-        assert answer.status_code == 200, answer.text
-        # By hand: the cookie is for https alone.
-        bare.n8n.http.headers["cookie"] = answer.headers["set-cookie"].partition(";")[0]
+        bare.n8n.log_in(OWNER["email"], OWNER["password"])
     return bare
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from otobotctl.doctor.model import Case, Check, Finding, Query
-from otobotctl.render import names
 
 if TYPE_CHECKING:
     from otobotctl.manifest.resolve import ResolvedClient
@@ -28,12 +27,11 @@ def judge(case: Case) -> Iterator[Finding]:
     for client in case.clients:
         rows = case.rows(_query(client.slug)) if "n8n" in client.services else None
         if rows is not None and ("true",) not in rows:
-            place = names.place_of(client, case.catalog.service("n8n"))
             yield Finding(
                 "warning",
                 f"{client.slug}/n8n",
                 "has no owner yet: whoever opens it first becomes it",
-                f"open {place.url}/setup now and set it up",
+                f"otobotctl client deploy {client.slug} makes it",
             )
 
 
