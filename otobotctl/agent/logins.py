@@ -35,6 +35,16 @@ class Login(NamedTuple):
     said: str
 
 
+def credentials(value: str, role: str) -> "tuple[str, str]":
+    """The role and password of a variable: the password itself, or an address with both in it."""
+    if "://" not in value:
+        return role, value
+    from urllib.parse import unquote, urlsplit
+
+    found = urlsplit(value)
+    return unquote(found.username or role), unquote(found.password or "")
+
+
 def login(container: str, engine: str, server: str, role: str, database: str, password: str) -> Login:
     """Log in as `role` from inside the engine's container, as a neighbour on its network would."""
     argv = ["docker", "exec", "--interactive", container, "sh", "-c", _PROGRAMS[engine], server, role, database]

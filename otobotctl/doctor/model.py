@@ -52,7 +52,8 @@ class Finding:
 class Login:
     """A login that must work: `role` of `database` with the password that the service `holder` has in `variable`.
 
-    `server` is the service that answers, of this `engine`: postgres, mongo or redis.
+    `server` is the service that answers, of this `engine`: postgres, mongo or redis. Logins take turns when passwords
+    are exchanged, so the name is what the service has in its variable `user`, where it has one.
     """
 
     client: str
@@ -62,6 +63,7 @@ class Login:
     database: str
     holder: str
     variable: str
+    user: str = ""
 
 
 @dataclass(frozen=True)

@@ -52,15 +52,17 @@ def wanted(
         made_up = secrets_for(client, catalog, (turns or {}).get(client.slug, {}))
         release = render_client(client, host, client.index, made_up, catalog)
         variables = variables_of(release, made_up, {spec.name: spec for spec in _specs(client, catalog)})
-        ports = {
-            each.name: tuple(published_ports(client, each, stack).values()) for each in _own(client, host, catalog)
-        }
+        own = services_of(client, host, catalog)
+        ports = {each.name: tuple(published_ports(client, each, stack).values()) for each in own}
         found = replace(
             found,
             variables={**found.variables, client.slug: variables},
             images={**found.images, client.slug: dict(release.images)},
             ports={**found.ports, client.slug: ports},
-            logins=(*found.logins, *_logins(client, host, variables, catalog, made_up)),
+            logins=(
+                *found.logins,
+                *_logins(client, variables, dict(_environments(release)), own, _keys(own, made_up)),
+            ),
         )
     served = front_clients(clients, catalog)
     front = render_front(host, served, catalog)
@@ -83,17 +85,22 @@ def secrets_for(
 
 def variables_of(release: RenderedRelease, made_up: Mapping[str, Secret], specs: Mapping[str, SecretSpec]) -> Variables:
     """The variables of each container, and which secret is in which."""
-    names = {secret.reveal(): name for name, secret in made_up.items()}
     found: dict[str, dict[str, Variable]] = {}
-    for file in release.files:
-        if not (file.path.startswith(_ENV) and file.path.endswith(_SUFFIX)):
-            continue
-        there = found.setdefault(file.path[len(_ENV) : -len(_SUFFIX)], {})
-        for name, value in _pairs(file.content.decode()):
-            secret = names.get(value, "")
+    for holder, pairs in _environments(release):
+        there = found.setdefault(holder, {})
+        for name, value in pairs:
+            secret = next((one.name for one in made_up.values() if one.reveal() == value), "")
+            within = next((one.name for one in made_up.values() if one.reveal() in value and "://" in value), "")
             kind = "" if not secret else "given" if specs[secret].given else specs[secret].kind
-            there[name] = Variable(kind, secret, filled=bool(value))
+            there[name] = Variable(kind, secret or within, filled=bool(value))
     return found
+
+
+def _environments(release: RenderedRelease) -> Iterator[tuple[str, tuple[tuple[str, str], ...]]]:
+    """The environment file of each container: its service, and its variables."""
+    for file in release.files:
+        if file.path.startswith(_ENV) and file.path.endswith(_SUFFIX):
+            yield file.path[len(_ENV) : -len(_SUFFIX)], tuple(_pairs(file.content.decode()))
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
@@ -105,27 +112,35 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _logins(
-    client: ResolvedClient, host: ResolvedHost, variables: Variables, catalog: Catalog, secrets: Mapping[str, Secret]
+    client: ResolvedClient,
+    variables: Variables,
+    environments: Mapping[str, tuple[tuple[str, str], ...]],
+    own: tuple[ServiceTemplate, ...],
+    keys: Mapping[str, tuple[str, str, str]],
 ) -> Iterator[Login]:
-    """Every login that a service of the client makes, with the variable that it makes it with."""
-    engines = {each.engine: each.name for each in _own(client, host, catalog) if each.engine}
-    keys = dict(_KEYS)
-    for service in _own(client, host, catalog):
+    """Every login that a service of the client makes, with the variables that it makes it with."""
+    engines = {each.engine: each.name for each in own if each.engine}
+    if "redis" in client.services:
+        engines["redis"] = "redis"
+    for holder, there in variables.items():
+        if holder.endswith("-init"):
+            continue  # it has every password, and sets them
+        for name, variable in there.items():
+            engine, role, base = keys.get(variable.secret, ("", "", ""))
+            if engine in engines:
+                user = next((key for key, value in environments[holder] if role and value == role), "")
+                yield Login(client.slug, engine, engines[engine], role, base, holder, name, user)
+
+
+def _keys(own: tuple[ServiceTemplate, ...], made_up: Mapping[str, Secret]) -> dict[str, tuple[str, str, str]]:
+    """What each secret lets in to: engine, the login whose turn it is, and database."""
+    found = dict(_KEYS)
+    for service in own:
         for database in service.databases:
             for role in (database.owner, *database.roles):
-                login = role.name + (SECOND if secrets[role.secret].turn else "")
-                keys[role.secret] = (database.engine, login, database.name)
-    for holder, there in variables.items():
-        helper = holder.endswith("-init")  # it has every password, and sets them
-        for name, variable in there.items():
-            engine, login, name_of = keys.get(variable.secret, ("", "", ""))
-            server = engines.get(engine) or ("redis" if engine == "redis" and "redis" in client.services else "")
-            if server and not helper:
-                yield Login(client.slug, engine, server, login, name_of, holder, name)
-
-
-def _own(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> tuple[ServiceTemplate, ...]:
-    return services_of(client, host, catalog)
+                login = role.name + (SECOND if made_up[role.secret].turn else "")
+                found[role.secret] = (database.engine, login, database.name)
+    return found
 
 
 def _specs(client: ResolvedClient, catalog: Catalog) -> tuple[SecretSpec, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -194,9 +194,14 @@ def undo(store: SecretStore, name: str) -> SecretStore:
     )
 
 
-def expose(store: SecretStore, now: datetime) -> SecretStore:
-    """Return the store that knows: somebody who should not any more knows each of its values, those before too."""
+def expose(store: SecretStore, now: datetime, names: Collection[str] | None = None) -> SecretStore:
+    """Return the store that knows: somebody who should not any more knows each of its values, those before too.
+
+    `names`: of these secrets alone.
+    """
     for known in store.metadata.values():
+        if names is not None and known.name not in names:
+            continue
         if not known.exposed and store.values[known.name].reveal():
             store = store.described(msgspec.structs.replace(known, exposed=moment(now)))
     return store

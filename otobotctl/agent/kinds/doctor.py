@@ -20,8 +20,9 @@ _WELL = ("healthy", "")
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     """Answer what host_status does, and more; no value of any secret is in it.
 
-    `projects`, `names`: as host_status. `logins`: [{project, engine, server, role, database, holder, variable}], where
-    the container of the service `holder` has the password in `variable`. `queries`: [{name, project, database, sql}].
+    `projects`, `names`: as host_status. `logins`: [{project, engine, server, role, database, holder, variable, user}],
+    where the container of the service `holder` has the password in `variable`, and the role that it comes as in `user`.
+    `queries`: [{project, database, sql}].
     `marks`: {service: {name: pattern}}, looked for in the log of such a container where it is not healthy.
 
     More: time, clock, addresses, listening, shield; docker (is there) and docker_since (Unix seconds, or None);
@@ -78,10 +79,11 @@ def _login(here: Dict[Any, Dict[str, Any]], wanted: Dict[str, Any]) -> Dict[str,
         return {"ok": None, "said": "{} does not run".format(wanted["server"])}
     if holder is None:
         return {"ok": None, "said": "{} is not there".format(wanted["holder"])}
-    password = inspected.environment(holder).get(wanted["variable"])
-    if not password:
+    found = inspected.environment(holder)
+    if not found.get(wanted["variable"]):
         return {"ok": None, "said": "{} has no {}".format(wanted["holder"], wanted["variable"])}
-    done = logins.login(server["Id"], wanted["engine"], wanted["server"], wanted["role"], wanted["database"], password)
+    role, password = logins.credentials(found[wanted["variable"]], found.get(wanted["user"]) or wanted["role"])
+    done = logins.login(server["Id"], wanted["engine"], wanted["server"], role, wanted["database"], password)
     return {"ok": done.ok, "said": done.said}
 
 

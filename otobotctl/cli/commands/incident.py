@@ -25,6 +25,7 @@ def build() -> typer.Typer:
     app.command("open", epilog="Example: otobotctl incident open 'laptop stolen' --aware 2026-11-21T08:30")(open_)
     app.command("revoke-connection", epilog="Example: otobotctl incident revoke-connection acme 7f3c1f1e-...")(revoke)
     app.command("block-ip", epilog="Example: otobotctl incident block-ip 198.51.100.7 --all --for 24h")(block)
+    app.command("rotate-exposed", epilog="Example: otobotctl incident rotate-exposed --host vps-1")(rotate)
     app.command("isolate", epilog="Example: otobotctl incident isolate vps-1 --from 203.0.113.5")(isolate)
     app.command("release", epilog="Example: otobotctl incident release vps-1 198.51.100.7")(release)
     app.command("note", epilog="Example: otobotctl incident note 2026-11-21-1 --people 2 --settles 1")(note)
@@ -87,6 +88,37 @@ def block(
     with fleet.watching(here) as watcher:
         done = shielding.block(where, addresses, chosen, lasting_s, watcher, incident=incident, password=password)
     here.show("incident block-ip", done, lambda: human.acted(done))
+
+
+def rotate(
+    context: typer.Context,
+    clients: Annotated[list[str] | None, typer.Argument(metavar="[CLIENT]...", help="Clients of the manifest.")] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option("--secret", metavar="NAME", help="Of these clients, this secret alone.")
+    ] = None,
+    host: Annotated[
+        list[str] | None, typer.Option("--host", help="Every secret of the clients on it; may be given several times.")
+    ] = None,
+    recipient: Annotated[
+        str | None, typer.Option(help="Who could open secrets: a key or its name. He is taken out first.")
+    ] = None,
+    incident: Incident = None,
+    ask_sudo: AskSudo = False,
+) -> None:
+    """Exchange what somebody may know: secrets of clients, of all on a host, or what a recipient could open."""
+    from otobotctl.workflows.incidents import exposing
+
+    here = session.of(context)
+    where = here.fleet()
+    exposed = exposing.Exposed(tuple(clients or ()), tuple(secret or ()), tuple(host or ()), recipient)
+    slugs = exposing.affected(where, exposed)
+    here.confirm(
+        f"Exchange {'the' if secret else 'every'} exposed secret{'s' if secret else ''} of {', '.join(slugs)}?"
+    )
+    password = fleet.sudo_password(ask=ask_sudo)
+    with fleet.watching(here) as watcher:
+        done = exposing.rotate(where, exposed, watcher, here.say, incident=incident, password=password)
+    here.show("incident rotate-exposed", done, lambda: human.acted(done))
 
 
 def isolate(

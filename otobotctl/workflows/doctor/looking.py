@@ -98,6 +98,7 @@ def _question(case: Case, asked: tuple[Query, ...]) -> Question:
                     "database": each.database,
                     "holder": each.holder,
                     "variable": each.variable,
+                    "user": each.user,
                 }
                 for each in case.wanted.logins
             ],
