@@ -91,12 +91,13 @@ def deploys(
     Versions that are asked for are written into the manifest first, and taken out again for a client whose deploy
     failed. A failed client does not keep the others from being deployed, unless `limits` says so.
     """
-    slugs = wanted.of(load(fleet).manifest)
+    loaded = load(fleet)
+    slugs = wanted.of(loaded.manifest)
     done: dict[str, Deployed] = {}
     errors: dict[str, OtobotError] = {}
     by_host: dict[str, list[str]] = {}
     for slug in slugs:
-        by_host.setdefault(load(fleet).manifest.client(slug).host, []).append(slug)
+        by_host.setdefault(loaded.manifest.client(slug).host, []).append(slug)
 
     def work(host: str, heard: Listener) -> None:
         for slug in by_host[host]:
