@@ -112,12 +112,17 @@ def told(record: Mapping[str, Any], *, verbose: bool) -> str:
         return f"{record.get('step')}: {what} ({float(record.get('took_s', 0)):.1f} s)"
     if kind in {"member_end", "archived"}:
         return _archive_told(record, verbose=verbose)
-    if kind == "hook":
-        return f"hook on the {record.get('where')}: {record.get('program')}"
-    if kind == "trial":
-        return f"trying the vault of {record.get('client')}"
-    if kind in {"reattached", "lost", "rebooting"}:
-        return f"{kind} {record.get('message') or record.get('run') or ''}".rstrip()
+    return _said(record)
+
+
+def _said(record: Mapping[str, Any]) -> str:
+    match record.get("event"):
+        case "hook":
+            return f"hook on the {record.get('where')}: {record.get('program')}"
+        case "trial":
+            return f"trying the vault of {record.get('client')}"
+        case "reattached" | "lost" | "rebooting" as kind:
+            return f"{kind} {record.get('message') or record.get('run') or ''}".rstrip()
     return ""
 
 
