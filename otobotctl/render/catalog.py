@@ -163,9 +163,12 @@ def _unknown(catalog: Catalog) -> list[str]:
             wrong.append(f"{service.name}: needs either image or build")
         folders = [name for name in service.packages if not catalog.plain_files(f"{service.name}/{name}")]
         wrong += [f"{service.name}: packages {name}, which is no folder with files" for name in folders]
-        items = service.provision.items if service.provision else ""
-        if items and f"{service.name}/{items}" not in catalog.sources:
-            wrong.append(f"{service.name}: provision needs {items}, which is no template of it")
+        for named, what in (
+            (service.provision.items if service.provision else "", "provision"),
+            (service.guide, "guide"),
+        ):
+            if named and f"{service.name}/{named}" not in catalog.sources:
+                wrong.append(f"{service.name}: {what} needs {named}, which is no template of it")
     for stack in catalog.stacks.values():
         names = (*stack.services, *stack.host_services, *(n for e in stack.environments.values() for n in e.settings))
         wrong += [f"stack {stack.name}: {name} is no service" for name in names if name not in catalog.services]

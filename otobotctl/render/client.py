@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import ManifestError
-from otobotctl.render import compose, layout, names
+from otobotctl.render import compose, engine, layout, names
 from otobotctl.render.catalog import PORT_STRIDE
 from otobotctl.render.engine import SecretView
 from otobotctl.render.project import Part, render_project
@@ -37,6 +37,20 @@ def render_client(
         view = SecretView(secrets, _allowed(service, variables["databases"]), service.name)
         parts.append(Part(service, image, offset, view, {**variables, "image": image}, {}))
     return render_project(client.slug, parts, catalog)
+
+
+def guides(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> dict[str, str]:
+    """Return what only a person can do, by service: text with the client's own names, and no secret."""
+    services = services_of(client, host, catalog)
+    return {
+        service.name: engine.render(
+            catalog,
+            f"{service.name}/{service.guide}",
+            {**_variables(client, host, service, services, catalog), "secrets": engine.NoSecrets(service.name)},
+        )
+        for service in services
+        if service.guide
+    }
 
 
 def services_of(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> tuple[ServiceTemplate, ...]:

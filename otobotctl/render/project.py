@@ -83,7 +83,7 @@ def _fragment(part: Part, catalog: Catalog) -> compose.Tree:
 
 def _files(part: Part, catalog: Catalog) -> Iterator[RenderedFile]:
     service = part.service.name
-    apart = {FRAGMENT, part.service.provision.items if part.service.provision else ""}
+    apart = {FRAGMENT, part.service.provision.items if part.service.provision else "", part.service.guide}
     for name in catalog.sources:
         folder, _, inside = name.partition("/")
         if folder != service or inside in apart or posixpath.basename(inside).startswith("_"):

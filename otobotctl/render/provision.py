@@ -28,7 +28,7 @@ def rendered(part: Part, said: Provision, catalog: Catalog) -> RenderedProvision
     files = {path: content.decode() for path, content in plain.items() if path.endswith(".json")}
     text = engine.render(catalog, name, {**part.variables, "secrets": part.secrets, "files": files})
     items = _parse(text, name)
-    return RenderedProvision(part.service.name, said.program, tuple(map(_canonical, items)), said.remedy)
+    return RenderedProvision(part.service.name, said.program, tuple(map(_canonical, items)), said.kept, said.remedy)
 
 
 def _parse(text: str, name: str) -> list[dict[str, Any]]:

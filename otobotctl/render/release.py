@@ -25,6 +25,7 @@ class RenderedProvision:
     service: str
     program: tuple[str, ...]
     items: tuple[str, ...] = field(repr=False)
+    kept: str = ""
     remedy: str = ""
 
 

@@ -171,11 +171,13 @@ class Provision(_Model, frozen=True, kw_only=True):
     The template `items` gives a JSON list of what is wanted, each with a `name`, a `kind` and an `id` beside whatever
     `program` needs to know, secrets too. `program check LIST` runs in the container and is told names, kinds, ids and
     digests alone; it prints {"items": {name: "ready" | "absent" | "stale" | "kept"}}. `program apply` gets everything
-    on stdin. `kept`: somebody changed the item there, and what is newer here is withheld; `remedy` says what to do.
+    on stdin. kept: somebody changed the item there and what is newer here is withheld, or whatever `kept` says of it;
+    `remedy` says what to do.
     """
 
     program: tuple[str, ...]
     items: str = "provision.json.j2"
+    kept: str = "was changed there and stays so"
     remedy: str = ""
 
 
@@ -204,7 +206,7 @@ class ServiceTemplate(_Model, frozen=True, kw_only=True):
     one tar each. `scope: host` services exist once a host, for all of its clients; `offered: false` ones are not for
     the manifest to name; only `public` ones may listen on every address. Two containers of a `stateless` one may answer
     side by side, so a deploy changes it without a pause; its requests get `drain_s` to end. `smoke` is tried after
-    every deploy.
+    every deploy. `guide` is a template of what only a person can do.
     """
 
     name: Name = ""
@@ -235,6 +237,7 @@ class ServiceTemplate(_Model, frozen=True, kw_only=True):
     drain_s: Annotated[int, Meta(ge=1, le=600)] = 20
     smoke: tuple[Smoke, ...] = ()
     provision: Provision | None = None
+    guide: str = ""
 
 
 class EnvironmentData(_Model, frozen=True, kw_only=True):

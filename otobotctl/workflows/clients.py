@@ -60,6 +60,14 @@ class Created:
 
 
 @dataclass(frozen=True)
+class Guides:
+    """What only a person can do for a client, by service."""
+
+    client: str
+    guides: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Removed:
     """A client that left the manifest; `kept` still holds its sealed secrets."""
 
@@ -96,6 +104,15 @@ def shown(fleet: Fleet, slug: str) -> dict[str, Any]:
     }
     urls = {service.name: place_of(client, service).url for service in services if service.routes}
     return {**said, "settings": settings, "ports": ports, "urls": urls}
+
+
+def guide(fleet: Fleet, slug: str) -> Guides:
+    """The exact steps that no command can take, with the client's own names in them."""
+    from otobotctl.render.client import guides
+
+    loaded = load(fleet)
+    client = loaded.manifest.client(slug)
+    return Guides(slug, guides(client, loaded.manifest.host(client.host), loaded.catalog))
 
 
 def remove(fleet: Fleet, slug: str) -> Removed:

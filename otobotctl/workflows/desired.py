@@ -134,6 +134,7 @@ def _client(client: ResolvedClient, release: RenderedRelease, forced: bool) -> d
                 "service": each.service,
                 "program": list(each.program),
                 "items": list(each.items),
+                "kept": each.kept,
                 "remedy": each.remedy,
             }
             for each in release.provisions

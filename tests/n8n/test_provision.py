@@ -13,14 +13,8 @@ import pytest
 
 from tests.e2e.watch import ProcessLists
 from tests.lab.shell import until
-from tests.n8n import install, package, real
+from tests.n8n import package, real
 from tests.n8n.provisioning import OWNER, Programs, credential, workflow
-
-
-@pytest.fixture(scope="module", params=[install.NEWEST, install.SEEDS])
-def version(request):
-    """Both."""
-    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +54,6 @@ def quick(prepared, tmp_path):
     (tmp_path / "node_modules").symlink_to(prepared.tree / "node_modules")
     shutil.copy(Path(__file__).with_name("quick_n8n.js"), tmp_path / "n8n")
     (tmp_path / "n8n").chmod(0o755)
-    _without_a_column_of_old(prepared.database)
     return Programs(prepared.n8n, prepared.tree, tmp_path)
 
 
@@ -156,6 +149,32 @@ def test_an_active_workflow_is_updated_while_it_runs(prepared):
     assert programs.check([new]) == {new["name"]: "ready"}
 
 
+def test_workflows_come_out_and_go_in_with_their_credentials_by_name(prepared):
+    """What n8n remembers of runs stays inside. An import takes the ids from here, names what is missing, and switches on."""
+    programs, database = prepared.programs, prepared.database
+    made = prepared.n8n.credential("httpHeaderAuth", {"name": "x-key", "value": "hidden-value"})["httpHeaderAuth"]
+    travelling = workflow("travelling", "bonjour")["workflow"] | {"id": "travelling"}
+    travelling["nodes"][1]["credentials"] = {
+        "httpHeaderAuth": {"name": made["name"]},
+        "httpBasicAuth": {"name": "Of nobody"},
+    }
+    given = {"items": [OWNER], "workflows": [travelling], "active": {"travelling": True}}
+    (answer,) = map(json.loads, programs.run("workflows.js", "import", stdin=json.dumps(given)).stdout.splitlines())
+    assert answer == {"id": "travelling", "why": "", "missing": ["Of nobody"]}
+    (_, node) = nodes(prepared, "travelling")
+    assert node["credentials"]["httpHeaderAuth"] == made
+    until(lambda: prepared.n8n.http.get("/webhook/travelling").status_code == 200, "webhook", 120)
+    sql = """UPDATE workflow_entity SET "staticData" = '{"last": "seen-token"}', "pinData" = '{"Webhook": []}' WHERE id = %s"""
+    database.execute(sql, ["travelling"])
+    said = programs.run("workflows.js", "export").stdout
+    assert "hidden-value" not in said
+    assert "seen-token" not in said
+    found = {each["id"]: each for each in map(json.loads, said.splitlines())}["travelling"]
+    assert set(found) == {"id", "name", "active", "nodes", "connections", "settings"}
+    assert found["active"] is True
+    assert found["nodes"][1]["parameters"] == travelling["nodes"][1]["parameters"]
+
+
 def test_killed_before_any_change_the_next_run_ends_it(prepared, quick):
     """Each write and each start and end of a program, one after the other; nothing is then taken for an edit."""
     fault = Path(__file__).with_name("fault.js")
@@ -177,10 +196,3 @@ def test_killed_before_any_change_the_next_run_ends_it(prepared, quick):
 def nodes(prepared, identity):
     """What n8n would run."""
     return prepared.database.execute("SELECT nodes FROM workflow_entity WHERE id = %s", [identity]).fetchone()[0]
-
-
-def _without_a_column_of_old(database) -> None:
-    """1.41.1 wants one more, which gets a value of its own."""
-    sql = "SELECT count(*) FROM information_schema.columns WHERE column_name = 'nodesAccess'"
-    if database.execute(sql).fetchone()[0]:
-        database.execute("ALTER TABLE credentials_entity ALTER COLUMN \"nodesAccess\" SET DEFAULT '[]'")

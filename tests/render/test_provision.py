@@ -9,7 +9,7 @@ import pytest
 
 from otobotctl.errors import ManifestError
 from otobotctl.render.catalog import check
-from otobotctl.render.client import render_client
+from otobotctl.render.client import guides, render_client
 from tests.render.sample import catalog, rendered, resolved, secrets_of
 
 TEMPLATE = "n8n/provision.json.j2"
@@ -95,3 +95,15 @@ def test_a_service_whose_template_is_missing_is_refused():
     with pytest.raises(ManifestError) as error:
         check(dataclasses.replace(catalog(), sources=sources))
     assert "n8n: provision needs provision.json.j2" in str(error.value.details)
+
+
+def test_a_guide_has_the_clients_own_names_and_no_secret():
+    """What ToolJet needs from a person; other services have none, and it is no file of the release."""
+    here = fleet(services=("postgres", "vault-api", "tooljet"))
+    client = here.client("acme")
+    found = guides(client, here.host(client.host), catalog())
+    assert list(found) == ["tooljet"]
+    for said in ("https://app.acme.example/setup", "it@acme.example", "secrets show acme TOOLJET_ADMIN_PASSWORD"):
+        assert said in found["tooljet"]
+    assert "VALUE" not in found["tooljet"]
+    assert [file.path for file in rendered(here).files if "guide" in file.path] == []

@@ -26,6 +26,7 @@ def build() -> typer.Typer:
     )(create)
     app.command("list", epilog="Example: otobotctl client list --json")(list_)
     app.command("show", epilog="Example: otobotctl client show acme")(show)
+    app.command("guide", epilog="Example: otobotctl client guide acme")(guide)
     app.command("render", epilog="Example: otobotctl client render acme --out /dev/shm/acme")(render)
     app.command("diff", epilog="Example: otobotctl client diff acme")(diff)
     app.command("deploy", epilog="Example: otobotctl client deploy acme")(deploy)
@@ -93,6 +94,15 @@ def show(context: typer.Context, slug: Slug) -> None:
     here = session.of(context)
     shown = clients.shown(here.fleet(), slug)
     here.show("client show", shown, lambda: human.mapping(shown))
+
+
+def guide(context: typer.Context, slug: Slug) -> None:
+    """Print what only a person can do for a client, step by step, with its own names in it."""
+    from otobotctl.workflows import clients
+
+    here = session.of(context)
+    found = clients.guide(here.fleet(), slug)
+    here.show("client guide", found, lambda: "\n".join(found.guides.values()) or "nothing has to be done by hand")
 
 
 def render(

@@ -16,8 +16,8 @@ _WORDS = {"absent": "(nothing)", "stale": "not as desired"}
 class ProvisionSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Every one of `items` is in the `service` of `client` as `program`, run in its container, makes it.
 
-    An item is a JSON object with a name, a kind and an id; its other fields may be secret. What somebody changed in
-    the service stays as it is, and is told with `remedy`, in which {item} is its name.
+    An item is a JSON object with a name, a kind and an id; its other fields may be secret. What the service keeps as it
+    is, mostly because somebody changed it there, is told in the words of `kept` and `remedy`.
     """
 
     kind: ClassVar[str] = "provision"
@@ -27,6 +27,7 @@ class ProvisionSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True)
     service: Annotated[str, Meta(min_length=1)]
     program: Annotated[tuple[str, ...], Meta(min_length=1)]
     items: tuple[str, ...]
+    kept: str = "was changed there and stays so"
     remedy: str = ""
 
     def __repr__(self) -> str:
@@ -51,11 +52,9 @@ class ProvisionSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True)
         return tuple(Change(name, _WORDS[state], "as desired") for name, state in states.items() if state in _WORDS)
 
     def notes(self, facts: Facts) -> tuple[str, ...]:
-        """Items that somebody changed there, of which a newer version is withheld."""
-        kept = sorted(name for name, state in facts["items"].items() if state == "kept")
-        return tuple(
-            f"{self.client}: the {name} was changed in {self.service} and stays so; {self.remedy}" for name in kept
-        )
+        """Items that the service keeps as they are, although they are not as desired."""
+        names = sorted(name for name, state in facts["items"].items() if state == "kept")
+        return tuple(f"{self.client}/{self.service}: the {name} {self.kept}; {self.remedy}" for name in names)
 
     def wire(self) -> dict[str, Any]:
         """Everything, secrets too."""

@@ -68,7 +68,7 @@ def test_what_was_kept_is_a_note_with_its_remedy_and_no_step():
     """The operator learns of it at every plan and apply, and nothing is done."""
     found = plan_stage(Stage("s", (Step("s/n8n", spec()),)), [facts(credential_A="ready", workflow_B="kept")])
     assert found.steps == ()
-    assert found.notes == ("acme: the workflow B was changed in n8n and stays so; delete it",)
+    assert found.notes == ("acme/n8n: the workflow B was changed there and stays so; delete it",)
 
 
 def test_it_comes_through_a_playbook():
