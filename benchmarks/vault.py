@@ -14,7 +14,6 @@ import os
 import re
 import secrets
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,19 +21,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from benchmarks import calm
+from benchmarks import calm, reads
+from benchmarks.reads import Measured
 from otobotctl.vault_api import contract
 from scripts.story import embedded, vault
 
 USERS = 200
 TICK = os.sysconf("SC_CLK_TCK")
-# From the vault's own measurements of peers on 2 shared cores, requests a second at 1 and 32 connections.
-NANGO = {1: 158, 32: 320}
-
 BARE = """
 WITH found AS (
     SELECT c.id, c.encrypted_access_token FROM client_connections c
@@ -60,22 +55,6 @@ function done(summary, latency, requests)
     latency:percentile(50), latency:percentile(99)))
 end
 """
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One run: reads a second, latencies in milliseconds, CPU in microseconds a read, memory in MiB."""
-
-    what: str
-    connections: int
-    rate: float
-    p50_ms: float
-    p99_ms: float
-    server_us: float
-    database_us: float
-    resident_mib: float
-    errors: int
-    busy: bool
 
 
 @contextmanager
@@ -215,34 +194,9 @@ def main() -> None:
                 runs.append(bare(environment, server, connections, chosen.seconds))
                 runs.append(through_the_vault(environment, server, connections, chosen.seconds, Path(folder)))
                 print(json.dumps(runs[-2].__dict__), json.dumps(runs[-1].__dict__), sep="\n", file=sys.stderr)
-    _table(runs)
-
-
-def _table(runs: list[Measured]) -> None:
-    print("| | connections | reads/s | p50 ms | p99 ms | CPU µs: it + PostgreSQL | MiB | of bare | of Nango |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for connections in sorted({run.connections for run in runs}):
-        limit = statistics.median(run.rate for run in _of(runs, "bare", connections))
-        for what in ("bare", "vault"):
-            some = _of(runs, what, connections)
-
-            def mid(name: str, some: list[Measured] = some) -> Any:
-                return statistics.median(getattr(run, name) for run in some)
-
-            cpu = f"{mid('server_us'):.0f} + {mid('database_us'):.0f}"
-            shares = f"{mid('rate') / limit:.2f}x | {mid('rate') / NANGO.get(connections, 320):.0f}x"
-            mark = " (busy)" if any(run.busy for run in some) else ""
-            print(
-                f"| {what}{mark} | {connections} | {mid('rate'):.0f} | {mid('p50_ms'):.1f} | {mid('p99_ms'):.1f} "
-                f"| {cpu} | {mid('resident_mib'):.0f} | {shares} |"
-            )
-    print(f"\nErrors: {sum(run.errors for run in runs)}")
-
-
-def _of(runs: list[Measured], what: str, connections: int) -> list[Measured]:
-    """The calm runs where there are any."""
-    found = [run for run in runs if (run.what, run.connections) == (what, connections)]
-    return [run for run in found if not run.busy] or found
+    reads.table(runs)
+    if reads.AIMED_AT in chosen.connections:
+        reads.verdict(runs)
 
 
 if __name__ == "__main__":
