@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,23 @@ def ports(wanted: Iterable[tuple[str, int]], timeout_s: float = _TIMEOUT_S) -> d
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found = pool.map(lambda each: _answers(each[0], each[1], timeout_s), asked)
         return {each: answer for each, answer in zip(asked, found, strict=True) if answer is not None}
+
+
+def near(address: str) -> bool:
+    """Whether this machine may be expected to reach an address: one for all to use, or a private one beside its own.
+
+    Nothing is sent: the kernel says which of its own addresses it would come from.
+    """
+    wanted = ipaddress.ip_address(address)
+    if wanted.is_global:
+        return True
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as line:
+            line.connect((address, 9))
+            return not ipaddress.ip_address(line.getsockname()[0].partition("%")[0]).is_global
+    except OSError:
+        return False
 
 
 def handshake(name: str, address: str, timeout_s: float = _TIMEOUT_S) -> Shown:

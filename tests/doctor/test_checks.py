@@ -118,7 +118,7 @@ BROKEN = [
     ("disk", "critical", "vps-1", "disk / is 97% full of inodes", facts(disks=[{**DISK, "inodes_free": 3}])),
     ("memory", "warning", "vps-1", "memory is 95% full", facts(memory={"total": 100, "available": 5})),
     ("memory", "warning", "acme/n8n", "was killed for want of memory and started again", of("n8n", oom_killed=True)),
-    ("environment", "critical", "acme/vault-api", "VAULT_CLIENT is not there", environment("vault-api", "VAULT_CLIENT")),
+    ("environment", "warning", "acme/vault-api", "VAULT_CLIENT is not there", environment("vault-api", "VAULT_CLIENT")),
     ("environment", "critical", "acme/n8n", "N8N_ENCRYPTION_KEY is empty", environment("n8n", "N8N_ENCRYPTION_KEY", 0, "empty")),
     ("keys", "critical", "acme/vault-api", "ENCRYPTION_MASTER_KEY must be 32 bytes, which are 64 hexadecimal characters; it has 32 characters", environment("vault-api", "ENCRYPTION_MASTER_KEY", 32, "hex")),
     ("keys", "critical", "acme/tooljet", "not of the right kind", environment("tooljet", "LOCKBOX_MASTER_KEY", 64, "text")),

@@ -19,8 +19,10 @@ def judge(case: Case) -> Iterator[Finding]:
             for names, said in ((absent, "is not there"), (empty, "is empty")):
                 if names:
                     verb = said if len(names) == 1 else said.replace("is", "are", 1)
+                    # A setting may be newer than the release; without a secret nothing of it works.
+                    vital = any(asked[name].secret for name in names)
                     yield Finding(
-                        "critical",
+                        "critical" if vital else "warning",
                         f"{client.slug}/{each['service']}",
                         f"{', '.join(names)} {verb} in its environment",
                         f"otobotctl client deploy {client.slug}",

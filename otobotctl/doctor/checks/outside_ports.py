@@ -21,11 +21,15 @@ def judge(case: Case) -> Iterator[Finding]:
             continue
         ports = ", ".join(map(str, shut))
         many = "s" if len(shut) > 1 else ""
+        # A network that has lost its IPv6 says nothing about the host.
+        ours = ":" in address and len(shut) == len(wanted) and any(seen.ports.get((each, 443)) for each in seen.targets)
         yield Finding(
-            "critical",
+            "warning" if ours else "critical",
             case.host.name,
             f"port{many} {ports} of {address} cannot be reached from here",
-            f"otobotctl host plan {case.host.name}; where that is empty, look at the provider's own firewall",
+            "try from another network: does this one have IPv6?"
+            if ours
+            else f"otobotctl host plan {case.host.name}; where that is empty, look at the provider's own firewall",
         )
 
 

@@ -165,12 +165,11 @@ def _outside(case: Case) -> Outside:
 
 
 def _targets(resolved: Iterable[str], facts: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Where the host is looked at: where the manifest says it is, and any IPv6 address of its own that all may use."""
-    import ipaddress
+    """Where the host is looked at: where the manifest says it is, and its own IPv6 addresses that we may reach."""
+    from otobotctl.transport import outside
 
-    own = [each for each in (facts or {}).get("addresses", ()) if ":" in each]
-    usable = [each for each in own if not ipaddress.ip_address(each).is_link_local]
-    return tuple(dict.fromkeys((*resolved, *usable)))
+    own = (each for each in (facts or {}).get("addresses", ()) if ":" in each)
+    return tuple(dict.fromkeys((*resolved, *(each for each in own if outside.near(each)))))
 
 
 def _ports(case: Case) -> tuple[int, ...]:
