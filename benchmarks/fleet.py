@@ -1,4 +1,4 @@
-"""One host and twenty at once, all of them as they should be: `python -m benchmarks.fleet`.
+"""One host and twenty at once, all of them as they should be: `.venv/bin/python -m benchmarks.fleet`, as root.
 
 Every time is of a whole `otobotctl host apply --all` that changes nothing. Hosts and the command share this machine's
 processors, which twenty real servers would not: the CPU time of either side is told apart.
@@ -87,6 +87,26 @@ def table(found: Sequence[Measured], counts: Sequence[int]) -> str:
     return "\n".join(lines)
 
 
+def verdict(found: Sequence[Measured], counts: Sequence[int], most: float, memory_mb: float) -> str:
+    """A line a case: how many times one host the most hosts take, and whether time and memory are within the aim."""
+    lines = []
+    for case in dict.fromkeys(one.case for one in found):
+        few, many = ([one for one in found if (one.case, one.hosts) == (case, n)] for n in (min(counts), max(counts)))
+        if not few or not many:
+            continue
+        ratio = _median(many, "took_s") / _median(few, "took_s")
+        alone = _median(many, "command_cpu_s") + _median(many, "ssh_cpu_s")
+        alone /= _median(few, "command_cpu_s") + _median(few, "ssh_cpu_s")
+        peak = max(one.peak_rss_mb for one in many)
+        said = "met" if ratio <= most and peak < memory_mb else "missed"
+        look_ms = _median(many, "hosts_cpu_s") / max(counts) * 1000
+        lines.append(
+            f"{case}: {max(counts)} hosts take {ratio:.1f} times one (aim {most:g}), {peak:.0f} MB "
+            f"(aim {memory_mb:g}): {said}; CPU of the operator alone {alone:.1f} times, of a host {look_ms:.0f} ms"
+        )
+    return "\n".join(lines)
+
+
 _COLUMNS = ("took_s", "command_cpu_s", "ssh_cpu_s", "hosts_cpu_s", "peak_rss_mb")
 
 
@@ -119,7 +139,8 @@ def main() -> None:
         fleet.provision()
         found = measure(fleet, options.hosts, options.rounds, options.calm)
     kind = "lab hosts, the whole playbook" if options.lab else "light hosts, the playbook's steps without systemd"
-    print(f"{kind}; medians of {options.rounds} rounds\n\n{table(found, options.hosts)}")
+    print(f"{kind}; medians of {options.rounds} rounds\n\n{table(found, options.hosts)}\n")
+    print(verdict(found, options.hosts, most=3, memory_mb=200))
     if all(one.busy for one in found):
         print("\nOther work was going on at every run: measure again.")
     if options.json:

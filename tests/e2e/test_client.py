@@ -37,8 +37,8 @@ STAGES = 11
 
 @pytest.fixture(scope="module")
 def deployed(lab: Lab, tmp_path_factory) -> Iterator[Deployed]:
-    """One bare host, one client, deployed by one command."""
-    host = lab.make("bare", registry=True)
+    """One host that has Docker and the images, one client, deployed by one command; test_full_stack begins from bare."""
+    host = lab.make("warm")
     try:
         operator = Operator(tmp_path_factory.mktemp("operator"))
         operator.init()
