@@ -21,8 +21,9 @@ COMMANDS = [
     *(("host", verb) for verb in ("add", "list", "remove", "trust", "facts", "plan", "apply", "drift")),
     *(
         ("client", verb)
-        for verb in ("create", "list", "show", "render", "diff", "deploy", "export", "destroy", "remove")
+        for verb in ("create", "list", "show", "guide", "render", "diff", "deploy", "export", "destroy", "remove")
     ),
+    *(("n8n", verb) for verb in ("export", "import")),
     *(("secrets", verb) for verb in ("list", "status", "show", "set", "rotate", "escrow")),
     *(("secrets", "recipients", verb) for verb in ("list", "add", "remove")),
 ]
@@ -38,7 +39,7 @@ def test_every_command_has_help_with_an_example(command, capsys):
 
 def test_no_command_is_left_out_of_the_help_test(capsys):
     """The list above is the whole tree."""
-    nouns = {"manifest", "host", "client", "secrets"}
+    nouns = {"manifest", "host", "client", "n8n", "secrets"}
     shown = {}
     for noun in nouns:
         cli.main([noun, "--help"])
