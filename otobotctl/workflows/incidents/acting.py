@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from otobotctl.errors import OtobotError, UsageError
+from otobotctl.errors import InterruptedRunError, OtobotError, UsageError
 from otobotctl.incidents.ledger import Ledger, open_new
 from otobotctl.incidents.summary import summary
 
@@ -53,6 +53,8 @@ def acting(ledger: Ledger, action: str, subject: str, **details: Any) -> Iterato
     act = Act()
     try:
         yield act
+    except InterruptedRunError:
+        raise  # a host finishes what it had begun: nobody knows here how it ends
     except OtobotError as error:
         ledger.add("failed", action, subject, of=begun.number, error=error.message, **act.details)
         raise

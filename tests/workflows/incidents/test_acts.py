@@ -10,7 +10,7 @@ import pytest
 
 from otobotctl import secrets
 from otobotctl.cli import main as cli
-from otobotctl.errors import HostUnreachableError, OtobotError, PartialError, UsageError
+from otobotctl.errors import HostUnreachableError, InterruptedRunError, OtobotError, PartialError, UsageError
 from otobotctl.incidents import ledger
 from otobotctl.workflows import secrets as sealed
 from otobotctl.workflows.desired import load
@@ -125,10 +125,11 @@ def test_what_failed_is_written_down_as_failed(fleet, hosts):
     assert (records(fleet)[-1].event, records(fleet)[-1].details["error"]) == ("failed", "vps-1: no line")
 
 
-def test_an_act_that_was_killed_shows_as_interrupted(fleet, hosts):
+@pytest.mark.parametrize("killed", [KeyboardInterrupt(), InterruptedRunError("interrupted")], ids=["killed", "Ctrl-C"])
+def test_an_act_that_was_killed_shows_as_interrupted(fleet, hosts, killed):
     """Nobody knows how it ended; its report says to run it again."""
-    hosts.error = KeyboardInterrupt()
-    with pytest.raises(KeyboardInterrupt):
+    hosts.error = killed
+    with pytest.raises(type(killed)):
         shielding.isolate(fleet, "vps-1", (), 120, None)
     found, error = reporting.report(fleet, None)
     assert error is None
