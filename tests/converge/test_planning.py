@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from otobotctl.converge import planning
-from otobotctl.errors import ManifestError
+from otobotctl.converge.model import Answer
+from otobotctl.errors import ManifestError, StepFailedError
 from otobotctl.plan.kinds import spec_class
+from otobotctl.plan.kinds.provision import ProvisionSpec
 from otobotctl.plan.model import Change, PlannedStep, Stage, StagePlan, Step
 
 
@@ -20,3 +22,20 @@ def test_a_refused_change_names_the_step_and_the_way_out():
     with pytest.raises(ManifestError) as caught:
         planning.check_allowed("vps-1", StagePlan(stage, (allowed, refused)))
     assert caught.value.details == ("client-acme/release: downgrade postgres (17.1 -> 16.4): it holds data",)
+
+
+def test_an_applied_stage_says_what_its_facts_still_tell_the_operator():
+    """What was kept is no failure of the apply; what is still not made is."""
+    item = '{"name": "workflow B", "kind": "workflow", "id": "b"}'
+    step = Step("s/n8n", ProvisionSpec(client="acme", project="p", service="n8n", program=("x",), items=(item,)))
+    stage = Stage("s", (step,))
+
+    def settled(state):
+        facts = {"running": True, "items": {"workflow B": state}, "_trouble": ""}
+        return planning.check_settled("vps-1", StagePlan(stage, ()), (Answer(facts),))
+
+    assert settled("ready") == ()
+    (note,) = settled("kept")
+    assert "workflow B" in note
+    with pytest.raises(StepFailedError, match="still not as desired"):
+        settled("absent")

@@ -6,6 +6,7 @@ import pytest
 
 from otobotctl.errors import UsageError
 from otobotctl.plan.kinds.compose_release import ComposeReleaseSpec
+from otobotctl.plan.kinds.provision import ProvisionSpec
 from otobotctl.plan.model import Change, PlannedStep, Stage, StagePlan, Step
 from otobotctl.workflows.deploying import deploy, logs, releases, rollback, versions
 
@@ -108,6 +109,18 @@ def test_a_deploy_leaves_other_clients_alone_unless_they_have_nothing_yet():
     assert deploy._is_neighbour(stage("client-beta", "beta", None), "acme")
     assert not deploy._is_neighbour(stage("client-beta", "beta", "absent"), "acme")
     assert not deploy._is_neighbour(stage("front", "front", "3 (abc)"), "acme")
+
+
+def test_a_deploy_leaves_what_other_clients_prepare_alone_whatever_it_lacks():
+    """Trouble of a neighbour's n8n is not this client's."""
+
+    def preparing(slug):
+        spec = ProvisionSpec(client=slug, project="p", service="n8n", program=("x",), items=('{"name": "a"}',))
+        step = Step(f"provision-{slug}/n8n", spec)
+        return StagePlan(Stage(f"provision-{slug}", (step,)), (PlannedStep(step, (Change("a", "", "b"),), ""),))
+
+    assert deploy._is_neighbour(preparing("beta"), "acme")
+    assert not deploy._is_neighbour(preparing("acme"), "acme")
 
 
 @pytest.mark.parametrize("words", [["n8n"], ["=1"], ["n8n="], ["n8n=1", "n8n=2"]])
