@@ -12,6 +12,7 @@ _ROLE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _WEBHOOK = re.compile(r"https?://[!-~]{1,2000}")
+_REDIS = re.compile(r"rediss?://([^@/\s]*@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[0-9]{1,4})?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 _RATE = re.compile(r"[1-9][0-9]{0,8}/([1-9][0-9]{0,3})?(second|minute|hour)s?")
 
@@ -115,7 +116,7 @@ class Settings:
             alert_webhook=reader.optional("VAULT_ALERT_WEBHOOK", reader.webhook),
             n8n_url=reader.url("VAULT_N8N_URL"),
             n8n_webhook_secret=reader.optional("VAULT_N8N_WEBHOOK_SECRET", reader.long),
-            redis=reader.optional("VAULT_REDIS_URL", reader.needed),
+            redis=reader.optional("VAULT_REDIS_URL", reader.redis),
             outbound_allow=frozenset(reader.said("VAULT_OUTBOUND_ALLOW").split()),
             providers_file=reader.said("VAULT_PROVIDERS_FILE"),
             audit_days=reader.number("VAULT_AUDIT_DAYS", 730, 36500),
@@ -184,6 +185,10 @@ class Reader:
         if value and not _URL.fullmatch(value):
             self.findings.append(f"{name} must be an address such as https://acme.example")
         return value
+
+    def redis(self, name: str) -> str:
+        """Where Redis is, with its password."""
+        return self.matching(name, _REDIS, "an address such as redis://:password@redis:6379/0")
 
     def webhook(self, name: str) -> str:
         """An address with a path and query of any kind: what services hand out as a webhook."""

@@ -7,6 +7,7 @@ vault that is started with another key refuses at once instead of at the first r
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_USES: Final = 2**31  # half of what NIST SP 800-38D allows for random nonces
 _PROOF = "otobot vault key"
+Known = tuple[int, str, datetime | None]  # version, proof, when it was retired
 
 
 class KeysError(Exception):
@@ -43,8 +45,8 @@ def recognise(keys: Sequence[Hidden], proofs: Mapping[int, str], where: Place) -
     return found
 
 
-def keyring(keys: Sequence[Hidden], proofs: Mapping[int, str], retired: Iterable[int], where: Place) -> Keyring:
-    """Return the keyring that seals with the first of `keys`.
+def keyring(keys: Sequence[Hidden], proofs: Mapping[int, str], needed: Iterable[int], where: Place) -> Keyring:
+    """Return the keyring that seals with the first of `keys`. `needed` are the versions that have to have a key.
 
     Raises:
         KeysError: that key is not registered, or a version that is still needed has no key.
@@ -57,13 +59,20 @@ def keyring(keys: Sequence[Hidden], proofs: Mapping[int, str], retired: Iterable
             "ENCRYPTION_MASTER_KEY is not the key this database was sealed with; "
             "put the right one back, or give the old one as ENCRYPTION_MASTER_KEY_PREVIOUS and run migrate"
         )
-    lost = sorted(proofs.keys() - found.keys() - set(retired))
+    lost = sorted(set(needed) - found.keys())
     if lost:
         raise KeysError(
             f"no key is configured for version {lost[0]}, which is still in use; "
             "give it as ENCRYPTION_MASTER_KEY_PREVIOUS"
         )
     return Keyring(found, current[0], allowance=0)
+
+
+def unknown(keys: Sequence[Hidden], known: Iterable[Known], where: Place) -> frozenset[int]:
+    """Return the versions in use that none of `keys` is, by their place in the table alone."""
+    rows = tuple(known)
+    found = recognise(keys, {row[0]: row[1] for row in rows}, where)
+    return frozenset(row[0] for row in rows if not row[2]) - found.keys()
 
 
 def proof_for(key: Hidden, version: int, where: Place) -> str:
@@ -75,7 +84,14 @@ async def load(database: Database, slug: str, keys: Sequence[Hidden], counted: i
     """Return the keyring, with `counted` uses counted ahead. Raises KeysError, psycopg.Error or LookupError."""
     client = await database.client()
     rows = await database.all("SELECT version, proof, retired_at FROM encryption_keys WHERE client_id = %s", (client,))
-    found = keyring(keys, {row[0]: row[1] for row in rows}, [row[0] for row in rows if row[2]], place(slug, client))
+    where = place(slug, client)
+    lost = unknown(keys, rows, where)
+    if lost:
+        # A deploy that failed may have left a key behind that sealed nothing: the release before starts without it.
+        from .rewrap import needed
+
+        lost &= {version for (version,) in await database.all(needed(), {"client": client})}
+    found = keyring(keys, {row[0]: row[1] for row in rows}, lost, where)
     if counted:
         await count(database, found, counted)
     return found

@@ -87,6 +87,19 @@ async def run(
     return Rewrapped(sealed, left, retired)
 
 
+def needed() -> sql.Composed:
+    """The statement that tells which versions the values of a client (named %(client)s) need."""
+    parts = [
+        sql.SQL("SELECT {name} AS sealed FROM {table} WHERE client_id = %(client)s AND {name} IS NOT NULL").format(
+            name=sql.Identifier(column.name), table=sql.Identifier(column.table)
+        )
+        for column in COLUMNS
+    ]
+    return sql.SQL("SELECT DISTINCT split_part(sealed, ':', 1)::int FROM ({}) AS every").format(
+        sql.SQL(" UNION ALL ").join(parts)
+    )
+
+
 async def count(database: Database, current: int) -> dict[int, int]:
     """How many values each version but the current one still seals."""
     client = await database.client()

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from . import keys, logs
+from . import keys, logs, rewrap
 from .chain import trim_proof
 from .configuration import Settings
 from .database import SCHEMA, conninfo
@@ -166,8 +166,11 @@ def _register_key(connection: Owner, settings: Settings) -> None:
     connection.execute(
         "UPDATE encryption_keys SET retired_at = NULL WHERE client_id = %s AND version = ANY(%s)", (client, again)
     )
+    lost = keys.unknown(settings.master_keys, known, where)
+    if lost:
+        lost &= {version for (version,) in connection.execute(rewrap.needed(), {"client": client})}
     try:
-        keys.keyring(settings.master_keys, proofs, [row[0] for row in known if row[2]], where)
+        keys.keyring(settings.master_keys, proofs, lost, where)
     except keys.KeysError as error:
         raise SchemaError(str(error)) from None
 

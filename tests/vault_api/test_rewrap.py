@@ -92,6 +92,46 @@ def test_a_key_that_is_still_needed_may_not_go(fresh):
     assert "no key is configured for version 1" in refused.stderr
 
 
+def test_a_deploy_that_went_back_leaves_a_vault_that_starts(fresh):
+    """The new key is registered and sealed nothing: the release before starts without it, and the rotation goes on later."""
+    fill(fresh)
+    before = dict(fresh.environment)
+    rotated(fresh)
+    both = dict(fresh.environment)
+    with fresh.serving():  # the deploy: registered, healthy, and another service of the client is not
+        assert fresh.ask(contract.credentials_path(conftest.USER, "google")).status == 200
+    fresh.environment = before
+    assert fresh.run("migrate").returncode == 0
+    with fresh.serving():
+        for service in ("google", "notion", "slack"):
+            answer = fresh.ask(contract.credentials_path(conftest.USER, service))
+            assert answer.body["credentials"]["accessToken"] == f"a-{service}"
+        assert (
+            fresh.ask(contract.credentials_path(conftest.USER, "google"), "PUT", body={"accessToken": "b"}).status
+            == 200
+        )
+    fresh.environment = both
+    with fresh.serving():
+        done = json.loads(fresh.run("rewrap").stdout)
+    assert (done["version"], done["left"], done["retired"]) == (2, {}, [1])
+
+
+def test_a_deploy_that_went_back_after_it_had_sealed_something_does_not_start(fresh):
+    """A value under the new key cannot be opened by the release before, which says so instead of failing at that value."""
+    fill(fresh)
+    before = dict(fresh.environment)
+    rotated(fresh)
+    with fresh.serving():
+        assert (
+            fresh.ask(contract.credentials_path(conftest.USER, "slack"), "PUT", body={"accessToken": "b"}).status == 200
+        )
+    for command in ("migrate", "rewrap"):
+        refused = fresh.run(command, replace=before)
+        assert refused.returncode == 1
+        if command == "migrate":
+            assert "no key is configured for version 2" in refused.stderr
+
+
 def test_a_retired_key_that_seals_again_is_needed_again(fresh):
     """As after a store that was put back to its old state: what it seals then is not given up with the next start."""
     fill(fresh)

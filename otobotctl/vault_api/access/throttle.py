@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from array import array
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..errors import unavailable
+from .. import logs
+from ..errors import Problem, unavailable
 from .address import bucket
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 MAX_KEYS: Final = (
     20_000  # 22 MB when each has its hundred attempts; beyond it the ones touched longest ago are forgotten
 )
+
+_ANSWER_S: Final = 2.0  # a Redis that hangs must not hold every login for as long as a request may take
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,12 @@ class RedisWindow:
         from limits.aio.strategies import MovingWindowRateLimiter
 
         self._storage = RedisStorage(
-            f"async+{url}", wrap_exceptions=True, implementation="redispy", key_prefix=f"vault:{client}"
+            f"async+{url}",
+            wrap_exceptions=True,
+            implementation="redispy",
+            key_prefix=f"vault:{client}",
+            socket_connect_timeout=_ANSWER_S,
+            socket_timeout=_ANSWER_S,
         )
         self._limiter: MovingWindowRateLimiter = MovingWindowRateLimiter(self._storage)
 
@@ -102,8 +111,8 @@ class RedisWindow:
             if await self._limiter.hit(item, limit.name, key):
                 return 0
             reset, _remaining = await self._limiter.get_window_stats(item, limit.name, key)
-        except StorageError:
-            raise unavailable() from None
+        except StorageError as error:
+            raise _uncounted(error) from None
         return max(1, math.ceil(reset - time.time()))
 
     async def clear(self, limit: Limit, key: str) -> None:
@@ -112,13 +121,19 @@ class RedisWindow:
 
         try:
             await self._limiter.clear(_item(limit), limit.name, key)
-        except StorageError:
-            raise unavailable() from None
+        except StorageError as error:
+            raise _uncounted(error) from None
 
     async def close(self) -> None:
         """Give the connections back."""
         bridge: Any = self._storage.bridge
         await bridge.storage.aclose()
+
+
+def _uncounted(error: Any) -> Problem:
+    """503, said in the log by the type of what Redis or the line did: its text may hold the address."""
+    logs.event("limits_unavailable", logging.ERROR, error=type(error.storage_error).__name__)
+    return unavailable()
 
 
 class Throttle:

@@ -19,7 +19,7 @@ class Stub:
     """Issues tokens with numbers, so that a test can say which one it holds. `faults` are used up in order, one a call.
 
     A fault is (when, what): `before` the grant is looked at, or `after` it was rotated; what: a status, garbage, a
-    number of seconds to sleep (then answering), hang (until the client goes), or drop.
+    number of seconds to sleep (then answering), hang (until the client goes), drop, or (status,) to repeat what was sent.
     """
 
     def __init__(self, *, rotates=True, grace=False, lifetime_s=3600):
@@ -34,6 +34,7 @@ class Stub:
         self.alerts = []
         self.alert_statuses = []
         self.faults = []
+        self.exchange_faults = []
         self.secrets = {CLIENT_SECRET}
         self.number = 0
         self.entered = threading.Event()
@@ -68,6 +69,7 @@ class Stub:
         with self.lock:
             account, challenge, redirect_uri = self.codes.pop(form.get("code", ""), (None, None, None))
             verifier = form.get("code_verifier", "")
+            self.secrets.add(verifier)
             made = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
             good = account and form.get("redirect_uri") == redirect_uri and (challenge in (None, made))
             self.exchanges.append(bool(good))
@@ -113,6 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
             stub.alerts.append((status, json.loads(body), self.headers.get("idempotency-key")))
             self._say(status, {})
             return
+        if path.startswith("/webhook/"):  # n8n's
+            self._say(200, {"echo": body.decode()})
+            return
         form = {name: value[0] for name, value in parse_qs(body.decode()).items()}
         credentials = base64.b64encode(f"{CLIENT_ID}:{CLIENT_SECRET}".encode()).decode()
         if self.headers.get("authorization") != f"Basic {credentials}":
@@ -122,20 +127,21 @@ class _Handler(BaseHTTPRequestHandler):
             stub.valid.pop(form.get("token"), None)
             self._say(200, {})
         elif form.get("grant_type") == "authorization_code":
-            self._say(*stub.exchange(form))
+            if not (stub.exchange_faults and self._fault(stub, stub.exchange_faults.pop(0), form)):
+                self._say(*stub.exchange(form))
         else:
             self._refresh(stub, form)
 
     def _refresh(self, stub, form):
         when, what = stub.faults.pop(0) if stub.faults else ("", None)
-        if when == "before" and self._fault(stub, what):
+        if when == "before" and self._fault(stub, what, form):
             return
         status, said = stub.refresh(form)
-        if when == "after" and self._fault(stub, what):
+        if when == "after" and self._fault(stub, what, form):
             return
         self._say(status, said)
 
-    def _fault(self, stub, what):
+    def _fault(self, stub, what, form):
         stub.entered.set()
         if isinstance(what, float):
             time.sleep(what)
@@ -150,6 +156,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif what == "garbage":
             self._raw(200, b"<html>\xff not json")
+        elif isinstance(what, tuple):  # a status, and everything that was sent in the answer
+            self._say(what[0], {"error": json.dumps(form), "error_description": self.headers["authorization"], **form})
         elif what == "html":
             self._raw(502, b"<html>bad gateway</html>")
         else:
