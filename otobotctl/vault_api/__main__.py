@@ -46,7 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", default=everywhere)
     serve.add_argument("--port", type=int, default=contract.PORT)
     commands.add_parser("migrate", help="bring the schema up to date")
-    commands.add_parser("refresher", help="renew tokens before they run out, and raise alerts")
+    refreshing = commands.add_parser("refresher", help="renew tokens before they run out, and raise alerts")
+    refreshing.add_argument("--metrics-port", type=int, default=0, help="where /metrics and /health are answered")
     sealing = commands.add_parser(
         "rewrap", help="seal everything anew under the current key; says what was done as JSON"
     )
@@ -123,7 +124,7 @@ def _serve(settings: Settings, arguments: argparse.Namespace) -> int:
     return 0 if server.started else 1
 
 
-def _refresh(settings: Settings) -> int:
+def _refresh(settings: Settings, port: int) -> int:
     from . import refresher
 
     async def until_told() -> None:
@@ -131,7 +132,7 @@ def _refresh(settings: Settings) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
-        await refresher.run(settings, stopping)
+        await refresher.run(settings, stopping, port)
 
     asyncio.run(until_told())
     return 0
@@ -161,7 +162,7 @@ def _ask_health(port: int) -> int:
 _COMMANDS: Final[dict[str, Callable[[Settings, argparse.Namespace], int]]] = {
     "serve": _serve,
     "migrate": lambda settings, _arguments: _migrate(settings),
-    "refresher": lambda settings, _arguments: _refresh(settings),
+    "refresher": lambda settings, arguments: _refresh(settings, arguments.metrics_port),
     "health": lambda settings, _arguments: _ask_refresher(settings),
     "call": lambda settings, arguments: call.run(settings, arguments.operator, arguments.port),
     "rewrap": upkeep.run,

@@ -88,6 +88,7 @@ async def admit(vault: Vault, endpoint: Endpoint, request: Request) -> Actor:
     for authenticate in _authenticators(endpoint.access):
         actor = await authenticate(vault, endpoint, request)
         if actor is not None:
+            request.scope["actor"] = actor
             await vault.limits.count(endpoint, actor, request.scope["caller_address"])
             return actor
     # Guessing is limited by the address it comes from.

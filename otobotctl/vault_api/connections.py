@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
+from . import metrics
 from .audit import Entry, Transaction
 from .contract import ConnectionState
 from .crypto import Place
@@ -87,6 +88,14 @@ class NewConnection:
         self.app = app
         self.scopes = scopes
         self.parameters = parameters or {}
+
+
+_STATES: Final = """
+SELECT state, count(c.state_of) FROM unnest(ARRAY['valid', 'expired', 'broken']) AS states (state) LEFT JOIN (
+    SELECT CASE WHEN status <> 'active' THEN 'broken' WHEN token_expires_at <= now() THEN 'expired'
+        ELSE 'valid' END AS state_of
+    FROM client_connections WHERE client_id = %s AND is_active
+) c ON c.state_of = states.state GROUP BY state"""
 
 
 @dataclass(frozen=True)
@@ -203,3 +212,9 @@ async def _must_exist(change: Transaction, client: UUID, user: UUID, service: st
     there = await change.connection.execute("SELECT 1 FROM services WHERE code = %s AND is_active", (service,))
     if await there.fetchone() is None:
         raise missing("service")
+
+
+async def states(vault: Vault) -> None:
+    """Count the connections by state for Prometheus. Raises psycopg.Error, LookupError."""
+    for state, count in await vault.database.all(_STATES, (await vault.database.client(),)):
+        metrics.TOKENS.labels(state).set(count)

@@ -10,8 +10,10 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 SERVICE = "otobot-vault-api"
+REFRESHER = "otobot-token-refresher"
 VERSION = "0.2.0"
 PORT = 3001
+REFRESHER_PORT = 3002
 TOKEN_HEADER = "x-internal-token"  # noqa: S105 - the header's name
 NODE_HEADER = "x-node-token"
 OPERATOR_HEADER = "x-operator-token"

@@ -18,6 +18,8 @@ DECRYPTS: Final = Counter("vault_decrypts", "Values decrypted, by outcome.", ("o
 AUDITED: Final = Counter("vault_audit_rows", "Audit rows made durable.", registry=REGISTRY)
 REFRESHES: Final = Counter("vault_refreshes", "Refreshes at providers, by outcome.", ("outcome",), registry=REGISTRY)
 TOKENS: Final = Gauge("vault_tokens", "Active connections, by state.", ("state",), registry=REGISTRY)
+SWEPT: Final = Gauge("vault_refresher_swept", "When the refresher last came through, seconds.", registry=REGISTRY)
+DUE: Final = Gauge("vault_refresher_tokens", "Tokens that are to be refreshed.", ("what",), registry=REGISTRY)
 POOL: Final = Gauge("vault_pool", "The connection pool.", ("what",), registry=REGISTRY)
 
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})

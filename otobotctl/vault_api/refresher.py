@@ -16,6 +16,7 @@ import psycopg
 from . import logs
 from .connections import REFRESH_AHEAD
 from .database import Database
+from .figures import Figures
 from .oauth import lease, states
 from .oauth.renewal import Outcome, Result
 
@@ -42,12 +43,24 @@ SELECT s.swept_at > now() - %(limit)s FROM refresher_sweeps s JOIN clients k ON 
 WHERE k.slug = %(client)s"""
 
 
-async def run(settings: Settings, stopping: asyncio.Event) -> None:
-    """Sweep until told to stop. A database that is away is logged and tried again a minute later."""
+async def run(settings: Settings, stopping: asyncio.Event, port: int = 0) -> None:
+    """Sweep until told to stop. A database that is away is logged and tried again a minute later.
+
+    `port`: where /metrics and /health are answered; 0: nowhere.
+    """
     from .vault import Vault
 
     vault = await Vault.open(settings)
-    logs.event("refresher_started", client=settings.client)
+    figures = Figures(vault)
+    try:
+        async with figures.served(port):
+            logs.event("refresher_started", client=settings.client)
+            await _sweeping(vault, figures, stopping)
+    finally:
+        await vault.close()
+
+
+async def _sweeping(vault: Vault, figures: Figures, stopping: asyncio.Event) -> None:
     told = asyncio.create_task(stopping.wait(), name="stopping")
     try:
         loop = asyncio.get_running_loop()
@@ -55,7 +68,8 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         while not told.done():
             # In between only what cannot wait for the next full sweep: tokens that are about to run out.
             full = loop.time() >= full_at
-            looking = asyncio.create_task(_look(vault, REFRESH_AHEAD if full else LOOK_EVERY * 2), name="look")
+            ahead = REFRESH_AHEAD if full else LOOK_EVERY * 2
+            looking = asyncio.create_task(_look(vault, figures, ahead), name="look")
             await asyncio.wait({looking, told}, return_when=asyncio.FIRST_COMPLETED)
             if looking.done() and looking.result() and full:
                 full_at = loop.time() + EVERY.total_seconds()
@@ -66,14 +80,14 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
         await asyncio.wait({looking})
     finally:
         told.cancel()
-        await vault.close()
 
 
-async def _look(vault: Vault, ahead: timedelta) -> bool:
+async def _look(vault: Vault, figures: Figures, ahead: timedelta) -> bool:
     """One sweep; whether it came to its end."""
     try:
-        results = await _marking(vault, asyncio.create_task(sweep(vault, ahead), name="sweep"))
+        results = await _marking(vault, figures, asyncio.create_task(sweep(vault, ahead), name="sweep"))
         due, overdue = await mark(vault)
+        figures.marked(due, overdue)
     except Exception as error:  # noqa: BLE001 - whatever it is, the next look is due; its text may quote a row
         logs.event("sweep_failed", logging.ERROR, **logs.describe(error))
         return False
@@ -85,12 +99,12 @@ async def _look(vault: Vault, ahead: timedelta) -> bool:
     return True
 
 
-async def _marking(vault: Vault, sweeping: asyncio.Task[Sequence[Result]]) -> Sequence[Result]:
+async def _marking(vault: Vault, figures: Figures, sweeping: asyncio.Task[Sequence[Result]]) -> Sequence[Result]:
     """Wait for a sweep, which providers that hang make long, and leave a mark each minute: it is at work."""
     try:
         while not (await asyncio.wait({sweeping}, timeout=LOOK_EVERY.total_seconds()))[0]:
             with contextlib.suppress(psycopg.Error, LookupError):
-                await mark(vault)
+                figures.marked(*await mark(vault))
         return sweeping.result()
     finally:
         sweeping.cancel()

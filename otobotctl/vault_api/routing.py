@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from . import inputs, logs
+from .actor import ANONYMOUS
 from .admission import admit
 from .endpoint import Answer, Call, Endpoint
 from .errors import Problem, missing, unavailable, unexpected
@@ -59,7 +61,12 @@ async def respond(vault: Vault, endpoint: Endpoint, request: Request) -> Respons
     try:
         answer = await _answer(vault, endpoint, request)
     except Exception as error:  # noqa: BLE001 - a defect is answered in our shape too, without a word of it
-        return problem_response(refusal(error, request.scope["request_id"]))
+        problem = refusal(error, request.scope["request_id"])
+        if problem.status == HTTPStatus.TOO_MANY_REQUESTS:
+            scope = request.scope
+            who = scope.get("actor", ANONYMOUS)
+            await vault.refusals.note(endpoint.name, who, scope["request_id"], scope["caller_address"])
+        return problem_response(problem)
     content = (
         answer.body if isinstance(answer.body, bytes) else b"" if answer.body is None else _ENCODER.encode(answer.body)
     )

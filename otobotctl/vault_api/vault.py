@@ -28,6 +28,7 @@ from .oauth.outbound import Outbound
 from .oauth.providers import Provider
 from .oauth.refresh import Refresh
 from .reads import Reads
+from .refusals import Refusals
 
 if TYPE_CHECKING:
     from .configuration import Settings
@@ -43,6 +44,7 @@ class Vault:
     database: Database
     keyring: Keyring
     audit: Audit
+    refusals: Refusals
     reads: Reads
     limits: Limits
     gate: Gate
@@ -83,6 +85,7 @@ class Vault:
             database=database,
             keyring=keyring,
             audit=audit,
+            refusals=Refusals(audit),
             reads=Reads(database, keyring, audit, settings.client),
             limits=limits,
             gate=Gate(settings.tokens),

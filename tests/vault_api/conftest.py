@@ -15,9 +15,19 @@ import pytest
 
 from otobotctl.vault_api.configuration import Settings
 from scripts.story import embedded, vault
+from tests.vault_api.watch import watching
 
 _NUMBER = itertools.count(1)
 USER = "7f3c1f1e-6f5e-4a39-9c56-0d8d9b1a2c3d"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def watch():
+    """Every vault of this run; at its end no log of theirs may hold a secret that any test gave or got."""
+    with watching() as found:
+        yield found
+    findings = found.findings()
+    assert findings == [], f"of {len(found.secrets)} secrets these were logged: {findings}"
 
 
 @pytest.fixture(scope="session")

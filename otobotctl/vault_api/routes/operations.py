@@ -9,15 +9,9 @@ import psycopg
 
 from .. import contract, logs, metrics
 from ..actor import Access
+from ..connections import states
 from ..endpoint import Answer, Call, Endpoint
 from ..schema import migrations
-
-_STATES: Final = """
-SELECT state, count(c.state_of) FROM unnest(ARRAY['valid', 'expired', 'broken']) AS states (state) LEFT JOIN (
-    SELECT CASE WHEN status <> 'active' THEN 'broken' WHEN token_expires_at <= now() THEN 'expired'
-        ELSE 'valid' END AS state_of
-    FROM client_connections WHERE client_id = %s AND is_active
-) c ON c.state_of = states.state GROUP BY state"""
 
 
 async def alive(call: Call) -> Answer:
@@ -56,8 +50,7 @@ async def numbers(call: Call) -> Answer:
     """What Prometheus reads."""
     for name, value in call.vault.database.counts().items():
         metrics.POOL.labels(name).set(value)
-    for state, count in await call.vault.database.all(_STATES, (await call.vault.database.client(),)):
-        metrics.TOKENS.labels(state).set(count)
+    await states(call.vault)
     return Answer(200, metrics.exposition(), content_type=metrics.CONTENT_TYPE)
 
 
