@@ -1,4 +1,4 @@
-"""What `incident` does on a live host, seen from two places outside it. `test_doctor.py` has the host, and collects these."""
+"""What `incident` does on a live host, seen from two places outside it. `test_doctor.py` has the host, and runs these."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import socket
 import ssl
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tests.e2e.breaking import as_root
@@ -61,7 +63,7 @@ def data(ward: Ward, *words: str) -> Any:
     return ward.operator.data("incident", *words)
 
 
-def test_an_address_that_is_held_off_gets_nothing_and_others_are_served(ward):
+def an_address_that_is_held_off_gets_nothing_and_others_are_served(ward: Ward) -> None:
     """IPv4 and IPv6, SSH and Docker's published ports, an open connection too; again is no change; never the own."""
     four, six = strangers_addresses(ward)
     assert stranger_sees(ward) == everything(ward)
@@ -95,7 +97,7 @@ def test_an_address_that_is_held_off_gets_nothing_and_others_are_served(ward):
     assert len(ward.operator.data("incident", "list")) == before
 
 
-def test_who_is_held_off_for_a_time_comes_in_again_after_it(ward):
+def who_is_held_off_for_a_time_comes_in_again_after_it(ward: Ward) -> None:
     """The host itself sees to it, without otobotctl; who is held off for good is not."""
     four, six = strangers_addresses(ward)
     over = int(time.time()) - 1
@@ -107,17 +109,18 @@ def test_who_is_held_off_for_a_time_comes_in_again_after_it(ward):
     assert stranger_sees(ward) == everything(ward)
 
 
-def test_an_isolated_host_answers_the_operators_ssh_and_nobody_else(ward):
+def an_isolated_host_answers_the_operators_ssh_and_nobody_else(ward: Ward) -> None:
     """Over both families, both ways, across a reboot; its services go on inside. A release undoes all of it."""
     refused = ward.operator.run("incident", "isolate", "vps-1", check=False)
     assert refused.returncode == 2  # nobody is there to type the host's name
-    done = data(ward, "isolate", "vps-1", "--yes")
+    with listener(ward) as goes_out:
+        assert goes_out()
+        done = data(ward, "isolate", "vps-1", "--yes")
+        assert not goes_out()
     assert done["details"]["answering"] == []
     assert stranger_sees(ward) == set()
     assert not reached(ward, 443)
     assert healthy_inside(ward)
-    out = ward.host.ssh(f"timeout 4 bash -c ': > /dev/tcp/{ward.host.slot.gateway}/{listener(ward)}'", check=False)
-    assert out.returncode != 0
     ward.host.reboot()
     assert stranger_sees(ward) == set()
     assert not reached(ward, 443)
@@ -130,7 +133,7 @@ def test_an_isolated_host_answers_the_operators_ssh_and_nobody_else(ward):
     ward.recovers()
 
 
-def test_an_isolation_that_no_login_proves_is_taken_back(ward):
+def an_isolation_that_no_login_proves_is_taken_back(ward: Ward) -> None:
     """The operator dies before he has come in again: the host opens by itself, and the report knows of the act."""
     process = ward.operator.start("incident", "isolate", "vps-1", "--yes", "--trial", "15", "--json")
     try:
@@ -145,7 +148,7 @@ def test_an_isolation_that_no_login_proves_is_taken_back(ward):
     assert ward.operator.data("host", "plan", "vps-1")["steps"] == []
 
 
-def test_a_connection_is_ended_and_what_remains_is_told(ward):
+def a_connection_is_ended_and_what_remains_is_told(ward: Ward) -> None:
     """In the vault; its provider has no way to be told, so a person must go there. A second call is no second end."""
     run_ = ward.operator.run
     run_("vault", "user", "add", "acme", "lea@acme.example", "--name", "Léa")
@@ -165,7 +168,7 @@ def test_a_connection_is_ended_and_what_remains_is_told(ward):
     assert unknown.returncode == 2
 
 
-def test_the_records_tell_it_all_and_hold_no_secret(ward):
+def the_records_tell_it_all_and_hold_no_secret(ward: Ward) -> None:
     """Every incident's chain is whole; the notice's 72 hours count; no value of the client's is in any file."""
     rows = ward.operator.data("incident", "list")
     assert len(rows) >= 4
@@ -191,6 +194,16 @@ def reached(ward: Ward, port: int) -> bool:
         return False
 
 
-def listener(ward: Ward) -> int:
-    """The port of the lab's registry, which hosts reach at their gateway's address when nothing is shut."""
-    return 443
+@contextmanager
+def listener(ward: Ward) -> Iterator[Callable[[], bool]]:
+    """Something at the lab's gateway that the host can reach; gives what tells whether it does."""
+    namespace = f"/run/netns/{ward.host.slot.namespace}"
+    listens = "import socket, time; server = socket.create_server(('', 8099)); time.sleep(900)"
+    server = subprocess.Popen(["nsenter", f"--net={namespace}", "python3", "-c", listens])
+    knock = f"timeout 5 bash -c ': > /dev/tcp/{ward.host.slot.gateway}/8099'"
+    try:
+        eventually(lambda: ward.host.ssh(knock, check=False).returncode == 0, 60)
+        yield lambda: ward.host.ssh(knock, check=False).returncode == 0
+    finally:
+        server.kill()
+        server.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,27 +11,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from otobotctl.doctor.checks import NAMES as CHECKS
+from tests.e2e import incident_claims
 from tests.e2e.breaking import COMPOSE, CURRENT, Patient, as_root, ill, query, seen
 from tests.e2e.deployed import DOMAIN, eventually
-from tests.e2e.incident_claims import (
-    test_a_connection_is_ended_and_what_remains_is_told,
-    test_an_address_that_is_held_off_gets_nothing_and_others_are_served,
-    test_an_isolated_host_answers_the_operators_ssh_and_nobody_else,
-    test_an_isolation_that_no_login_proves_is_taken_back,
-    test_the_records_tell_it_all_and_hold_no_secret,
-    test_who_is_held_off_for_a_time_comes_in_again_after_it,
-)
 from tests.lab.host import Host
-
-# The claims about incidents, on the same host.
-__all__ = [
-    "test_a_connection_is_ended_and_what_remains_is_told",
-    "test_an_address_that_is_held_off_gets_nothing_and_others_are_served",
-    "test_an_isolated_host_answers_the_operators_ssh_and_nobody_else",
-    "test_an_isolation_that_no_login_proves_is_taken_back",
-    "test_the_records_tell_it_all_and_hold_no_secret",
-    "test_who_is_held_off_for_a_time_comes_in_again_after_it",
-]
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -271,7 +255,9 @@ def test_names_that_lead_elsewhere_and_a_clock_that_is_wrong(ward):
     told = seen(found, "dns", "acme")
     assert f"n8n.{DOMAIN} leads to 192.0.2.1, which is not the host" in told
     assert f"app.{DOMAIN} also leads to fd00::bad" in told
-    assert "600 s behind" in seen(found, "clock", "vps-1")
+    behind = re.search(r"its clock is (\d+) s behind", seen(found, "clock", "vps-1"))
+    assert behind is not None
+    assert 500 < int(behind[1]) < 700  # a loaded machine takes its time to ask
 
 
 def test_what_visitors_meet(ward):
@@ -315,3 +301,18 @@ def dated(metadata: str, when: str) -> str:
     indent = lines[made][: lines[made].index("created:")]
     lines[made] = f'{indent}created: "{when}"\n'
     return "".join(lines)
+
+
+# Incidents, on the same host once it is well again; in this order, each leaves it as it found it but for its records.
+test_an_address_that_is_held_off_gets_nothing_and_others_are_served = (
+    incident_claims.an_address_that_is_held_off_gets_nothing_and_others_are_served
+)
+test_who_is_held_off_for_a_time_comes_in_again_after_it = (
+    incident_claims.who_is_held_off_for_a_time_comes_in_again_after_it
+)
+test_an_isolated_host_answers_the_operators_ssh_and_nobody_else = (
+    incident_claims.an_isolated_host_answers_the_operators_ssh_and_nobody_else
+)
+test_an_isolation_that_no_login_proves_is_taken_back = incident_claims.an_isolation_that_no_login_proves_is_taken_back
+test_a_connection_is_ended_and_what_remains_is_told = incident_claims.a_connection_is_ended_and_what_remains_is_told
+test_the_records_tell_it_all_and_hold_no_secret = incident_claims.the_records_tell_it_all_and_hold_no_secret
