@@ -53,7 +53,8 @@ def well(tls="self-signed") -> Case:
         for name, variable in held.variables.get(project, {}).get(each["service"], {}).items():
             each["environment"].setdefault(name, WELL_FORMED.get(variable.kind, [8, "text"]))
     rows = {
-        "otobot_n8n": (("true",),),
+        "userManagement": (("true",),),
+        "workflow_entity": (),
         "schema_migrations": tuple((str(v), c) for v, c in sorted(bundled(sample.catalog()).items())),
         "client_connections": (("0", "0"),),
     }

@@ -74,6 +74,10 @@ def newer(case):
     return answered(case, "schema_migrations", (*rows, ("9001", "f" * 64)))
 
 
+def flows(case, *rows):
+    return answered(case, "workflow_entity", tuple(("w1", "Veille", *row) for row in rows))
+
+
 GIB = 1 << 30
 DISK = {"path": "/", "size": 40 * GIB, "used": 30 * GIB, "available": 10 * GIB, "inodes": 100, "inodes_free": 90}
 OPEN = {"isolated": None, "blocked": {}, "enforced": True}
@@ -128,7 +132,13 @@ BROKEN = [
     ("schema", "critical", "acme/vault-api", "schema is not there", lambda c: answered(c, "schema_migrations", 'ERROR: relation "vault.schema_migrations" does not exist')),
     ("schema", "critical", "acme/vault-api", "migration 1 of the vault was applied with other contents", altered),
     ("schema", "warning", "acme/vault-api", "migration 9001, which this otobotctl does not know", newer),
-    ("n8n_owner", "warning", "acme/n8n", "has no owner yet", lambda c: answered(c, "otobot_n8n", (("false",),))),
+    ("n8n_owner", "warning", "acme/n8n", "has no owner yet", lambda c: answered(c, "userManagement", (("false",),))),
+    ("n8n_workflows", "warning", "acme/n8n", "workflow “Veille” keeps its data: saveManualExecutions", lambda c: flows(c, ("t", "saves", "saveManualExecutions"))),
+    ("n8n_workflows", "info", "acme/n8n", "keeps its data", lambda c: flows(c, ("f", "saves", "saveDataErrorExecution"))),
+    ("n8n_workflows", "critical", "acme/n8n", "pinned data of Notion", lambda c: flows(c, ("t", "pinned", "Notion"))),
+    ("n8n_workflows", "critical", "acme/n8n", "written into HTTP", lambda c: flows(c, ("f", "typed", "HTTP"))),
+    ("n8n_workflows", "warning", "acme/n8n", "takes credentials as items in Jeton", lambda c: flows(c, ("t", "exposes", "Jeton"))),
+    ("n8n_workflows", "critical", "acme/n8n", "takes credentials as items", lambda c: flows(c, ("t", "exposes", "Jeton"), ("t", "saves", "saveDataErrorExecution"))),
     ("tokens", "warning", "acme/vault-api", "2 connections are broken", lambda c: answered(c, "client_connections", (("2", "0"),))),
     ("tokens", "warning", "acme/vault-api", "1 token ran out", lambda c: answered(c, "client_connections", (("0", "1"),))),
     ("archives", "warning", "acme", "the last archive is 2.0 days old", client("archive", made=NOW - 48 * HOUR_S)),

@@ -28,6 +28,7 @@ NAMES = (
     "logins",
     "schema",
     "n8n_owner",
+    "n8n_workflows",
     "tokens",
     "archives",
     "images",
