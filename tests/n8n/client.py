@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,14 @@ class Run:
 
 
 class N8n:
-    """A running n8n, logged in as its owner after `become_owner`."""
+    """A running n8n, logged in as its owner after `become_owner`.
+
+    `dump` is its whole database as text, `rows` what a question to it answers, `more` what else it has written to.
+    """
+
+    dump: Callable[[], bytes]
+    rows: Callable[[str], list[tuple[Any, ...]]]
+    more: Callable[[], dict[str, bytes]]
 
     def __init__(self, url: str, folder: Path, log: Path, environment: Mapping[str, str] | None = None) -> None:
         self.url = url
@@ -106,9 +113,8 @@ class N8n:
         body = {"workflowData": {**saved, "pinData": pinned}, "triggerToStartFrom": {"name": start}}
         answer = self.http.post(f"/rest/workflows/{saved['id']}/run", json=body)
         if answer.status_code == 404:  # 1.41.1
-            answer = self.http.post(
-                "/rest/workflows/run", json={"workflowData": body["workflowData"], "pinData": pinned}
-            )
+            body |= {"pinData": pinned, **({"startNodes": []} if pinned else {})}
+            answer = self.http.post("/rest/workflows/run", json=body)
         assert answer.status_code == 200, answer.text
         return self.execution(answer.json()["data"]["executionId"])
 

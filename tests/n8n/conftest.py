@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import subprocess
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.lab.fixtures import unavailable
 from tests.n8n import client, install, package, real, stubs
+from tests.n8n.queue import worker
 from tests.render.test_services import environment as rendered_environment
 from tests.render.test_services import fleet_with, rendered
 from tests.vault_api.conftest import live, postgres
@@ -64,7 +66,13 @@ def third_party(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def n8n(tree, postgres, third_party, vault_at, live, tmp_path_factory):
+def queue():
+    """The Redis of a queue; a module may have one, and then a worker too."""
+    return
+
+
+@pytest.fixture(scope="module")
+def n8n(tree, postgres, third_party, vault_at, live, queue, tmp_path_factory):
     """n8n with the package installed as a deploy installs it, and every save setting on."""
     name, password = f"n8n_{secrets.token_hex(3)}", secrets.token_hex(16)
     with psycopg.connect(postgres.server.address(), autocommit=True) as connection:
@@ -80,9 +88,14 @@ def n8n(tree, postgres, third_party, vault_at, live, tmp_path_factory):
         "OTOBOT_NODE_TOKEN": live.environment["N8N_NODE_TOKEN"],
         **GUARDED,
         "NODE_EXTRA_CA_CERTS": str(third_party[1]),
+        **(queue.settings() if queue else {}),
     }
-    with real.serving(tree, folder, settings) as running:
+    with real.serving(tree, folder, settings) as running, ExitStack() as stack:
         running.dump = lambda: _dump(postgres.server, name)
+        running.rows = lambda sql: _rows(postgres.server, name, sql)
+        running.more = queue.files if queue else dict
+        if queue:
+            stack.enter_context(worker(tree, folder, settings))
         yield running
 
 
@@ -90,6 +103,11 @@ def _dump(server, name) -> bytes:
     """The whole database, as pg_dump writes it."""
     argv = [server.binaries / "pg_dump", "--inserts", server.address(name)]
     return subprocess.run(argv, capture_output=True, timeout=300, check=True).stdout
+
+
+def _rows(server, name, sql):
+    with psycopg.connect(server.address(name), autocommit=True) as connection:
+        return connection.execute(sql).fetchall()
 
 
 @dataclass

@@ -16,17 +16,21 @@ from tests.n8n import stubs
 
 
 class Provider:
-    """One service's API. `asked` are the requests it got; `refusals` are statuses that it answers with next."""
+    """One service's API. `asked` are the requests it got; `refusals` are statuses that it answers with next.
+
+    `broken` are paths that it fails once at.
+    """
 
     def __init__(self, port: int) -> None:
         self.host = f"localhost:{port}"
         self.url = f"https://{self.host}"
         self.asked: list[dict[str, Any]] = []
         self.refusals: list[int] = []
+        self.broken: list[str] = []
 
     def forget(self) -> None:
         """Begin anew."""
-        self.asked, self.refusals = [], []
+        self.asked, self.refusals, self.broken = [], [], []
 
     def tokens(self) -> set[str]:
         """Whose tokens were shown."""
@@ -48,6 +52,9 @@ class Provider:
         if self.refusals:
             status = self.refusals.pop(0)
             return status, {"ok": False, "message": f"refused with {status}"}
+        if asked["path"] in self.broken:
+            self.broken.remove(asked["path"])
+            return 500, {"message": "broken"}
         found = self.reply(asked)
         return (404, {"message": "no such path"}) if found is None else (200, found)
 
@@ -75,6 +82,7 @@ class Notion(Provider):
     def __init__(self, port: int) -> None:
         super().__init__(port)
         self.pages: list[dict[str, Any]] = []
+        self.says = ""
 
     def forget(self) -> None:
         super().forget()
@@ -82,7 +90,7 @@ class Notion(Provider):
 
     def reply(self, asked: dict[str, Any]) -> dict[str, Any] | None:
         if asked["path"] == "/v1/users/me":
-            return {"object": "user", "name": "Otobot"}
+            return {"object": "user", "name": self.says or "Otobot"}
         if asked["path"] == "/v1/pages":
             self.pages.append(asked["body"]["properties"])
             return {"object": "page", "id": f"p{len(self.pages)}"}

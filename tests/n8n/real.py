@@ -28,14 +28,36 @@ def serving(tree: Path, folder: Path, settings: Mapping[str, str], *, owner: boo
     Raises:
         LabError: it did not come up; the text has the last lines of its log.
     """
-    port, broker = embedded.free_port(), embedded.free_port()
-    environment = {
+    port = embedded.free_port()
+    variables = {
+        **environment(tree, folder, settings),
+        "N8N_PORT": str(port),
+        "N8N_RUNNERS_BROKER_PORT": str(embedded.free_port()),
+    }
+    log = folder / "n8n.log"
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            (*dying_with_us(), tree / "bin/node", tree / "node_modules/n8n/bin/n8n", "start"),
+            env=variables, cwd=folder, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
+        )  # fmt: skip
+    n8n = N8n(f"http://127.0.0.1:{port}", folder, log, variables)
+    try:
+        until(lambda: _ready(process, n8n), f"n8n on port {port}", START_LIMIT_S, every_s=0.2)
+        if owner:
+            n8n.become_owner()
+        yield n8n
+    finally:
+        n8n.http.close()
+        _stop(process)
+
+
+def environment(tree: Path, folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """What the n8n of `tree` reads whose folder this is, and no other variable."""
+    return {
         "PATH": f"{tree / 'bin'}:/usr/bin:/bin",
         "HOME": str(folder),
         "N8N_USER_FOLDER": str(folder),
-        "N8N_PORT": str(port),
         "N8N_LISTEN_ADDRESS": "127.0.0.1",
-        "N8N_RUNNERS_BROKER_PORT": str(broker),
         "N8N_SECURE_COOKIE": "false",
         "N8N_DIAGNOSTICS_ENABLED": "false",
         "N8N_VERSION_NOTIFICATIONS_ENABLED": "false",
@@ -45,21 +67,6 @@ def serving(tree: Path, folder: Path, settings: Mapping[str, str], *, owner: boo
         "GENERIC_TIMEZONE": "Europe/Paris",
         **settings,
     }
-    log = folder / "n8n.log"
-    with log.open("ab") as stream:
-        process = subprocess.Popen(
-            (*_dying_with_us(), tree / "bin/node", tree / "node_modules/n8n/bin/n8n", "start"),
-            env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True,
-        )  # fmt: skip
-    n8n = N8n(f"http://127.0.0.1:{port}", folder, log, environment)
-    try:
-        until(lambda: _ready(process, n8n), f"n8n on port {port}", START_LIMIT_S, every_s=0.2)
-        if owner:
-            n8n.become_owner()
-        yield n8n
-    finally:
-        n8n.http.close()
-        _stop(process)
 
 
 def database_settings(server: embedded.Server, name: str, password: str) -> dict[str, str]:
@@ -74,7 +81,16 @@ def database_settings(server: embedded.Server, name: str, password: str) -> dict
     }
 
 
-def _dying_with_us() -> tuple[str, ...]:
+def healthy(url: str) -> bool:
+    """Whether an address answers 200."""
+    try:
+        return httpx.get(url, timeout=10, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def dying_with_us() -> tuple[str, ...]:
+    """What a program is started by, to end when this process does."""
     return ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
 
 

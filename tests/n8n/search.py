@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+import tempfile
 import urllib.parse
 from collections.abc import Mapping
 from typing import Any
@@ -36,20 +39,34 @@ def forms(secret: str) -> dict[str, bytes]:
 def places(n8n: Any) -> dict[str, bytes]:
     """Everything that this n8n has written, by where it is."""
     n8n.executions_ended()
-    found = {"pg_dump": n8n.dump()}
+    found = {"pg_dump": n8n.dump(), **n8n.more()}
     found |= {str(path): path.read_bytes() for path in n8n.folder.rglob("*") if path.is_file()}
     return found
 
 
 def hits(found: Mapping[str, bytes], *secrets: str) -> list[str]:
     """Where one of `secrets` is, and in which form."""
+    wanted = {
+        f"{name} of secret {number}": form for number, one in enumerate(secrets) for name, form in forms(one).items()
+    }
+    with tempfile.NamedTemporaryFile() as patterns:
+        patterns.write(b"\n".join(wanted.values()))
+        patterns.flush()
+        matches = {place: _matches(content, patterns.name) for place, content in found.items() if wanted}
     return [
-        f"{place}: {name} of secret {number}"
-        for number, secret in enumerate(secrets)
-        for name, form in forms(secret).items()
-        for place, content in found.items()
-        if form in content
+        f"{place}: {name}"
+        for place, texts in matches.items()
+        for name, form in wanted.items()
+        if any(form in text for text in texts)
     ]
+
+
+def _matches(content: bytes, patterns: str) -> set[bytes]:
+    """What of the lines of a file is in `content`; grep looks for all of them at once, a hundred times as fast."""
+    argv = ("grep", "-o", "-a", "-F", "-f", patterns)
+    done = subprocess.run(argv, input=content, env={**os.environ, "LC_ALL": "C"}, capture_output=True, check=False)
+    assert done.returncode in {0, 1}, done.stderr
+    return set(done.stdout.split(b"\n")) - {b""}
 
 
 def stored(n8n: Any, *secrets: str) -> list[str]:

@@ -24,8 +24,8 @@ def load(slug: str) -> dict[str, Any]:
 
 def node(document: Mapping[str, Any], name: str) -> dict[str, Any]:
     """The node of this name."""
-    (found,) = (each for each in document["nodes"] if each["name"] == name)
-    return dict(found)
+    found: dict[str, Any] = next(each for each in document["nodes"] if each["name"] == name)
+    return found
 
 
 def installed(slug: str, logins: Mapping[str, Any], values: Mapping[str, Any], errors: str = "") -> dict[str, Any]:

@@ -37,9 +37,15 @@ const OPERATIONS = {
 		if (!service) throw new Failure(`The vault knows no service ${wish.service}`, 'Choose one of the list.');
 		const connection = await work.vault.credentialsToUse(wish.userId, wish.service);
 		if (!connection) return [NOTHING];
+		if (!connection.hasCredentials) return [ended(connection)];
 		return [await call(work.send, connection, service.apiHosts ?? [], wish.request)];
 	},
 };
+
+/** What a connection is that the provider has ended: an answer too, which says whose business it is. */
+function ended({ connectionId, metadata }) {
+	return { error: 'Reconnect the service', hasCredentials: false, connectionId, metadata };
+}
 
 /** Reads a client's vault, and calls third parties for its users: a token stays inside `execute` unless it is asked for. */
 class OtobotCredentialFetcher {
@@ -61,7 +67,10 @@ class OtobotCredentialFetcher {
 			} catch (error) {
 				const told = shown(this.getNode(), error, item);
 				if (!this.continueOnFail()) throw told;
-				given.push({ json: { error: told.message, advice: told.description }, error: told, pairedItem: { item } });
+				// These two names, and no error beside them: n8n takes that to its error output, and an item that holds an
+				// error object makes every later expression about it empty ("illegal access", 1.123 on Node 24).
+				const json = { error: told.message, message: told.description || told.message };
+				given.push({ json, pairedItem: { item } });
 			}
 		}
 		return [given];
