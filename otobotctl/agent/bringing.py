@@ -96,6 +96,7 @@ def _stand_in(project: Project, record: Dict[str, Any], stateless: List[rolling.
     """Let stand-ins answer for the stateless services that change, each once what it waits for is there."""
     for wanted in stateless:
         if not rolling.pending(project.name, wanted):
+            rolling.accept(project.name, wanted)
             continue
         after = record["stateless"][wanted.service]["after"]
         trouble = _first(project, after, record.get("once", []), run)

@@ -13,7 +13,7 @@ from typing import List, NamedTuple, Sequence, Set, Tuple
 
 from otobotctl.agent import compose
 from otobotctl.agent.run import Run, StepError
-from otobotctl.agent.shell import ask
+from otobotctl.agent.shell import NOT_FOUND, ask
 
 LEARN_S = 3.5  # nginx asks for names anew every two seconds (`valid` of its resolver), and is given some more
 POLL_S = 0.25
@@ -27,13 +27,14 @@ _ESTABLISHED, _LISTEN = "01", "0A"
 
 
 class Container(NamedTuple):
-    """A container of a service. `well`: healthy, or running without a health check."""
+    """A container of a service. `well`: healthy, or running without a health check; `runs`: whatever its health."""
 
     ident: str
     service: str
     digest: str
     stand_in: bool
     well: bool
+    runs: bool
 
 
 class Wanted(NamedTuple):
@@ -45,21 +46,26 @@ class Wanted(NamedTuple):
 
 
 def pending(project: str, wanted: Wanted) -> bool:
-    """Whether something of the service answers, and is not as it should be. Raises StepError."""
+    """Whether something of the service runs, and is not of this release. Raises StepError: Docker does not answer."""
     found = [each for each in _containers(project) if each.service == wanted.service]
-    return any(each.well for each in found) and not _as_wanted(found, wanted)
+    here = [each for each in found if not each.stand_in]
+    ours = bool(here) and all(each.digest == wanted.digest for each in here)
+    return any(each.runs for each in found) and not ours
 
 
 def prepare(project: str, directory: str, wanted: Wanted, wait_s: float, run: Run) -> Tuple[str, List[str]]:
     """Let a stand-in answer in place of the service, which may then be replaced; finish() ends that.
 
-    Return what is wrong with the stand-in and its last lines; then it is gone, and the service was not touched.
+    Return what is wrong with the stand-in and its last lines; then it is gone, and the service was not touched. A
+    service that is not healthy gets one too: on a busy host it may answer all the same.
     Raises StepError: Docker does not answer.
     """
     roll = _Roll(project, directory, wanted, wait_s, run)
-    here = [each for each in roll.containers() if not each.stand_in]
-    if not any(each.well for each in here):
-        return "", []  # a stand-in that a killed run has left is all that answers: it goes on
+    found = roll.containers()
+    here = [each for each in found if not each.stand_in and each.runs]
+    left = any(each.well for each in found if each.stand_in)
+    if not here or (left and not any(each.well for each in here)):
+        return "", []  # a stand-in that a killed run has left may be all that answers: it goes on
     _accept(here)
     roll.dismiss()
     trouble, lines = roll.stand_in()
@@ -70,16 +76,15 @@ def prepare(project: str, directory: str, wanted: Wanted, wait_s: float, run: Ru
     return "", []
 
 
+def accept(project: str, wanted: Wanted) -> None:
+    """Take back what a killed run may have left: the rule that refuses connections. Raises StepError."""
+    _accept([each for each in _containers(project) if each.service == wanted.service and not each.stand_in])
+
+
 def finish(project: str, directory: str, wanted: Wanted, run: Run) -> None:
     """Let the service, which is well, answer by itself again. Raises StepError: Docker does not answer."""
-    roll = _Roll(project, directory, wanted, 0.0, run)
-    _accept([each for each in roll.containers() if not each.stand_in])
-    roll.dismiss()
-
-
-def _as_wanted(found: Sequence[Container], wanted: Wanted) -> bool:
-    here = [each for each in found if not each.stand_in]
-    return bool(here) and all(each.well and each.digest == wanted.digest for each in here)
+    accept(project, wanted)
+    _Roll(project, directory, wanted, 0.0, run).dismiss()
 
 
 def sweep(project: str) -> None:
@@ -179,7 +184,6 @@ def _loopback(address: str) -> bool:
 
 
 def _accept(containers: Sequence[Container]) -> None:
-    """Take back what a killed run may have left: the rule that refuses connections."""
     for pid in filter(None, map(_pid, containers)):
         for table in _TABLES:
             while not ask(_inside(pid, table, "-D", *_REFUSE)).status:
@@ -202,6 +206,8 @@ def _containers(project: str) -> List[Container]:
 def _listed(project: str) -> List[Tuple[Container, str]]:
     label = "label=com.docker.compose.project={}".format(project)
     answer = ask(["docker", "ps", "--all", "--no-trunc", "--filter", label, "--format", _FORMAT])
+    if answer.status == NOT_FOUND:
+        return []
     if answer.status:
         raise StepError("docker ps: {}".format(answer.stderr.strip()))
     return parse(answer.stdout)
@@ -211,9 +217,13 @@ def parse(stdout: str) -> List[Tuple[Container, str]]:
     """Lines of `docker ps` in _FORMAT; with each container the word for how it is."""
     found = []
     for line in stdout.splitlines():
-        ident, service, digest, stand_in, status = line.split("\t")
+        fields = line.split("\t")
+        if len(fields) != len(_LABELS) + 2:
+            continue
+        ident, service, digest, stand_in, status = fields
         state = word(status)
-        found.append((Container(ident, service, digest, bool(stand_in), state in ("healthy", "running")), state))
+        well, runs = state in ("healthy", "running"), status.startswith("Up ")
+        found.append((Container(ident, service, digest, bool(stand_in), well, runs), state))
     return found
 
 

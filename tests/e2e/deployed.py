@@ -33,15 +33,15 @@ class Deployed:
     result: dict
 
 
-def visit(host: Host, path: str) -> tuple[int, bytes]:
+def visit(host: Host, path: str, domain: str = DOMAIN) -> tuple[int, bytes]:
     """Ask the client's site from outside the host, by its name."""
     context = ssl._create_unverified_context()
     with (
         socket.create_connection((host.address, 443), 10) as raw,
-        context.wrap_socket(raw, server_hostname=DOMAIN) as tls,
+        context.wrap_socket(raw, server_hostname=domain) as tls,
     ):
         tls.settimeout(30)
-        tls.sendall(f"GET {path} HTTP/1.1\r\nHost: {DOMAIN}\r\nConnection: close\r\n\r\n".encode())
+        tls.sendall(f"GET {path} HTTP/1.1\r\nHost: {domain}\r\nConnection: close\r\n\r\n".encode())
         answer = b""
         while chunk := tls.recv(65536):
             answer += chunk

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.e2e.containers import all_healthy
 from tests.e2e.operator import Operator
 from tests.e2e.site import answers, browser, echoed
+from tests.e2e.visitors import Visitors
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -14,7 +17,7 @@ DOMAIN = "gamma.example"
 
 
 def test_a_host_with_caddy(make_host, tmp_path):
-    """From bare to healthy with one command: each name over TLS, a websocket, what is denied, and 22, 80 and 443 alone."""
+    """From bare to healthy with one command: each name over TLS, a websocket, what is denied, 22, 80 and 443 alone, and no visitor refused."""
     host, operator = make_host("bare", registry=True), Operator(tmp_path)
     operator.init()
     operator.add_host("vps-1", host)
@@ -31,3 +34,11 @@ def test_a_host_with_caddy(make_host, tmp_path):
         tried = (22, 80, 443, 2019, 2375, 3001, 3080, 5432, 8081, 8082, 27017)
         assert [port for port in tried if answers(address, port)] == [22, 80, 443]
     assert operator.data("host", "apply", "vps-1")["changed"] == []
+    manifest = operator.fleet / "clients-config.json"
+    changed = json.loads(manifest.read_text())
+    changed["clients"]["gamma"]["settings"] = {"vault-api": {"log_level": "debug"}}
+    manifest.write_text(json.dumps(changed))
+    with Visitors(host, DOMAIN) as visitors:
+        operator.run("deploy", "gamma", "--no-backup", "--no-smoke")
+    assert visitors.refused() == []
+    assert len(visitors.answers) > 10

@@ -7,16 +7,16 @@ import time
 from dataclasses import dataclass, field
 from typing import Self
 
-from tests.e2e.deployed import visit
+from tests.e2e.deployed import DOMAIN, visit
 from tests.lab.host import Host
 
 
 @dataclass
 class Visitors:
-    """Ask for `path` again and again, each on a connection of its own, until the block is left."""
+    """Ask for a client's /health again and again, each on a connection of its own, until the block is left."""
 
     host: Host
-    path: str = "/health"
+    domain: str = DOMAIN
     count: int = 3
     pause_s: float = 0.4  # together they stay below the proxy's limit of requests
     answers: list[tuple[float, float, object]] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Visitors:
         while not self._stop.is_set():
             begun = time.monotonic()
             try:
-                found: object = visit(self.host, self.path)[0]
+                found: object = visit(self.host, "/health", self.domain)[0]
             except (OSError, IndexError, ValueError) as error:
                 found = repr(error)
             self.answers.append((begun, time.monotonic() - begun, found))

@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any, Dict, List, Optional, Sequence
 
-from otobotctl.agent import compose, containers, files
+from otobotctl.agent import compose, containers, files, rolling
 from otobotctl.agent.bringing import Project, bring_up
 from otobotctl.agent.releases import RECORD, Releases, remove_tree
 from otobotctl.agent.run import Run
@@ -141,6 +141,7 @@ def _pull(found: Dict[str, Any], run: Run) -> None:
 def _take_down(params: Dict[str, Any], run: Run) -> None:
     """Containers and networks, then volumes if asked for, then the files: each can be done again."""
     here, project = Releases(params["client"]), params["project"]
+    rolling.sweep(project)  # one-off containers are none that Compose would take down
     if compose.states(project) or here.current() is not None:
         run.command(["docker", "compose", "--project-name", project, "down", "--remove-orphans"])
     for volume in _volumes(project) if params["remove_volumes"] else ():

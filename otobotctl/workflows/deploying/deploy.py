@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +113,7 @@ class _Deploy:
         self.notes: tuple[str, ...] = ()  # what the host had to say when it was last looked at
 
     def plan(self) -> DeployPlan:
-        seen = self.look(self.desired())
+        seen = self.look(self.desired(), releases.facts(self.loaded, self.client.slug, self.password))
         steps = tuple(row for each in seen.differing for row in rows(each))
         spec = self._spec(seen.stages)
         return DeployPlan(
@@ -132,11 +132,13 @@ class _Deploy:
             secrets.mint(self.loaded, client.slug)
         wanted = self.desired()
         hooks = Hooks(self.loaded, self.client, self.reached, wanted, self.listener)
-        seen = self.look(wanted)
-        before = seen.known["current"]
-        done = Deployed(self.client.slug, self.client.host, "unchanged", before=before, release=before)
+        known, before = self.arrive(wanted)
+        seen = self.look(wanted, known)
+        done = Deployed(self.client.slug, self.client.host, "unchanged", before=before, release=known["current"])
         if seen.differing:
             done = self.change(done, replace(wanted, stages=seen.stages), seen, hooks)
+        elif before != known["current"]:
+            done = self.prove(replace(done, state="changed"), hooks)
         return replace(
             done,
             hooks=tuple(hooks.done),
@@ -148,13 +150,27 @@ class _Deploy:
     def desired(self) -> Desired:
         return desired_of(self.loaded, self.client.host)
 
-    def look(self, wanted: Desired) -> _Seen:
+    def arrive(self, wanted: Desired) -> tuple[Mapping[str, Any], int | None]:
+        """What the host knows of the client's releases, and the number of the one to go back to.
+
+        A run that a call of ours has left there, which was killed, is followed to its end first.
+        """
+        known, holder = releases.observed(self.loaded, self.client.slug, self.password)
+        self.executions += 1
+        before: int | None = known["current"]
+        if holder is not None:
+            before = known["healthy"]
+            done = converge(self.reached, replace(wanted, stages=()), self.listener, self.password)
+            known = releases.facts(self.loaded, self.client.slug, self.password)
+            self.executions += done.executions + 1
+        return known, before
+
+    def look(self, wanted: Desired, known: Mapping[str, Any]) -> _Seen:
         """Look at everything; other clients' releases are left out where they have one."""
         from otobotctl.converge import engine, planning
 
-        known = releases.facts(self.loaded, self.client.slug, self.password)
         plans = engine.observe_host(self.reached, wanted.stages, password=self.password, listener=self.listener)
-        self.executions += 2
+        self.executions += 1
         ours = [not _is_neighbour(each, self.client.slug) for each in plans]
         kept = [each for each, own in zip(plans, ours, strict=True) if own]
         for each in kept:
@@ -181,11 +197,15 @@ class _Deploy:
         self.notes = host.warnings
         now = self.number()
         done = replace(done, state="changed" if host.changed else "unchanged", changed=host.changed, release=now)
+        return self.prove(done, hooks)
+
+    def prove(self, done: Deployed, hooks: Hooks) -> Deployed:
+        """Try what is up and healthy; keep it, or go back. Raises TakenBackError, StepFailedError."""
         try:
             done = replace(done, smoke=self.trial())
         except StepFailedError as error:
             raise self.undone(done, error) from error
-        if (failed := hooks.run("after_deploy", now, self.password)) is not None:
+        if (failed := hooks.run("after_deploy", done.release, self.password)) is not None:
             raise self.undone(done, failed)
         return done
 

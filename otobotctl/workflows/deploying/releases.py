@@ -13,6 +13,7 @@ from otobotctl.workflows.converging import opener
 from otobotctl.workflows.desired import load
 
 if TYPE_CHECKING:
+    from otobotctl.agent.protocol import Question
     from otobotctl.converge.model import Password
     from otobotctl.fleet import Fleet
     from otobotctl.plan.kinds.earlier_release import EarlierReleaseSpec
@@ -56,18 +57,25 @@ def releases(fleet: Fleet, slug: str, password: Password | None = None) -> Relea
 
 def facts(loaded: Loaded, slug: str, password: Password | None = None) -> Mapping[str, Any]:
     """What the host knows of a client's releases, as agent/kinds/earlier_release.py answers it."""
+    return observed(loaded, slug, password)[0]
+
+
+def observed(
+    loaded: Loaded, slug: str, password: Password | None = None
+) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    """The same, and who holds the host (protocol.Holder), if anybody does."""
     from otobotctl.converge import engine
 
     host = loaded.manifest.client(slug).host
     asked = spec(slug)
-    found = engine.ask(
-        opener(loaded, host), [{"kind": asked.kind, "params": asked.question()}], password=password
-    ).answers[0]
+    question: Question = {"kind": asked.kind, "params": asked.question()}
+    seen = engine.ask(opener(loaded, host), [question], password=password)
+    found = seen.answers[0]
     if found.facts is None:
         raise StepFailedError(
             f"{host}: cannot tell the releases of {slug}: {found.error}", hint=f"otobotctl status {host}"
         )
-    return found.facts
+    return found.facts, seen.holder
 
 
 def spec(slug: str, **more: Any) -> EarlierReleaseSpec:
