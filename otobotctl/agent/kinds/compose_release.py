@@ -14,6 +14,7 @@ from otobotctl.agent.run import Run
 from otobotctl.agent.shell import ask
 
 TEXT_LIMIT_BYTES = 64 * 1024
+_PULLS = 3  # at once; Docker itself takes as many layers of each at once
 
 
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
@@ -133,9 +134,30 @@ def _record(params: Dict[str, Any], found: Dict[str, Any], run: Run) -> bytes:
 
 def _pull(found: Dict[str, Any], run: Run) -> None:
     """Get the images that are missing before anything is switched: a registry that fails changes nothing."""
-    for image in compose.images(found):
-        if ask(["docker", "image", "inspect", "--", image]).status:
-            run.command(["docker", "pull", "--quiet", "--", image])
+    missing = [image for image in compose.images(found) if ask(["docker", "image", "inspect", "--", image]).status]
+    waiting = list(missing)
+    failed: List[Exception] = []
+
+    def pull() -> None:
+        while waiting and not failed:
+            try:
+                run.command(["docker", "pull", "--quiet", "--", waiting.pop(0)])
+            except IndexError:  # another was quicker
+                return
+            except Exception as error:  # noqa: BLE001 whatever it is, the caller's thread raises it
+                failed.append(error)
+
+    import threading
+
+    # A registry is mostly waited for: one image after the other would leave the line idle.
+    others = [threading.Thread(target=pull) for _ in missing[1:_PULLS]]
+    for each in others:
+        each.start()
+    pull()
+    for each in others:
+        each.join()
+    if failed:
+        raise failed[0]
 
 
 def _take_down(params: Dict[str, Any], run: Run) -> None:

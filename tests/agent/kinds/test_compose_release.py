@@ -82,6 +82,16 @@ def test_a_registry_that_does_not_answer_changes_nothing(host):
     assert host.changes(wanted(1)) == []
 
 
+def test_images_are_pulled_side_by_side(host):
+    """Each comes only when another one is asked for too; all are there before anything is switched, each asked for once."""
+    (host.fake / "together").touch()
+    host.apply(wanted(1))
+    assert sorted(host.calls("pull")) == [f"pull --quiet -- lab/{name}:1" for name in ("init", "tool", "web")]
+    calls = (host.fake / "calls").read_text().splitlines()
+    last = max(number for number, call in enumerate(calls) if call.startswith("pull"))
+    assert not [call for call in calls[:last] if " up " in call]
+
+
 def test_an_unhealthy_release_is_taken_back(host):
     """Its logs are shown, the release before is up again, and its own directory is gone."""
     host.apply(wanted(1))
