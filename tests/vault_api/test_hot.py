@@ -226,6 +226,11 @@ def test_a_plain_one_is_understood():
     )
     assert (found.token, found.node, found.request, found.last) == (b"abc", b"n", REQUEST, True)
     assert not fields(b"Host: v\r\nConnection: Keep-Alive\r\n\r\n").last
+    node = fields(
+        b"Accept: application/json\r\nx-internal-token: i\r\nx-client-id: acme\r\nx-node-token: n\r\nUser-Agent: n8n\r\n"
+        b"Accept-Encoding: gzip, compress, deflate, br\r\nHost: vault-api:3001\r\nConnection: keep-alive\r\n\r\n"
+    )
+    assert (node.token, node.node) == (b"i", b"n")
     assert fields(b"X-Request-Id: not-one\r\n\r\n").request == ""
 
 
