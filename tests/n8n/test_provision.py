@@ -157,13 +157,15 @@ def test_workflows_come_out_and_go_in_with_their_credentials_by_name(prepared):
     programs, database = prepared.programs, prepared.database
     made = prepared.n8n.credential("httpHeaderAuth", {"name": "x-key", "value": "hidden-value"})["httpHeaderAuth"]
     travelling = workflow("travelling", "bonjour")["workflow"] | {"id": "travelling"}
-    travelling["nodes"][1]["credentials"] = {
-        "httpHeaderAuth": {"name": made["name"]},
-        "httpBasicAuth": {"name": "Of nobody"},
-    }
-    given = {"items": [OWNER], "workflows": [travelling], "active": {"travelling": True}}
-    (answer,) = map(json.loads, programs.run("workflows.js", "import", stdin=json.dumps(given)).stdout.splitlines())
-    assert answer == {"id": "travelling", "why": "", "missing": ["Of nobody"]}
+    travelling["nodes"][1]["credentials"] = {"httpHeaderAuth": {"name": made["name"]}}
+    lacking = workflow("lacking", "bonjour")["workflow"] | {"id": "lacking"}
+    lacking["nodes"][1]["credentials"] = {"httpBasicAuth": {"name": "Of nobody"}}
+    given = {"items": [OWNER], "workflows": [travelling, lacking], "active": {"travelling": True}}
+    answers = map(json.loads, programs.run("workflows.js", "import", stdin=json.dumps(given)).stdout.splitlines())
+    assert list(answers) == [
+        {"id": "travelling", "why": "", "missing": []},
+        {"id": "lacking", "why": "", "missing": ["Of nobody"]},
+    ]
     (_, node) = nodes(prepared, "travelling")
     assert node["credentials"]["httpHeaderAuth"] == made
     until(lambda: prepared.n8n.http.get("/webhook/travelling").status_code == 200, "webhook", 120)
