@@ -1,24 +1,25 @@
-"""A real n8n with a real PostgreSQL and a real vault, shared by the tests of a module."""
+"""A real n8n of each release with a real PostgreSQL and a real vault, shared by the tests of this folder."""
 
 from __future__ import annotations
 
 import secrets
 import subprocess
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import pytest
 
+from scripts.story import vault
 from tests.lab.fixtures import unavailable
 from tests.n8n import client, install, package, real, stubs
 from tests.n8n.queue import worker
 from tests.render.test_services import environment as rendered_environment
 from tests.render.test_services import fleet_with, rendered
-from tests.vault_api.conftest import live, postgres
+from tests.vault_api.conftest import Live, new_environment, postgres
 
-__all__ = ["live", "postgres"]
+__all__ = ["postgres"]
 
 # The most that n8n can keep.
 SAVING = {
@@ -58,7 +59,7 @@ def tree(version):
     return install.install(version)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def third_party(tmp_path_factory):
     """A service that answers over https, and the authority to trust for it."""
     with stubs.third_party(tmp_path_factory.mktemp("third-party")) as served:
@@ -71,9 +72,41 @@ def queue():
     return
 
 
+@pytest.fixture(scope="package")
+def live(postgres, tmp_path_factory):
+    """The vault that all of them ask."""
+    environment = new_environment(postgres)
+    with vault.serving(environment, tmp_path_factory.mktemp("vault") / "log.jsonl") as running:
+        yield Live(running, environment, postgres)
+
+
+@pytest.fixture(scope="package")
+def shared(postgres, third_party, vault_at, live, tmp_path_factory):
+    """Give the n8n of a release: it is started for the first who asks, and stopped after the last test of this folder."""
+    with ExitStack() as stack:
+        running = {}
+
+        def of(tree):
+            if tree not in running:
+                one = _running(tree, postgres, third_party, vault_at, live, None, tmp_path_factory)
+                running[tree] = stack.enter_context(one)
+            return running[tree]
+
+        yield of
+
+
 @pytest.fixture(scope="module")
-def n8n(tree, postgres, third_party, vault_at, live, queue, tmp_path_factory):
+def n8n(tree, queue, shared, postgres, third_party, vault_at, live, tmp_path_factory):
     """n8n with the package installed as a deploy installs it, and every save setting on."""
+    if queue is None:
+        yield shared(tree)
+    else:
+        with _running(tree, postgres, third_party, vault_at, live, queue, tmp_path_factory) as running:
+            yield running
+
+
+@contextmanager
+def _running(tree, postgres, third_party, vault_at, live, queue, tmp_path_factory):
     name, password = f"n8n_{secrets.token_hex(3)}", secrets.token_hex(16)
     with psycopg.connect(postgres.server.address(), autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
@@ -146,7 +179,7 @@ class World:
         return self.n8n.credential(package.LOGIN, given)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def vault_at(live, third_party):
     """The door to the vault, which says that notion's API is at the third party too."""
     with stubs.vault_door() as door:
