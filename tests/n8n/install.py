@@ -27,6 +27,7 @@ NEWEST = "1.123.81"  # of 1.x, as far as the registry has it
 SEEDS = "1.41.1"  # what the company began with
 
 _NPM = "11.21.2"
+_TYPESCRIPT = "5.9.3"
 _INSTALL_LIMIT_S = 900
 # What no running program reads: two fifths of the whole.
 _UNREAD = (".map", ".d.ts", ".d.cts", ".d.mts", ".md", ".markdown", ".tgz", ".tsbuildinfo")
@@ -76,6 +77,18 @@ def install(version: str) -> Path:
             _make(recipe, part)
             part.rename(tree)
     return tree
+
+
+def typescript() -> Path:
+    """Return TypeScript's compiler, from npm, made if there is none yet (3 seconds, 23 MB)."""
+    tools = home() / "n8n" / f"typescript-{_TYPESCRIPT}"
+    with locked(tools.with_suffix(".lock")):
+        if not tools.exists():
+            part = tools.with_name(f"{tools.name}-part")
+            shutil.rmtree(part, ignore_errors=True)
+            _npm(("npm",), part, f"typescript@{_TYPESCRIPT}")
+            part.rename(tools)
+    return tools / "node_modules/typescript/bin/tsc"
 
 
 def _make(recipe: _Recipe, tree: Path) -> None:

@@ -24,6 +24,8 @@ class Failure extends Error {
 		super(message);
 		this.advice = advice;
 		this.status = status;
+		/** @type {any} what a third party said, the token taken out of it */
+		this.body = undefined;
 	}
 }
 
