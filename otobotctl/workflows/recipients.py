@@ -188,7 +188,7 @@ def _one(fleet: Fleet, which: str) -> Recipient:
 
 _SHEET = """\
 RECOVERY SHEET: the secrets of {company} ({slug})
-Made {made} by otobotctl. Print it and keep it where the private key is not.
+Made {made} with otobotctl. Print it and keep it where the private key is not.
 
 No value can be read on this sheet. The block at its end holds all of them, sealed for the owners of these keys:
 {recipients}

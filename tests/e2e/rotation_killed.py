@@ -1,7 +1,6 @@
 """Runs a command of otobotctl that kills itself, as kill -9 does, at the first boundary that is not in a file yet.
 
-A boundary is a write of the sealed store (behind it), or a deploy: before it, while its worker runs on the host, and
-behind it. Each is named with where every rotation stands by then, so that the same call in a later state is another one.
+A boundary is behind a write of the sealed store, in a deploy (while its worker runs on the host) or behind one. Each is named with where every rotation stands by then, so that the same call in a later state is another one.
 """
 
 from __future__ import annotations
@@ -30,11 +29,13 @@ class Boundaries:
         self._file = None if file == "-" else Path(file)
         self._state = "unknown"
 
-    def at(self, event, store=None):
+    def look(self, store):
+        """Where every rotation stands by now."""
+        found = Counter(str(course.stage(store, name)) for name in course.under_way(store))
+        self._state = " ".join(f"{count} {stage}" for stage, count in sorted(found.items())) or "settled"
+
+    def at(self, event):
         """Die here, the first time."""
-        if store is not None:
-            found = Counter(str(course.stage(store, name)) for name in course.under_way(store))
-            self._state = " ".join(f"{count} {stage}" for stage, count in sorted(found.items())) or "settled"
         label = f"{event}, {self._state}"
         if self._file is None or label in self._file.read_text().splitlines():
             return
@@ -63,12 +64,12 @@ def arm(boundaries):
     @wraps(save)
     def saved(directory, store, recipients):
         save(directory, store, recipients)
-        boundaries.at("saved", store)
+        boundaries.look(store)
+        boundaries.at("saved")
 
     @wraps(deploy)
     def deployed(fleet, slug, listener, *arguments):
-        store = opened(fleet.client(slug), secrets.identities())
-        boundaries.at("before a deploy", store)
+        boundaries.look(opened(fleet.client(slug), secrets.identities()))
         done = deploy(fleet, slug, Heard(listener, boundaries), *arguments)
         boundaries.at("behind a deploy")
         return done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -72,6 +71,13 @@ class Rotating:
             subprocess.run(argv, input=f"{value}\n", text=True, capture_output=True, timeout=60, check=True).stdout
         )
 
+    def killed(self, seen: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        """A call of `secrets rotate` that dies at the first boundary that is not in `seen`."""
+        argv = [sys.executable, "-m", "tests.e2e.rotation_killed", str(seen)]
+        argv += ["--fleet", str(self.operator.fleet), "secrets", "rotate", "acme", *words, "--wait"]
+        environment = {**self.operator.environment(), "PYTHONPATH": str(ROOT)}
+        return subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900, check=False)
+
     def one_valid(self, before: dict[str, str]) -> None:
         """The host is healthy, and of each secret the store's value is valid and the former one is not."""
         now = self.operator.secrets("acme")
@@ -132,43 +138,39 @@ def rotating(lab: Lab, tmp_path_factory) -> Iterator[Rotating]:
         lab.destroy(host)
 
 
-def test_killed_at_every_boundary_it_goes_on(rotating, tmp_path):
-    """Killed before, in and behind each deploy and behind each write of the store; the last call ends with one value."""
+@pytest.mark.timeout(1800)
+def test_killed_at_every_boundary_it_goes_on_and_the_proxy_answers_all_along(rotating, tmp_path):
+    """Killed in and behind each deploy and behind each write of the store; no request is refused meanwhile.
+
+    One rotation of everything: the last call ends with one valid value of each secret.
+    """
     before = rotating.operator.secrets("acme")
     seen = tmp_path / "seen"
     seen.touch()
     words, kills = ["--all", "--yes"], 0
-    while True:
-        argv = [sys.executable, "-m", "tests.e2e.rotation_killed", str(seen)]
-        argv += ["--fleet", str(rotating.operator.fleet), "secrets", "rotate", "acme", *words, "--wait"]
-        environment = {**rotating.operator.environment(), "PYTHONPATH": str(ROOT)}
-        ran = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
-        if ran.returncode != -signal.SIGKILL:
-            break
-        kills += 1
-        if any(name.endswith("_PREVIOUS") for name in rotating.operator.secrets("acme")):
-            words = ["--resume"]
+    with Prober(rotating.host) as prober:
+        while (ran := rotating.killed(seen, *words)).returncode == -signal.SIGKILL:
+            kills += 1
+            if any(name.endswith("_PREVIOUS") for name in rotating.operator.secrets("acme")):
+                words = ["--resume"]
     print(seen.read_text())
+    print(f"{kills} kills, {prober.asked} requests, {len(prober.failed)} failed: {prober.failed}")
     assert ran.returncode == 0, ran.stderr
-    assert kills > 15
+    assert kills > 10
+    assert prober.failed == []
     rotating.one_valid(before)
 
 
-def test_everything_is_rotated_while_the_proxy_answers(rotating):
-    """One call, and nobody waits: every secret that can be is new; a session of the former signature still counts."""
-    before = rotating.operator.secrets("acme")
-    with Prober(rotating.host) as prober:
-        done = rotating.operator.run("secrets", "rotate", "acme", "--all", "--yes", "--json")
-    told = json.loads(done.stdout)["data"]
-    print(f"{told['took_s']} s, {prober.asked} requests, {len(prober.failed)} failed: {prober.failed}")
-    assert list(told["waiting"]) == ["API_JWT_SECRET"]
-    assert told["refused"].keys() == REFUSED
+def test_a_session_outlives_the_rotation_of_what_signed_it(rotating):
+    """Nobody waits: the new value is in use, the former one accepted for as long as sessions live, and status says so."""
+    before = rotating.operator.secrets("acme")["API_JWT_SECRET"]
+    told = rotating.operator.data("secrets", "rotate", "acme", "API_JWT_SECRET", "--yes")
+    assert (told["rotated"], list(told["waiting"])) == ([], ["API_JWT_SECRET"])
     now = rotating.operator.secrets("acme")
-    assert now["API_JWT_SECRET_PREVIOUS"] == before["API_JWT_SECRET"]
-    assert set(told["rotated"]) == before.keys() - REFUSED - {"API_JWT_SECRET"}
-    for name in sorted({*ROLES, *TOKENS, "POSTGRES_PASSWORD", "REDIS_PASSWORD"}):
-        assert rotating.accepts(name, now[name]), name
-        assert not rotating.accepts(name, before[name]), name
+    assert now["API_JWT_SECRET_PREVIOUS"] == before != now["API_JWT_SECRET"]
+    given = rotating.host.ssh("docker exec otobot-acme-vault-api-1 env", user="root").stdout
+    assert f"API_JWT_SECRET={now['API_JWT_SECRET']}" in given
+    assert f"API_JWT_SECRET_PREVIOUS={before}" in given
     standing = rotating.operator.data("secrets", "status", "acme")
     assert standing["overdue"] == 0
     assert {each["name"]: each["state"] for each in standing["secrets"]}["API_JWT_SECRET"] == "waiting"
