@@ -1,6 +1,7 @@
 """Runs a command of otobotctl that kills itself, as kill -9 does, at the first boundary that is not in a file yet.
 
-A boundary is behind a write of the sealed store, in a deploy (while its worker runs on the host) or behind one. Each is named with where every rotation stands by then, so that the same call in a later state is another one.
+A boundary is behind a write of the sealed store, in a deploy (while its worker runs on the host) or behind one. Each is
+named with where every rotation stands by then, so that the same call in a later state is another one.
 """
 
 from __future__ import annotations
