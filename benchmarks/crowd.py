@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,17 @@ class Crowd:
         """Let a tag name the first so many hosts."""
         self.tags[f"first-{count}"] = count
         self._write()
+
+    def log_in_with(self, tree: Path) -> None:
+        """Use the ssh of another Debian, with its own libraries, from its tree."""
+        libraries = [str(path.parent) for path in tree.glob("usr/lib/*/libc.so.6")]
+        loader = next(tree.glob("usr/lib/*/ld-linux-*.so.*"))
+        programs = self.work / "ssh-of-another"
+        programs.mkdir()
+        words = shlex.join([str(loader), "--library-path", ":".join(libraries), str(tree / "usr/bin/ssh")])
+        (programs / "ssh").write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        (programs / "ssh").chmod(0o755)
+        self.path = f"{programs}:{self.path}"
 
     def provision(self) -> None:
         """Make every host what the fleet says, and see that they then are."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks import calm, crowd, spent
+from tests.lab import light
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,6 +125,9 @@ def main() -> None:
         "--lab", action="store_true", help="real hosts with systemd and Docker, and the whole playbook: 5 GB of memory"
     )
     parser.add_argument("--calm", type=float, default=20, metavar="S", help="wait so long for an idle machine (20)")
+    parser.add_argument(
+        "--ssh-13", action="store_true", help="log in with Debian 13's OpenSSH 10 from the hosts' own tree"
+    )
     parser.add_argument("--json", type=Path, help="write every single run here")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the hosts are taken down
@@ -134,6 +138,8 @@ def main() -> None:
         hosts = stack.enter_context(crowd.lab_hosts(most, work) if options.lab else crowd.light_hosts(most))
         fleet = crowd.Crowd(work, hosts, "vps" if options.lab else crowd.LIGHT)
         stack.callback(fleet.forget)
+        if options.ssh_13:
+            fleet.log_in_with(light.tree())
         for count in options.hosts:
             fleet.tag(count)
         fleet.provision()
