@@ -149,7 +149,7 @@ def test_what_a_person_must_decide_is_found_all_at_once(ward):
     assert "TZ is not there" in seen(found, "environment", "acme/redis")
     assert "ended" in seen(found, "certificates", "acme")
     assert "the fleet says redis:7.4.5" in seen(found, "images", "acme/redis")
-    ward.operator.run("client", "export", "acme")
+    ward.operator.run("client", "export", "acme", "--output", str(ward.operator.home / "acme.zip.age"))
     ward.recovers()
 
 

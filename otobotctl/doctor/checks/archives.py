@@ -20,7 +20,7 @@ def judge(case: Case) -> Iterator[Finding]:
         found = facts["releases"].get(client.slug)
         if limit is None or not found or found["current"] is None:
             continue
-        remedy = f"otobotctl client export {client.slug}"
+        remedy = f"otobotctl client export {client.slug} --output {client.slug}.zip.age"
         note = found.get("archive")
         if note is not None:
             hours = (case.now - note["made"]) / _HOUR_S

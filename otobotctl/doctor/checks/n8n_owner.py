@@ -31,7 +31,7 @@ def judge(case: Case) -> Iterator[Finding]:
                 "warning",
                 f"{client.slug}/n8n",
                 "has no owner yet: whoever opens it first becomes it",
-                f"otobotctl client deploy {client.slug} makes it",
+                f"otobotctl client deploy {client.slug}, which makes it",
             )
 
 

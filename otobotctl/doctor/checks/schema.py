@@ -57,14 +57,14 @@ def judge(case: Case) -> Iterator[Finding]:
                 "critical",
                 f"{client.slug}/vault-api",
                 f"migration {', '.join(map(str, altered))} of the vault was applied with other contents",
-                f"otobotctl vault audit verify {client.slug}; then find out whose otobotctl deployed it",
+                f"otobotctl vault audit verify {client.slug}; then find out whose installation deployed it",
             )
         if newer:
             yield Finding(
                 "warning",
                 f"{client.slug}/vault-api",
                 f"the vault's schema has migration {', '.join(map(str, newer))}, which this otobotctl does not know",
-                "update otobotctl on this machine",
+                "bring this installation up to date",
             )
 
 
