@@ -17,9 +17,9 @@ from tests.n8n import client, install, package, real, stubs
 from tests.n8n.queue import worker
 from tests.render.test_services import environment as rendered_environment
 from tests.render.test_services import fleet_with, rendered
-from tests.vault_api.conftest import Live, new_environment, postgres
+from tests.vault_api.conftest import Live, new_environment, postgres, watch
 
-__all__ = ["postgres"]
+__all__ = ["postgres", "watch"]
 
 # The most that n8n can keep.
 SAVING = {

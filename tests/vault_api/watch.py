@@ -87,16 +87,22 @@ class _Handler(logging.Handler):
         self._watch.texts.append(self.format(record).encode())
 
 
+def _is_vault(argv: Any) -> bool:
+    return not isinstance(argv, str | bytes | Path) and "otobotctl.vault_api" in map(str, argv)
+
+
 @contextmanager
 def watching() -> Iterator[Watch]:
     """Watch every vault that is started or asked until the end of the block."""
     watch = Watch()
-    start, ask, run = vault.start, vault.Vault.ask, subprocess.run
+    start, ask, run = subprocess.Popen.__init__, vault.Vault.ask, subprocess.run
 
-    def started(environment: Mapping[str, str], log: Path, *arguments: str) -> Any:
-        watch.environment(environment)
-        watch.logs.add(log)
-        return start(environment, log, *arguments)
+    def started(self: Any, argv: Any, *more: Any, **named: Any) -> None:
+        if _is_vault(argv):
+            watch.environment(named.get("env") or {})
+            names = (getattr(named.get(stream), "name", None) for stream in ("stdout", "stderr"))
+            watch.logs |= {Path(name) for name in names if isinstance(name, str)}
+        start(self, argv, *more, **named)
 
     def asked(self: vault.Vault, path: str, method: str = "GET", **more: Any) -> vault.Answer:
         body = more.get("body")
@@ -113,15 +119,14 @@ def watching() -> Iterator[Watch]:
     def ran(argv: Any, *more: Any, **named: Any) -> Any:
         done = run(argv, *more, **named)
         # What `call` says are answers, to whoever asked.
-        if "otobotctl.vault_api" in list(map(str, argv)) and "call" not in argv:
-            watch.environment(named.get("env") or {})
+        if _is_vault(argv) and "call" not in argv:
             said = (part for part in (done.stdout, done.stderr) if part)
             watch.texts += [part.encode() if isinstance(part, str) else part for part in said]
         return done
 
     handler, logger = _Handler(watch), logging.getLogger("vault")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vault, "start", started)
+        patch.setattr(subprocess.Popen, "__init__", started)
         patch.setattr(vault.Vault, "ask", asked)
         patch.setattr(subprocess, "run", ran)
         logger.addHandler(handler)

@@ -12,10 +12,10 @@ import pytest
 from otobotctl.cli import main as cli
 from otobotctl.workflows import secrets as sealed
 from otobotctl.workflows.desired import load
-from tests.vault_api.conftest import new_environment, postgres
+from tests.vault_api.conftest import new_environment, postgres, watch
 from tests.workflows.vault.standin import SLUG, StandIn
 
-__all__ = ["postgres"]
+__all__ = ["postgres", "watch"]
 _PLACE = ("HOST", "PORT", "NAME")
 
 
