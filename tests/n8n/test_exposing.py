@@ -65,7 +65,7 @@ def test_a_workflow_that_asks_the_vault_itself_is_refused(guarded):
     run = guarded.n8n.run(client.trigger(), node)
     assert run.status == "error"
     assert str(run.error["httpCode"]) == "403"
-    assert stored(guarded.n8n, guarded.token) == []
+    assert stored(guarded.n8n, guarded.token, guarded.live.token) == []
 
 
 @pytest.mark.parametrize("node", [
