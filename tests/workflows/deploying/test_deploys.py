@@ -8,6 +8,7 @@ from otobotctl import fleet as fleets
 from otobotctl.cli import main as cli
 from otobotctl.workflows import converging
 from otobotctl.workflows import secrets as sealed
+from otobotctl.workflows.deploying import versions
 from otobotctl.workflows.desired import load
 from tests.workflows.door import Hosts
 
@@ -104,6 +105,18 @@ def test_a_version_is_not_left_in_the_manifest_by_a_deploy_that_failed(ask, flee
     after = json.loads(fleet.manifest.read_text())
     assert after["clients"]["acme"].get("settings", {}).get("postgres", {}) == {}
     assert {**after["clients"]["acme"], "settings": 0} == {**before["clients"]["acme"], "settings": 0}
+
+
+def test_a_version_stays_in_the_manifest_of_a_deploy_that_went_well(fleet):
+    """And in a plan it is imagined alone: nothing is written."""
+    asked = (versions.Version("postgres", "16.15"),)
+    before = fleet.manifest.read_bytes()
+    imagined = versions.imagined(load(fleet), ("acme",), asked).manifest
+    assert [imagined.client(slug).settings["postgres"].get("version") for slug in ("acme", "beta")] == ["16.15", None]
+    assert fleet.manifest.read_bytes() == before
+    with versions.written(fleet, "acme", asked):
+        pass
+    assert load(fleet).manifest.client("acme").settings["postgres"] == {"version": "16.15"}
 
 
 def test_a_bad_version_is_refused_before_anything_is_written(ask, fleet):
