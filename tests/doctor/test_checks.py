@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-import typer
 
-from otobotctl.cli.app import build
 from otobotctl.doctor.checks import NAMES as CHECKS
 from otobotctl.doctor.model import Handshake, Variable
+from tests.cli.parse import parse
 from tests.doctor.sample import DAY_S, FOUR, HOUR_S, NAMES, NOW, SIX, answered, container, found, outside, well
 
 
@@ -167,16 +165,7 @@ def test_what_is_broken_is_told_with_its_remedy(check, severity, subject, seen, 
     assert hits, told
     assert (hits[0].severity, hits[0].subject) == (severity, subject)
     assert hits[0].remedy
-    for command in re.findall(r"otobotctl [^;,]*", hits[0].remedy):
-        parse(command.split()[1:])
-
-
-def parse(words):
-    """As the command line does, without running anything: a remedy that cannot be typed is none."""
-    command = typer.main.get_command(build())
-    while hasattr(command, "commands"):
-        command = command.commands[words.pop(0)]
-    command.make_context("otobotctl", words)
+    parse(hits[0].remedy)
 
 
 def test_every_check_that_needs_no_real_host_to_break_is_broken_here():

@@ -42,7 +42,7 @@ def revoke(fleet: Fleet, vault: VaultDoor, connection: str, *, incident: str | N
         if provider != "revoked":
             told = f"the vault's copy is gone, and the provider was not told ({provider})"
             act.remaining.append(f"revoke the access at {service} itself: {told}")
-        act.remaining.append(f"look at who had it: otobotctl vault audit export {vault.slug}")
+        act.remaining.append(f"look at who had it: otobotctl vault audit export {vault.slug} {vault.slug}-audit.jsonl")
     return acted(ledger, "revoke-connection", subject, act)
 
 

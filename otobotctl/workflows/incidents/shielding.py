@@ -74,13 +74,15 @@ def block(
         spec = ShieldSpec(blocked=tuple(Block(address=each, until=until) for each in wanted))
         _everywhere(loaded, {host: _spared(spec, seen[host]) for host in hosts}, listener, password)
         act.details.update(addresses=list(wanted), hosts=list(hosts), until=ends)
+        vaults = (client.slug for host in hosts for client in loaded.manifest.clients_of(host))
         act.remaining += [
-            f"find out what {each} did: otobotctl vault audit export CLIENT, and the proxy's log on each host"
-            for each in wanted
+            f"find out what {', '.join(wanted)} did: otobotctl vault audit export {slug} {slug}-audit.jsonl"
+            for slug in vaults
         ]
-        act.remaining.append(
-            "rotate what it may have seen: otobotctl incident rotate-exposed --incident " + ledger.name
-        )
+        act.remaining.append(f"look at the proxy's log for {', '.join(wanted)} on {', '.join(hosts)}")
+        where = " ".join(f"--host {host}" for host in hosts)
+        exposed = f"otobotctl incident rotate-exposed {where} --incident {ledger.name}"
+        act.remaining.append(f"exchange what may have been seen: {exposed}")
     return acted(ledger, "block-ip", subject, act)
 
 
@@ -113,7 +115,11 @@ def isolate(
         act.remaining += [
             f"tell the clients of {name} that their services are down: "
             + (", ".join(client.email for client in loaded.manifest.clients_of(name)) or "there are none"),
-            f"keep the evidence before you clean up: otobotctl client export of each client, and a snapshot of {name}",
+            f"keep the evidence before you clean up: a snapshot of {name} at its provider",
+            *(
+                f"and an archive of each client: otobotctl client export {client.slug} --output {client.slug}.zip.age"
+                for client in loaded.manifest.clients_of(name)
+            ),
             f"open it again when it is clean: otobotctl incident release {name} --incident {ledger.name}",
         ]
     return acted(ledger, "isolate", name, act)
