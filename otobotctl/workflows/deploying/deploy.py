@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import OtobotError, StepFailedError, TakenBackError
+from otobotctl.render.client import services_of
 from otobotctl.workflows import secrets
 from otobotctl.workflows.converging import PlanRow, converge, desired_of, opener, rows
 from otobotctl.workflows.deploying import archive, releases, rollback
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from otobotctl.plan.model import Stage, StagePlan
     from otobotctl.transport.base import Opener
     from otobotctl.workflows.desired import Desired, Loaded
+
+_STARTING_S, _POLL_S = 60.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -180,15 +183,29 @@ class _Deploy:
         return _Seen(known, plans, stages, [each for each in kept if each.steps])
 
     def archive_wanted(self, seen: _Seen) -> bool:
-        """Whether the environment asks for an archive, there is something to archive, and it is about to change."""
+        """Whether the environment asks for an archive, there is something to archive, and it is about to change.
+
+        Not where a deploy was cut off: that one had made its own before it touched anything.
+        """
         names = {planned.step.name for each in seen.differing for planned in each.steps}
         changes = f"client-{self.client.slug}/release" in names
         wanted = self.choices.backup and self.client.backup.before_deploy
-        return wanted and changes and seen.known["current"] is not None
+        return wanted and changes and seen.known["current"] is not None and seen.known["settled"]
+
+    def wait_for_databases(self, known: Mapping[str, Any]) -> None:
+        """Give databases that are not up a minute: after a boot they may still be starting."""
+        host = self.loaded.manifest.host(self.client.host)
+        engines = {each.name for each in services_of(self.client, host, self.loaded.catalog) if each.engine}
+        deadline = time.monotonic() + _STARTING_S
+        while engines & set(known["_trouble"]) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+            known = releases.facts(self.loaded, self.client.slug, self.password)
+            self.executions += 1
 
     def change(self, done: Deployed, wanted: Desired, seen: _Seen, hooks: Hooks) -> Deployed:
         self._run_hooks(hooks, "before_deploy", done.before)
         if self.archive_wanted(seen):
+            self.wait_for_databases(seen.known)
             file = archive.before_deploy(self.loaded.fleet, self.client.slug, self.listener, self.password)
             self.executions += 1
             done = replace(done, archive=file)
