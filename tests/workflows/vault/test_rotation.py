@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from otobotctl import secrets as sealed
+from otobotctl.errors import StepFailedError
 from otobotctl.vault_api import keys
 from otobotctl.vault_api.configuration import Hidden
 from otobotctl.workflows import converging
@@ -157,3 +158,27 @@ def test_a_vault_with_another_key_than_the_store_is_left_alone(own, ask):
     (own.directory / "env.json").unlink()
     assert ask("rotate-key", SLUG, "--yes").code == 1
     assert sealed.previous(KEY) not in store(own).values
+
+
+def test_a_first_deploy_that_fails_leaves_a_vault_that_starts(own, ask, monkeypatch):
+    """Another service does not become healthy: the release before starts on the migrated database; later it goes on."""
+    fill(own, ask)
+    before = {"migrate": own.rendered("vault-migrate") | own.database, "rewrap": own.deployed["vault-api"]}
+    whole = converging.deploy
+
+    def failing(*given, **named):
+        if sealed.previous(KEY) not in store(own).values:
+            return whole(*given, **named)
+        own._vault(own.rendered("vault-migrate") | own.database, "migrate")
+        raise StepFailedError("n8n does not become healthy", hint="look at its log")
+
+    monkeypatch.setattr(converging, "deploy", failing)
+    failed = ask("rotate-key", SLUG, "--yes")
+    assert (failed.code, "n8n does not become healthy" in failed.err) == (StepFailedError.exit_code, True)
+    own._vault(before["migrate"], "migrate")
+    own._vault(before["rewrap"], "rewrap", "--look")
+    assert fetched(own, 3) == "key-3"
+    monkeypatch.setattr(converging, "deploy", whole)
+    done = ask("rotate-key", SLUG, "--yes", "--json")
+    assert (done.code, done.data["version"], done.data["resumed"]) == (0, 2, True)
+    assert openable(own) == {2}
