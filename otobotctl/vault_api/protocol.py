@@ -83,7 +83,7 @@ class Bounded(HttpToolsProtocol):
         if self._reading is not None:
             self._next += data
             if len(self._next) > HEAD_BYTES:
-                self.transport.pause_reading()
+                self.flow.pause_reading()
             return
         if self._is_hot(data):
             return

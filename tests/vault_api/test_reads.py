@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from otobotctl.vault_api.chain import Link
 from otobotctl.vault_api.crypto import Keyring
 from otobotctl.vault_api.errors import Problem
 from otobotctl.vault_api.line import Line
+from otobotctl.vault_api.reading import _texts
 from otobotctl.vault_api.reads import BATCH, WAITING, Asked, Reads
 
 
@@ -152,3 +154,72 @@ def test_the_queue_is_bounded_and_stopping_answers_everybody():
         assert all(isinstance(one, Problem) and one.status == 503 for one in found)
 
     asyncio.run(run())
+
+
+def test_who_went_away_is_not_read_for():
+    """Of four who wait, one gives up: three rows are looked up and written."""
+
+    async def run():
+        base = Base()
+        reads = Reads(base, Keyring.single("ab" * 32), base, "acme")
+        tasks = [asyncio.create_task(reads.read(asked(n))) for n in range(4)]
+        await asyncio.sleep(0)
+        tasks[2].cancel()
+        await asyncio.sleep(0)
+        reads.start()
+        found = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
+        await reads.stop()
+        assert [type(one) for one in found] == [type(None), type(None), asyncio.CancelledError, type(None)]
+        assert base.sizes == [3, -3]
+
+    asyncio.run(run())
+
+
+def test_who_has_waited_too_long_is_told(monkeypatch):
+    """What waited longer than the limit is 503 without being read."""
+
+    async def run():
+        base = Base()
+        reads = Reads(base, Keyring.single("ab" * 32), base, "acme")
+        monkeypatch.setattr("otobotctl.vault_api.reads.PATIENCE_S", -1.0)
+        reads.start()
+        with pytest.raises(Problem) as refused:
+            await asyncio.wait_for(reads.read(asked()), 60)
+        await reads.stop()
+        assert (refused.value.status, base.sizes) == (503, [])
+
+    asyncio.run(run())
+
+
+def test_a_database_that_lets_nobody_in_is_not_asked_for_each(monkeypatch):
+    """Five who wait when no line can be had: one try for all of them, and each is told."""
+    tries = []
+
+    async def refused(_base, _statements):
+        tries.append(1)
+        raise psycopg.OperationalError("nobody")
+
+    async def run():
+        monkeypatch.setattr(Line, "open", refused)
+        monkeypatch.setattr("otobotctl.vault_api.reads.RECONNECT_S", 600.0)
+        return await reading(Base(), 5)
+
+    found = asyncio.run(run())
+    assert [type(one) for one in found] == [psycopg.OperationalError] * 5
+    assert len(tries) == 1
+
+
+def test_an_array_holds_any_text():
+    """Quotes, backslashes, commas, braces, the word null and nothing at all come back from PostgreSQL's own reading."""
+    values = ["null", 'a"b', "a\\b", "a,b", "{a}", "", " ", "é", 'x","y']
+    assert from_array(_texts(values)) == values
+    assert from_array(_texts(["google", "null"])) == ["google", "null"]
+    assert from_array(_texts(['a"b'])) == ['a"b']
+
+
+def from_array(data):
+    """What the text of an array of texts means, by PostgreSQL's rules."""
+    text = data.decode()
+    assert (text[0], text[-1]) == ("{", "}")
+    quoted = re.findall(r'"((?:[^"\\]|\\.)*)"(?:,|$)', text[1:-1])
+    return [re.sub(r"\\(.)", r"\1", each) for each in quoted]
