@@ -128,7 +128,12 @@ def test_tooljet_is_told_what_it_really_reads():
     assert said["DISABLE_SIGNUPS"] == said["DISABLE_TOOLJET_TELEMETRY"] == said["SERVE_CLIENT"] == "true"
     assert (said["LISTEN_ADDR"], said["PORT"], said["CHECK_FOR_UPDATES"]) == ("0.0.0.0", "8082", "0")
     kinds = {name: need.kind for name, need in catalog().service("tooljet").secrets.items()}
-    assert kinds == {"LOCKBOX_MASTER_KEY": "hex32", "SECRET_KEY_BASE": "hex64", "TOOLJET_DB_PASSWORD": "hex32"}
+    assert kinds == {
+        "LOCKBOX_MASTER_KEY": "hex32",
+        "SECRET_KEY_BASE": "hex64",
+        "TOOLJET_DB_PASSWORD": "hex32",
+        "TOOLJET_ADMIN_PASSWORD": "password",
+    }
     assert composed(rendered(fleet_with()))["services"]["tooljet"]["command"] == ["npm", "run", "start:prod"]
 
 
