@@ -13,6 +13,8 @@ const path = require('node:path');
 
 const READY_LIMIT_MS = 240_000;
 const PAUSE_MS = 1000;
+const NO_ENTRY =
+	'n8n does not let its owner in with the password of the store: otobotctl secrets set CLIENT N8N_OWNER_PASSWORD';
 const LOCK = 0x6f746f62; // of whoever changes something here; it ends with its connection
 
 /** What went wrong, for the operator: no secret is in it. */
@@ -158,7 +160,7 @@ async function store(client, editor, owner, workflows) {
 	const said = quiet.length ? await take('workflow', quiet.map(bare)) : '';
 	for (const each of workflows.filter((one) => active.has(one.id))) {
 		if (await editor.logIn(owner)) await replace(editor, bare(each));
-		else refused.set(each.id, 'it is active, and n8n does not let its owner in with the password of the store');
+		else refused.set(each.id, `it is active, and ${NO_ENTRY}; or switch it off in n8n first`);
 	}
 	const found = new Map((await stored(client, quiet)).map((row) => [row.id, row]));
 	for (const each of quiet) {
@@ -221,4 +223,4 @@ async function main(commands) {
 	}
 }
 
-module.exports = { Editor, Trouble, activate, alone, database, digest, fingerprint, given, main, store, stored, take };
+module.exports = { Editor, NO_ENTRY, Trouble, activate, alone, database, digest, fingerprint, given, main, store, stored, take };

@@ -5,7 +5,7 @@
  * import` takes {items, workflows, active} on stdin and prints what became of each, one a line.
  */
 
-const { Editor, activate, alone, database, given, main, store, stored } = require('./n8n.js');
+const { Editor, NO_ENTRY, activate, alone, database, given, main, store, stored } = require('./n8n.js');
 
 main({ export: exported, import: imported });
 
@@ -43,7 +43,7 @@ async function imported() {
 
 async function switched(editor, owner, id, on) {
 	try {
-		if (!(await editor.logIn(owner))) return 'n8n does not let its owner in with the password of the store';
+		if (!(await editor.logIn(owner))) return NO_ENTRY;
 		await activate(editor, id, on);
 		return '';
 	} catch (error) {
