@@ -6,8 +6,10 @@ import itertools
 import secrets
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 
 import psycopg
@@ -22,11 +24,13 @@ USER = "7f3c1f1e-6f5e-4a39-9c56-0d8d9b1a2c3d"
 
 
 @pytest.fixture(scope="session", autouse=True)
-def watch():
+def watch(tmp_path_factory):
     """Every vault of this run; at its end no log of theirs may hold a secret that any test gave or got."""
-    with watching() as found:
-        yield found
-    findings = found.findings()
+    # Beside what pytest clears away.
+    with tempfile.TemporaryDirectory(prefix="otobotctl-watch-", dir=tmp_path_factory.getbasetemp().parent) as kept:
+        with watching(Path(kept)) as found:
+            yield found
+        findings = found.findings()
     assert findings == [], f"of {len(found.secrets)} secrets these were logged: {findings}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -40,9 +41,10 @@ _FIELDS = frozenset(
 class Watch:
     """Knows logs and secrets; `findings` are the secrets that stand in the logs."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
         self.secrets: dict[str, str] = {}  # value -> name
-        self.logs: set[Path] = set()
+        self.logs: dict[Path, Path] = {}  # and where its content is still found when a test has cleared it away
         self.texts: list[bytes] = []
 
     def environment(self, given: Mapping[str, str]) -> None:
@@ -50,6 +52,12 @@ class Watch:
         for name, value in given.items():
             if _VARIABLE.fullmatch(name):
                 self._know(name, value)
+
+    def keep(self, log: Path) -> None:
+        """A log that is there and will be written to."""
+        if log not in self.logs:
+            self.logs[log] = self._directory / str(len(self.logs))
+            os.link(log, self.logs[log])
 
     def told(self, said: Any, name: str = "") -> None:
         """A body or an answer, as data."""
@@ -67,10 +75,8 @@ class Watch:
             self.secrets.setdefault(value, f"{name} {len(self.secrets)}")
 
     def findings(self) -> list[str]:
-        """Where which secret stands. Raises AssertionError: a log of the run is gone."""
-        gone = [str(path) for path in self.logs if not path.exists()]
-        assert not gone, f"not searched: {gone}"
-        places = {str(path): path.read_bytes() for path in sorted(self.logs)}
+        """Where which secret stands."""
+        places = {str(log): kept.read_bytes() for log, kept in self.logs.items()}
         places["said by commands and in this process"] = b"\n".join(self.texts)
         secrets = {name: value for value, name in self.secrets.items()}
         together = {"everything": b"\n".join(places.values())}
@@ -92,16 +98,18 @@ def _is_vault(argv: Any) -> bool:
 
 
 @contextmanager
-def watching() -> Iterator[Watch]:
-    """Watch every vault that is started or asked until the end of the block."""
-    watch = Watch()
+def watching(directory: Path) -> Iterator[Watch]:
+    """Watch every vault that is started or asked until the end of the block; `directory`: on the logs' file system."""
+    watch = Watch(directory)
     start, ask, run = subprocess.Popen.__init__, vault.Vault.ask, subprocess.run
 
     def started(self: Any, argv: Any, *more: Any, **named: Any) -> None:
         if _is_vault(argv):
             watch.environment(named.get("env") or {})
             names = (getattr(named.get(stream), "name", None) for stream in ("stdout", "stderr"))
-            watch.logs |= {Path(name) for name in names if isinstance(name, str)}
+            for name in names:
+                if isinstance(name, str):
+                    watch.keep(Path(name))
         start(self, argv, *more, **named)
 
     def asked(self: vault.Vault, path: str, method: str = "GET", **more: Any) -> vault.Answer:
