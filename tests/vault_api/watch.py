@@ -117,7 +117,7 @@ def watching(directory: Path) -> Iterator[Watch]:
         if isinstance(body, bytes):
             try:
                 body = json.loads(body)
-            except ValueError:
+            except (ValueError, RecursionError):
                 body = None
         watch.told(body)
         answer = ask(self, path, method, **more)
