@@ -81,7 +81,13 @@ class Waiting:
         """Tell, once."""
         if not self.dropped:
             self.dropped = True
-            self.tell(outcome)
+            # Who is told usually holds this: left in a circle, every read would wait for a garbage collection.
+            tell, self.tell = self.tell, _nobody
+            tell(outcome)
+
+
+def _nobody(_outcome: Outcome | Exception) -> None:
+    """Nobody is told twice."""
 
 
 class Reads:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import contextmanager
 
 import pytest
@@ -12,10 +13,13 @@ from uvicorn.server import ServerState
 from otobotctl.vault_api import contract
 from otobotctl.vault_api.hot import Hot
 from otobotctl.vault_api.protocol import HEAD_BYTES, Bounded
+from otobotctl.vault_api.reading import Stored
+from otobotctl.vault_api.reads import Found
 from tests.vault_api.conftest import USER
 from tests.vault_api.test_hot import Reader, head
 
 READ = head(contract.credentials_path(USER, "google"), "x-internal-token: abc")
+FOUND = Found(Stored("c", "", "s", None, None, "active", False), "secret", None)
 
 
 class Transport(asyncio.Transport):
@@ -182,3 +186,23 @@ def test_an_idle_connection_is_closed_after_a_read():
             assert not transport.open
 
     asyncio.run(run())
+
+
+def test_a_read_leaves_no_circle_behind():
+    """What a read is made of goes with its last reference: a thousand of them leave the garbage collector nothing."""
+
+    async def run():
+        with connected() as (connection, _, reader):
+            reader.left = 2000
+            for number in range(1000):
+                connection.data_received(READ)
+                reader.waiting[number].told(FOUND)
+            reader.waiting.clear()
+            return gc.collect()
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(run()) < 100
+    finally:
+        gc.enable()

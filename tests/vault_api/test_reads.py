@@ -15,8 +15,9 @@ from otobotctl.vault_api.chain import Link
 from otobotctl.vault_api.crypto import Keyring
 from otobotctl.vault_api.errors import Problem
 from otobotctl.vault_api.line import Line
-from otobotctl.vault_api.reading import _texts
+from otobotctl.vault_api.reading import _ids, _texts
 from otobotctl.vault_api.reads import BATCH, WAITING, Asked, Reads
+from tests.vault_api.conftest import USER
 
 
 class Base:
@@ -215,6 +216,7 @@ def test_an_array_holds_any_text():
     assert from_array(_texts(values)) == values
     assert from_array(_texts(["google", "null"])) == ["google", "null"]
     assert from_array(_texts(['a"b'])) == ['a"b']
+    assert _ids(["", USER, ""]) == b"{NULL,%s,NULL}" % USER.encode()
 
 
 def from_array(data):
