@@ -12,15 +12,16 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from typing import Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
-from otobotctl.agent import files
+from otobotctl.agent import files, trial
 from otobotctl.agent.run import Run, StepError
 from otobotctl.agent.shell import ask
 
 FOLDER = "/etc/otobot/shield"
 SCRIPT = "/usr/local/sbin/otobot-shield"
 UNIT = "otobot-shield"
+TRIAL = "shield"
 _UNITS = "/etc/systemd/system"
 
 _TEXT = r"""#!/bin/sh
@@ -142,6 +143,12 @@ def blocked() -> Dict[str, int]:
 def isolated() -> Optional[List[str]]:
     """Who may still come by SSH; None: the host is not isolated."""
     return sorted(_lines("isolated")) if os.path.exists(_path("isolated")) else None
+
+
+def state() -> Dict[str, Any]:
+    """What the shield is told and whether it holds: blocked, isolated, enforced, and restored (see trial.facts)."""
+    restored = trial.facts(TRIAL)["restored"]
+    return {"blocked": blocked(), "isolated": isolated(), "enforced": enforced(), "restored": restored}
 
 
 def enforced() -> bool:

@@ -81,7 +81,7 @@ def flows(case, *rows):
 
 GIB = 1 << 30
 DISK = {"path": "/", "size": 40 * GIB, "used": 30 * GIB, "available": 10 * GIB, "inodes": 100, "inodes_free": 90}
-OPEN = {"isolated": None, "blocked": {}, "enforced": True}
+OPEN = {"isolated": None, "blocked": {}, "enforced": True, "restored": ""}
 JUST_NOW = datetime.fromtimestamp(NOW - 60, UTC).isoformat()
 OLD = "2026-01-01T00:00:00.5Z"
 
@@ -146,6 +146,7 @@ BROKEN = [
     ("images", "warning", "acme/redis", "runs redis:7.2.0, and the fleet says", of("redis", image="redis:7.2.0")),
     ("images", "warning", "acme/redis", "7.4.5 has 1 published vulnerability (CVE-2025-49844", of("redis", image="redis:7.4.5")),
     ("shield", "warning", "vps-1", "only SSH from 203.0.113.5", facts(shield={**OPEN, "isolated": ["203.0.113.5"]})),
+    ("shield", "warning", "vps-1", "taken back at 2026", facts(shield={**OPEN, "restored": "2026-11-21T10:00:00Z"})),
     ("shield", "critical", "vps-1", "not in force", facts(shield={**OPEN, "enforced": False})),
     ("shield", "info", "vps-1", "holds off 198.51.100.7", facts(shield={**OPEN, "blocked": {"198.51.100.7": 0}})),
     ("secrets", "warning", "acme", "1 secret is overdue: N8N_INTERNAL_TOKEN", lambda c: replace(c, wanted=replace(c.wanted, due={"acme": (("N8N_INTERNAL_TOKEN", -3.0),)}))),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tests.e2e.breaking import as_root
+from tests.e2e.breaking import as_root, ill
 from tests.e2e.deployed import DOMAIN, eventually, visit
 from tests.lab.shell import run
 
@@ -145,6 +145,7 @@ def an_isolation_that_no_login_proves_is_taken_back(ward: Ward) -> None:
     eventually(lambda: stranger_sees(ward) == everything(ward), 120)
     report = ward.operator.data("incident", "report")
     assert report["interrupted"] == ["isolate vps-1"]
+    assert ("shield", "vps-1") in ill(ward.operator.doctor(code=4))
     data(ward, "release", "vps-1", "--yes", "--incident", report["id"])
     assert ward.operator.data("host", "plan", "vps-1")["steps"] == []
 

@@ -48,7 +48,7 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
         "docker": has("docker"),
         "docker_since": _changed("/run/docker.pid"),
         "clock": listening.clock(),
-        "shield": {"isolated": shield.isolated(), "blocked": shield.blocked(), "enforced": shield.enforced()},
+        "shield": shield.state(),
         "addresses": listening.addresses(),
         "listening": listening.sockets(),
         "since": {client: _since(client) for client in params["projects"]},

@@ -8,8 +8,6 @@ from typing import Any, Dict, List, Optional
 from otobotctl.agent import listening, shield, sshd, trial
 from otobotctl.agent.run import Run, StepError
 
-TRIAL = "shield"
-
 
 def probe(_params: Dict[str, Any]) -> Dict[str, Any]:
     """Answer what the shield is told and whether it holds.
@@ -18,10 +16,7 @@ def probe(_params: Dict[str, Any]) -> Dict[str, Any]:
     was taken back, or ""; _client: where this login comes from, or None; _own: the host's addresses; _ssh: its ports.
     """
     return {
-        "blocked": shield.blocked(),
-        "isolated": shield.isolated(),
-        "enforced": shield.enforced(),
-        "restored": trial.facts(TRIAL)["restored"],
+        **shield.state(),
         "_client": sshd.client(),
         "_own": listening.addresses(),
         "_ssh": sshd.ports(),
@@ -42,8 +37,8 @@ def apply(params: Dict[str, Any], run: Run) -> None:
         _isolate(params, [each for each in spared if each not in ("127.0.0.1", "::1")], run)
         return
     if params["release"]:
-        if TRIAL in trial.names():  # one that was taken back, or was never proved: nothing of it is to be kept
-            trial.take_back(TRIAL, run)
+        if shield.TRIAL in trial.names():  # one that was taken back, or was never proved: nothing of it is to be kept
+            trial.take_back(shield.TRIAL, run)
         shield.open_again()
     shield.enforce(run)
 
@@ -59,11 +54,11 @@ def _isolate(params: Dict[str, Any], own: List[str], run: Run) -> None:
     friends = sorted({*params["isolate"], *own})
     if not friends:
         raise StepError("nobody could come in any more: say from where with --from ADDRESS")
-    trial.arm(TRIAL, params["trial_s"], shield.way_back(), run, keeps=shield.place())
+    trial.arm(shield.TRIAL, params["trial_s"], shield.way_back(), run, keeps=shield.place())
     try:
         shield.shut(friends)
         shield.enforce(run)
-        trial.loaded(TRIAL)
+        trial.loaded(shield.TRIAL)
     except StepError:
-        trial.take_back(TRIAL, run)
+        trial.take_back(shield.TRIAL, run)
         raise

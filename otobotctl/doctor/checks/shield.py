@@ -14,6 +14,9 @@ def judge(case: Case) -> Iterator[Finding]:
     if shield["isolated"] is not None:
         seen = f"is isolated: only SSH from {', '.join(shield['isolated'])} comes in"
         yield Finding("warning", host, seen, f"otobotctl incident release {host}")
+    if shield["restored"]:
+        seen = f"an isolation was taken back at {shield['restored']}, because no new login came in time"
+        yield Finding("warning", host, seen, f"otobotctl incident release {host}")
     if not shield["enforced"]:
         step = steps.shell("shield", "otobot-shield", unless="otobot-shield check")
         fix = Fix("put the shield in force", (step,))

@@ -58,8 +58,9 @@ class ShieldSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
             changes.append(Change("host", "isolated", "open"))
         if not facts["enforced"]:
             changes.append(Change("rules", "not in force", "in force"))
-        if facts["restored"] and self.isolate:
-            changes.append(Change("trial", f"taken back at {facts['restored']}: no new login came", "tried again"))
+        if facts["restored"] and (self.isolate or self.release):
+            after = "tried again" if self.isolate else "forgotten"
+            changes.append(Change("trial", f"taken back at {facts['restored']}: no new login came", after))
         return tuple(changes)
 
     def title(self) -> str:

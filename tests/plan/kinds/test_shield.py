@@ -29,6 +29,8 @@ def test_what_differs():
     assert changes({**FACTS, "isolated": ["203.0.113.6"]}, isolate=("203.0.113.5",)) == [("host", "SSH alone, from 203.0.113.5")]  # fmt: skip
     assert changes({**FACTS, "isolated": []}, release=True) == [("host", "open")]
     assert changes({**FACTS, "enforced": False}) == [("rules", "in force")]
+    assert changes({**FACTS, "restored": "2026-11-21T10:00:00Z"}, release=True) == [("trial", "forgotten")]
+    assert changes({**FACTS, "restored": "2026-11-21T10:00:00Z"}, freed=("198.51.100.8",)) == []
 
 
 @pytest.mark.parametrize(("text", "said"), [("198.51.100.7/32", "198.51.100.7"), ("198.51.100.9/24", "198.51.100.0/24"), ("2001:DB8:0::1", "2001:db8::1"), ("2001:db8::1/32", "2001:db8::/32")])  # fmt: skip
