@@ -67,7 +67,7 @@ def test_a_fresh_client_is_healthy_and_an_n8n_without_an_owner_would_be_the_one_
     assert ward.host.sessions() == 1
     assert healthy["skipped"] == []
     # Infos: nobody expects an archive yet, and this machine may have much to do.
-    assert {row["check"] for row in healthy["findings"]} - {"memory"} == {"archives"}
+    assert {row["check"] for row in healthy["findings"]} - {"memory"} <= {"archives"}
     assert len(healthy["made"]) == len(CHECKS)
 
 
