@@ -13,7 +13,7 @@ from tests.n8n import package
 from tests.n8n.client import SAVE_ALL
 
 FOLDER = Path(package.SOURCES) / "workflows"
-SLUGS = ("secure-base", "drive-to-notion", "multichannel-notification", "token-maintenance", "error-alert")
+SLUGS = tuple(sorted(path.stem for path in FOLDER.glob("*.json")))
 SETTINGS_NODE = "Réglages"
 
 
