@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from . import logs
 from .access.edge import Edge
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from .configuration import Settings
     from .vault import Vault
-
-# A read makes hundreds of short-lived objects and no cycles: looking for some every 700 objects was a tenth of it.
-_COLLECT_AFTER: Final = 20_000
 
 
 def build(opening: Callable[[], Awaitable[Vault]], settings: Settings, hot: Hot | None = None) -> App:
@@ -56,10 +53,10 @@ class _Whole:
             await send({"type": "lifespan.startup.failed", "message": type(error).__name__})
             return
         self._rest, self._hot.vault = application(vault, ENDPOINTS), vault
-        # What is there now stays: no collection looks at it again.
+        # What is there now stays, and no collection need look at it again, which would take a while: a read makes none
+        # necessary, the other endpoints do.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(_COLLECT_AFTER, 20, 50)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         self._rest = self._hot.vault = None
