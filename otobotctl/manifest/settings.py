@@ -62,7 +62,7 @@ def _items(path: Path, shape: SettingShape, value: list[Any]) -> Iterator[Findin
     for place, item in enumerate(value):
         if shape.choices and item not in shape.choices:
             yield Finding((*path, place), f"{_shown(item)} is not a choice", words.suggest(str(item), shape.choices))
-        elif item in value[:place]:
+        elif shape.choices and item in value[:place]:
             yield Finding((*path, place), f"{_shown(item)} is there twice", "keep one")
 
 

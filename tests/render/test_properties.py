@@ -32,6 +32,8 @@ PROXIES = ("nginx", "caddy")
 
 def value_of(setting):
     """Any value that a setting may have."""
+    if setting.choices and setting.type == "list":
+        return st.lists(st.sampled_from(setting.choices), max_size=3, unique=True)
     if setting.choices:
         return st.sampled_from(setting.choices)
     if setting.pattern:
