@@ -37,12 +37,13 @@ class Project(NamedTuple):
 def bring_up(project: Project, number: int, run: Run) -> None:
     """Make `number` the current release, up and healthy, or the one that was healthy before. Raises StepError."""
     here, before = project.here, project.here.healthy()
+    touched = not here.settled()
     here.unsettle()
     if here.current() != number:
         here.switch(number)
         run.say("current is release {}".format(number))
     begun = time.time()
-    trouble = _start(project, number, run)
+    trouble = _start(project, number, run, touched)
     if trouble:
         try:
             raise StepError(*_go_back(project, number, before, trouble.told(), run))
@@ -53,11 +54,14 @@ def bring_up(project: Project, number: int, run: Run) -> None:
     run.say("release {} is healthy".format(number))
 
 
-def _start(project: Project, number: int, run: Run) -> Optional[Trouble]:
-    """Bring `current` up; return what is wrong with it, None when all is well."""
+def _start(project: Project, number: int, run: Run, touched: bool) -> Optional[Trouble]:
+    """Bring `current` up; return what is wrong with it, None when all is well.
+
+    `touched`: containers of another release may run beside those of this one.
+    """
     record = project.here.record(number)
     stateless = _stateless(record)
-    trouble = _stand_in(project, record, stateless, run)
+    trouble = _stand_in(project, record, stateless, run, touched)
     if trouble:
         return trouble
     wrong = _up(project, record, run)
@@ -92,10 +96,12 @@ def _up(project: Project, record: Dict[str, Any], run: Run) -> Dict[str, str]:
     return trouble or (dict.fromkeys(expected, failure) if failure else {})
 
 
-def _stand_in(project: Project, record: Dict[str, Any], stateless: List[rolling.Wanted], run: Run) -> Optional[Trouble]:
+def _stand_in(
+    project: Project, record: Dict[str, Any], stateless: List[rolling.Wanted], run: Run, touched: bool
+) -> Optional[Trouble]:
     """Let stand-ins answer for the stateless services that change, each once what it waits for is there."""
     for wanted in stateless:
-        if not rolling.pending(project.name, wanted):
+        if not rolling.pending(project.name, wanted, touched):
             rolling.accept(project.name, wanted)
             continue
         after = record["stateless"][wanted.service]["after"]
@@ -153,6 +159,8 @@ def _go_back(project: Project, number: int, before: Optional[int], what: str, ru
     """After a release that did not become healthy, bring back the one before. Returns what to say, and its code."""
     here = project.here
     if before == number:
+        for wanted in _stateless(here.record(number)):
+            rolling.accept(project.name, wanted)
         return "release {} is not healthy ({}); it was before, so it stays".format(number, what), ""
     said = "release {} did not become healthy ({})".format(number, what)
     if before is None:
@@ -163,7 +171,7 @@ def _go_back(project: Project, number: int, before: Optional[int], what: str, ru
         return said + "; there is none to go back to, so its containers were removed and its volumes kept", ""
     run.say("back to release {}".format(before))
     here.switch(before)
-    again = _start(project, before, run)
+    again = _start(project, before, run, touched=True)
     if not here.ran(number):
         here.remove(number)
     if again:

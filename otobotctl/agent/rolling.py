@@ -45,12 +45,16 @@ class Wanted(NamedTuple):
     drain_s: float
 
 
-def pending(project: str, wanted: Wanted) -> bool:
-    """Whether something of the service runs, and is not of this release. Raises StepError: Docker does not answer."""
+def pending(project: str, wanted: Wanted, touched: bool) -> bool:
+    """Whether something of the service runs that Compose may replace. Raises StepError: Docker does not answer.
+
+    That is what is not of this release; with `touched`, what it waits for may be of another one, and then Compose
+    replaces it all the same.
+    """
     found = [each for each in _containers(project) if each.service == wanted.service]
     here = [each for each in found if not each.stand_in]
     ours = bool(here) and all(each.digest == wanted.digest for each in here)
-    return any(each.runs for each in found) and not ours
+    return any(each.runs for each in found) and (touched or not ours)
 
 
 def prepare(project: str, directory: str, wanted: Wanted, wait_s: float, run: Run) -> Tuple[str, List[str]]:

@@ -114,9 +114,24 @@ def label(services: Mapping[str, Tree], files: Mapping[str, RenderedFile]) -> No
             total.update(f"{path}\0{files[path].mode:o}\0{len(files[path].content)}\0".encode())
             total.update(files[path].content)
         tree["labels"] = {**tree.get("labels", {}), "otobot.config": total.hexdigest()[:32]}
+    for name, tree in services.items():
         if DRAIN in tree["labels"]:
-            said = json.dumps(tree, sort_keys=True, default=str).encode()
+            # Compose replaces a container, too, when one that it waits for is replaced.
+            all_of_it = {each: services[each] for each in sorted(_waited_for(name, services))}
+            said = json.dumps(all_of_it, sort_keys=True, default=str).encode()
             tree["labels"][DIGEST] = hashlib.sha256(said).hexdigest()[:32]
+
+
+def _waited_for(name: str, services: Mapping[str, Tree]) -> set[str]:
+    """A service and all that it waits for, directly or not."""
+    known: set[str] = set()
+    waiting = [name]
+    while waiting:
+        one = waiting.pop()
+        if one not in known and one in services:
+            known.add(one)
+            waiting += services[one].get("depends_on", {})
+    return known
 
 
 def _own_files(tree: Tree) -> list[str]:
