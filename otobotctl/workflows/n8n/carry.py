@@ -199,5 +199,6 @@ def _row(
     did = "unchanged" if identity in same else "updated" if identity in here else "created"
     if answers.get(identity, {}).get("why"):
         did = "failed"
-    now = active.get(identity, here.get(identity, {}).get("active", False))
+    before = here.get(identity, {}).get("active", False)
+    now = before if did == "failed" else active.get(identity, before)
     return Row(identity, each["name"], name, did, now)
