@@ -111,7 +111,7 @@ def _tell_ports(story: Story, rendered: Rendered) -> None:
 
 def _secrets(rendered: Rendered) -> list[str]:
     names = ("POSTGRES_PASSWORD", "VAULT_OWNER_PASSWORD", "VAULT_RUNTIME_PASSWORD", "ENCRYPTION_MASTER_KEY")
-    holders = ("postgres", "vault-migrate", "vault-api")
+    holders = ("postgres-init", "vault-migrate", "vault-api")
     found = {name: value for holder in holders for name, value in rendered.environment(holder).items()}
     own = ("N8N_INTERNAL_TOKEN", "N8N_NODE_TOKEN", "API_JWT_SECRET", "AUDIT_HMAC_KEY", "VAULT_OPERATOR_TOKEN")
     return [found[name] for name in (*names, *own)]
