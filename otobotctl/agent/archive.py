@@ -67,15 +67,22 @@ def _serve(request: Dict[str, Any], here: Releases, places: Places, wire: Wire) 
     writers = [each for each in before if each.service not in request["engines"]]
     with _stopped(writers if request["final"] else [], wire) as to_start:
         paths = _paths(here.path(number))
-        wanted = list(dumps(request["sources"], Project(request["project"], here.link)))
+        images = here.record(number).get("images") or {}
+        sources = _there(request["sources"], images)
+        wanted = list(dumps(sources, Project(request["project"], here.link)))
         count = len(paths) + len(wanted)
-        wire.send({"release": number, "members": count, "images": here.record(number).get("images") or {}})
+        wire.send({"release": number, "members": count, "images": images})
         moved = _members(paths, here.path(number), wanted, wire)
         after = [each for each in running(request["project"]) if each.service not in request["engines"]]
-        quiet = _is_one_database(request["sources"]) or (not after and (request["final"] or not writers))
+        quiet = _is_one_database(sources) or (not after and (request["final"] or not writers))
         wire.send({"archived": count, "consistent": quiet and not moved})
         notes.write(request["client"], places.state, wire.hear(), request["final"])
         to_start.clear()
+
+
+def _there(sources: Sequence[Dict[str, str]], images: Dict[str, str]) -> List[Dict[str, str]]:
+    """Without those of services that the release does not have: a deploy is about to bring them."""
+    return [source for source in sources if not images or source["of"] in images]
 
 
 def _is_one_database(sources: Sequence[Dict[str, str]]) -> bool:

@@ -80,12 +80,14 @@ class FollowRequest(TypedDict):
 class Source(TypedDict):
     """What an archive must hold: kind is postgres, mongo or volume; `name` the database or the volume.
 
-    `service` is the container that a database is dumped in; empty for a volume.
+    `service` is the container that a database is dumped in; empty for a volume. `of` is the service that it belongs to:
+    one that the host's release does not have yet has nothing there.
     """
 
     kind: str
     name: str
     service: str
+    of: str
 
 
 class ArchiveRequest(TypedDict):

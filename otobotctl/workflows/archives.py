@@ -182,10 +182,10 @@ class _Job:
         services = services_of(self._client, host, self._loaded.catalog)
         engines = {service.engine: service.name for service in services if service.engine}
         found: dict[tuple[str, str], Source] = {}
-        for source in (each for service in services for each in service.backup):
+        for owner, source in ((service.name, each) for service in services for each in service.backup):
             name = source.database or source.volume or ""
             service = "" if source.kind == "volume" else engines[source.kind]
-            found[source.kind, name] = Source(kind=source.kind, name=name, service=service)
+            found.setdefault((source.kind, name), Source(kind=source.kind, name=name, service=service, of=owner))
         return ArchiveRequest(
             version=VERSION,
             op="archive",

@@ -91,7 +91,8 @@ class ClientHost:
         (release / "env").mkdir(parents=True)
         (release / "compose.yaml").write_text("services: {}\n")
         (release / "env/mongo.env").write_text("A=B\n")
-        (release / "release.json").write_text(json.dumps({"digest": "d", "services": [], "images": {"n8n": "n8n:1"}}))
+        record = {"digest": "d", "services": [], "images": {name: f"{name}:1" for name in SERVICES}}
+        (release / "release.json").write_text(json.dumps(record))
         (self.opt / "acme/current").symlink_to("releases/1")
         (self.opt / "acme/state.json").write_text('{"healthy": 1, "settled": true}')
 

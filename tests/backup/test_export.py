@@ -245,3 +245,16 @@ def test_memory_does_not_grow_with_the_client(client):
     assert theirs < 100_000
     assert path.stat().st_size > 800_000_000
     path.unlink()
+
+
+def test_what_a_release_does_not_have_yet_is_not_asked_for(client, capsys):
+    """Before the deploy that brings a service there is no database of it; what is there is archived all the same."""
+    record = client.opt / "acme/releases/1/release.json"
+    told = json.loads(record.read_text())
+    del told["images"]["librechat"]
+    record.write_text(json.dumps(told))
+    code, path = export(client)
+    assert code == 0, capsys.readouterr().err
+    names = {member.name for member in client.read(path).members}
+    assert not {name for name in names if "librechat" in name}
+    assert "databases/otobot_n8n.dump" in names
