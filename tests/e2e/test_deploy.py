@@ -207,6 +207,12 @@ def test_hooks_run_before_and_after(deployed, tmp_path):
     edit(deployed, settings={"vault-api": {"log_level": "error"}}, hooks=[])
 
 
+def _speak(host, heard):
+    """Let the vault's container say something now and then, until somebody has heard it."""
+    while not heard.wait(0.3):
+        host.ssh(f"docker exec {_API} sh -c 'echo tick > /proc/1/fd/1'", user="root")
+
+
 def test_logs_tell_without_secrets(deployed):
     """Lines by container and time, followed until nobody listens; then nothing is left on the host."""
     found = deployed.operator.data("logs", "acme", "vault-api", "--tail", "5")
@@ -224,11 +230,17 @@ def test_logs_tell_without_secrets(deployed):
     with follower:
         stop = threading.Timer(120, follower.kill)
         stop.start()
-        with Visitors(deployed.host):
+        heard = threading.Event()
+        speaker = threading.Thread(target=_speak, args=(deployed.host, heard))
+        speaker.start()
+        try:
             line = json.loads(follower.stdout.readline())
+        finally:
+            heard.set()
+            speaker.join()
         stop.cancel()
         follower.kill()
-    assert (line["version"], line["container"]) == (1, "vault-api-1")
+    assert (line["version"], line["container"], line["text"]) == (1, "vault-api-1", "tick")
     eventually(lambda: not deployed.host.pids(name="docker-compose"), 60)
 
 
