@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import pytest
 
@@ -276,7 +277,7 @@ def test_what_visitors_meet(ward):
             "ip6tables -t raw -D PREROUTING -p tcp --dport 80 -j DROP",
         )
     assert {("tls", "acme"), ("outside_ports", "vps-1")} == ill(found)
-    assert f"port 80 of {ward.host.address6}" in seen(found, "outside_ports", "vps-1")
+    assert f"port 80 of {ip_address(ward.host.address6)} " in seen(found, "outside_ports", "vps-1")
     ward.recovers()
 
 
