@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
-import platform
 from typing import TYPE_CHECKING
 
+from otobotctl import person
 from otobotctl.agent.protocol import VERSION, LogsRequest
 from otobotctl.converge.exchange import RefusedError, Session
 from otobotctl.errors import StepFailedError, UsageError
@@ -38,7 +37,7 @@ def lines(
     request = LogsRequest(
         version=VERSION,
         op="logs",
-        who=f"{getpass.getuser()}@{platform.node()}",
+        who=person.name(),
         client=client,
         project=project,
         services=list(services),

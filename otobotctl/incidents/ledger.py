@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import platform
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from otobotctl import atomic
+from otobotctl import atomic, person
 from otobotctl.errors import DriftError, ManifestError, UsageError
 from otobotctl.fleet import locked
 from otobotctl.incidents.record import Chain, Event, Record, following, line, parse
@@ -86,7 +84,7 @@ def _order(name: str) -> tuple[str, int]:
 def _write(
     path: Path, records: tuple[Record, ...], event: Event, action: str, subject: str, details: Mapping[str, Any]
 ) -> Record:
-    who = f"{getpass.getuser()}@{platform.node()}"
+    who = person.name()
     at = datetime.now(UTC).isoformat(timespec="seconds")
     added = following(records, event, at=at, who=who, action=action, subject=subject, details=dict(details))
     text = "".join(f"{line(each)}\n" for each in (*records, added))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import itertools
-import platform
 import secrets as randomness
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from otobotctl import secrets
+from otobotctl import person, secrets
 from otobotctl.agent.protocol import VERSION, ArchiveRequest, Source
 from otobotctl.backup import contents
 from otobotctl.backup.packing import About, Packing
@@ -190,7 +188,7 @@ class _Job:
             version=VERSION,
             op="archive",
             run=f"archive-{self._client.slug}-{randomness.token_hex(4)}",
-            who=f"{getpass.getuser()}@{platform.node()} (archive of {self._client.slug})",
+            who=f"{person.name()} (archive of {self._client.slug})",
             client=self._client.slug,
             project=layout.project(self._client.slug),
             sources=list(found.values()),

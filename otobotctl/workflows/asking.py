@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
-import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from otobotctl import person
 from otobotctl.agent.protocol import VERSION, ExecRequest
 from otobotctl.errors import StepFailedError, UsageError
 from otobotctl.render import layout
@@ -38,11 +37,6 @@ class Visited:
 
     host: str
     status: int
-
-
-def who() -> str:
-    """The person at work, as audits name them."""
-    return f"{getpass.getuser()}@{platform.node()}"
 
 
 def execute(
@@ -90,15 +84,17 @@ def visit(fleet: Fleet, host: str) -> Visited:
     opener = converging.opener(loaded, host)
     if loaded.manifest.host(host).address == LOCAL:
         raise UsageError(f"{host} is this machine", hint="you have a shell here already")
-    asking.note(opener, who(), "shell")
+    asking.note(opener, person.name(), "shell")
     status = interact(hosts.target(loaded, host), Settings.from_environment())
-    asking.note(opener, who(), "shell_end", status)
+    asking.note(opener, person.name(), "shell_end", status)
     return Visited(host, status)
 
 
 def _request(loaded: Loaded, target: str, argv: Sequence[str]) -> tuple[str, ExecRequest]:
     slug, _, service = target.partition("/")
-    request = ExecRequest(version=VERSION, op="exec", who=who(), client="", project="", service="", argv=list(argv))
+    request = ExecRequest(
+        version=VERSION, op="exec", who=person.name(), client="", project="", service="", argv=list(argv)
+    )
     if not service:
         if slug not in loaded.manifest.hosts and slug in loaded.manifest.clients:
             services = ", ".join(loaded.manifest.client(slug).services)

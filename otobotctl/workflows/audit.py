@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from otobotctl import atomic, chain
+from otobotctl import atomic, chain, person
 from otobotctl.agent.protocol import audit_row, broken_at, line_digest
 from otobotctl.errors import DriftError, ManifestError, OtobotError, PartialError
-from otobotctl.workflows import asking, converging
+from otobotctl.workflows import converging
 from otobotctl.workflows.desired import load
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class Audited:
 
 def note(fleet: Fleet, words: Sequence[str], code: int) -> None:
     """Add a command that ended to the fleet's own audit. Raises OSError."""
-    row = {"event": "command", "who": asking.who(), "argv": [*words], "code": code}
-    chain.add(fleet.audit / f"{asking.who()}.jsonl", row)
+    row = {"event": "command", "who": person.name(), "argv": [*words], "code": code}
+    chain.add(fleet.audit / f"{person.name()}.jsonl", row)
 
 
 def audited(fleet: Fleet, chosen: Selection, password: Password | None = None) -> tuple[Audited, OtobotError | None]:
@@ -85,9 +85,9 @@ def since(found: Audited, moment: datetime) -> Audited:
 
 
 def _read(opener: Any, password: Password | None) -> list[bytes]:
-    from otobotctl.converge import asking as door
+    from otobotctl.converge import asking
 
-    return door.ledger(opener, asking.who(), password).splitlines()
+    return asking.ledger(opener, person.name(), password).splitlines()
 
 
 def _of_fleet(fleet: Fleet) -> tuple[list[Entry], list[str]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import platform
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from otobotctl import person
 from otobotctl.transport.local import LOCAL, LocalDoor
 from otobotctl.transport.ssh import open_door
 from otobotctl.workflows import secrets
@@ -205,7 +204,7 @@ def converge(reached: Opener, wanted: Desired, listener: Listener, password: Pas
     from otobotctl.converge import engine
 
     started = time.monotonic()
-    who = f"{getpass.getuser()}@{platform.node()}"
+    who = person.name()
     done = engine.converge_host(reached, wanted.stages, who=who, mask=wanted.mask, listener=listener, password=password)
     return HostRun(wanted.host, done.executions, done.changed, round(time.monotonic() - started, 3), done.notes)
 

@@ -7,14 +7,12 @@ anew. What he could open, he may have kept: only new values shut him out.
 
 from __future__ import annotations
 
-import getpass
 import hashlib
-import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from otobotctl import manifest, secrets
+from otobotctl import manifest, person, secrets
 from otobotctl.errors import UsageError
 from otobotctl.secrets import keys
 from otobotctl.workflows.desired import load
@@ -131,7 +129,7 @@ def escrow(fleet: Fleet, slug: str, to: Sequence[str] = ()) -> Sheet:
     text = _SHEET.format(
         company=client.company,
         slug=slug,
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by {getpass.getuser()}@{platform.node()}",
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by {person.name()}",
         recipients="\n".join(f"  {keys.same_key(line)}" for line in lines),
         rows="\n".join(rows),
         digest=hashlib.sha256(sealed.encode()).hexdigest(),

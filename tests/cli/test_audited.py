@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from otobotctl import chain
+from otobotctl import chain, person
 from otobotctl.cli import main as cli
 from otobotctl.errors import ManifestError
 from otobotctl.workflows import audit
@@ -33,7 +33,7 @@ def test_what_changed_something_is_noted(fleet, capsys):
     first, second = noted(fleet)
     assert (first["event"], first["code"]) == ("command", 0)
     assert first["argv"] == ["host", "add", "vps-1", "--address", "203.0.113.10"]
-    assert first["who"] == audit.asking.who()
+    assert first["who"] == person.name()
     assert second["argv"][-3:] == ["host", "remove", "vps-1"]
     assert second["at"] >= first["at"] > 1_700_000_000
     capsys.readouterr()

@@ -107,10 +107,7 @@ def n8n(tree, queue, shared, postgres, third_party, vault_at, live, tmp_path_fac
 
 @contextmanager
 def _running(tree, postgres, third_party, vault_at, live, queue, tmp_path_factory):
-    name, password = f"n8n_{secrets.token_hex(3)}", secrets.token_hex(16)
-    with psycopg.connect(postgres.server.address(), autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
-        connection.execute(f"CREATE DATABASE {name} OWNER {name}")
+    name, password = real.own_database(postgres.server)
     folder = tmp_path_factory.mktemp("n8n")
     package.place(tree / "bin/node", folder)
     settings = {

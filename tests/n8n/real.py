@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psycopg
 
 from scripts.story import embedded
 from tests.lab.shell import LabError, until
@@ -48,7 +50,7 @@ def serving(tree: Path, folder: Path, settings: Mapping[str, str], *, owner: boo
         yield n8n
     finally:
         n8n.http.close()
-        _stop(process)
+        stop(process)
 
 
 def environment(tree: Path, folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
@@ -67,6 +69,15 @@ def environment(tree: Path, folder: Path, settings: Mapping[str, str]) -> dict[s
         "GENERIC_TIMEZONE": "Europe/Paris",
         **settings,
     }
+
+
+def own_database(server: embedded.Server) -> tuple[str, str]:
+    """Make a database for one n8n, and the role that owns it; return the name of both and the role's password."""
+    name, password = f"n8n_{secrets.token_hex(3)}", secrets.token_hex(16)
+    with psycopg.connect(server.address(), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
+        connection.execute(f"CREATE DATABASE {name} OWNER {name}")
+    return name, password
 
 
 def database_settings(server: embedded.Server, name: str, password: str) -> dict[str, str]:
@@ -105,7 +116,8 @@ def _ready(process: subprocess.Popen[bytes], n8n: N8n) -> bool:
         return False
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process group that `dying_with_us` began; one that does not listen is killed."""
     process.terminate()
     try:
         process.wait(60)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import secrets
 import socket
 import ssl
 from urllib.parse import urlsplit
 
 import httpx
-import psycopg
 import pytest
 
 from tests.n8n import real
@@ -44,10 +42,7 @@ HOOK = {
 @pytest.fixture(scope="module")
 def n8n(tree, postgres, tmp_path_factory):
     """n8n as a client with `names: paths` has it."""
-    name, password = f"n8n_{secrets.token_hex(3)}", secrets.token_hex(16)
-    with psycopg.connect(postgres.server.address(), autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
-        connection.execute(f"CREATE DATABASE {name} OWNER {name}")
+    name, password = real.own_database(postgres.server)
     said = rendered_environment(rendered(fleet_with()), "n8n")
     settings = {**real.database_settings(postgres.server, name, password), **{word: said[word] for word in TOLD}}
     with real.serving(tree, tmp_path_factory.mktemp("n8n"), settings) as running:

@@ -20,10 +20,7 @@ from tests.n8n.provisioning import OWNER, Programs, credential, workflow
 @pytest.fixture(scope="module")
 def bare(tree, postgres, tmp_path_factory):
     """An n8n as it starts for the first time, the programs for it, and its database."""
-    name, password = f"n8n_{secrets.token_hex(3)}", secrets.token_hex(16)
-    with psycopg.connect(postgres.server.address(), autocommit=True) as connection:
-        connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'")
-        connection.execute(f"CREATE DATABASE {name} OWNER {name}")
+    name, password = real.own_database(postgres.server)
     folder = tmp_path_factory.mktemp("n8n")
     package.place(tree / "bin/node", folder)
     settings = {

@@ -18,6 +18,7 @@ from otobotctl.errors import ManifestError
 from otobotctl.workflows import recipients
 from otobotctl.workflows import secrets as sealed
 from otobotctl.workflows.desired import load
+from tests.workflows.fleets import client, made
 
 CLIENTS = ("acme", "beta", "gone")
 
@@ -46,26 +47,9 @@ class Person:
 def template(tmp_path_factory):
     """A fleet of two clients and the sealed file of a third that left the manifest; Claire can open it all."""
     with pytest.MonkeyPatch.context() as patch:
-        home = tmp_path_factory.mktemp("home")
-        patch.setenv("HOME", str(home))
-        for name in ("OTOBOTCTL_IDENTITY", "OTOBOTCTL_FLEET"):
-            patch.delenv(name, raising=False)
-        directory = tmp_path_factory.mktemp("fleet")
-        assert cli.main(["init", str(directory)]) == 0
-        fleet = fleets.find(directory)
-        written = json.loads(fleet.manifest.read_text())
-        written["hosts"] = {"vps-1": {"address": "203.0.113.1"}}
-        written["clients"] = {
-            slug: {
-                "company": slug,
-                "email": "a@b.example",
-                "host": "vps-1",
-                "domain": f"{slug}.example",
-                "index": place,
-            }
-            for place, slug in enumerate(CLIENTS)
-        }
-        fleet.manifest.write_text(json.dumps(written, indent=2))
+        clients = {slug: client(slug, "vps-1", email="a@b.example", index=place) for place, slug in enumerate(CLIENTS)}
+        home, directory = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("fleet")
+        fleet = made(patch, home, directory, {"vps-1": {"address": "203.0.113.1"}}, clients)
         claire = Person(home, "claire")
         recipients.add(fleet, claire.recipient)
         for slug in CLIENTS:

@@ -14,6 +14,7 @@ from otobotctl.workflows import secrets as sealed
 from otobotctl.workflows.desired import load
 from otobotctl.workflows.status import DueSecret, secrets_due
 from tests.workflows.door import GIB, Hosts, facts, release, run
+from tests.workflows.fleets import client, made
 
 DAY_S = 86400
 
@@ -21,23 +22,9 @@ DAY_S = 86400
 @pytest.fixture
 def fleet(tmp_path, monkeypatch):
     """A fleet of two hosts with a client on the first; its secrets are minted."""
-    from otobotctl import fleet as fleets
-
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("OTOBOTCTL_IDENTITY", "OTOBOTCTL_FLEET"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "home").mkdir()
-    assert cli.main(["init", str(tmp_path / "fleet")]) == 0
-    here = fleets.find(tmp_path / "fleet")
-    written = json.loads(here.manifest.read_text())
-    written["hosts"] = {
-        "vps-1": {"address": "203.0.113.1", "tags": ["paris"]},
-        "vps-2": {"address": "203.0.113.2"},
-    }
-    written["clients"] = {
-        "acme": {"company": "ACME <SAS>", "email": "it@acme.example", "host": "vps-1", "domain": "acme.example"}
-    }
-    here.manifest.write_text(json.dumps(written))
+    hosts = {"vps-1": {"address": "203.0.113.1", "tags": ["paris"]}, "vps-2": {"address": "203.0.113.2"}}
+    clients = {"acme": client("acme", "vps-1", company="ACME <SAS>")}
+    here = made(monkeypatch, tmp_path / "home", tmp_path / "fleet", hosts, clients)
     sealed.mint(load(here), "acme")
     return here
 

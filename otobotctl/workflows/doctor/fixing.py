@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
-import platform
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from otobotctl import person
 from otobotctl.errors import OtobotError
 from otobotctl.plan.model import Stage, Step
 from otobotctl.workflows.converging import opener
@@ -51,7 +50,7 @@ def _one(loaded: Loaded, name: str, wanted: Fix, listener: Listener, password: P
     stages = [Stage("doctor", wanted.steps)]
     if wanted.login:
         stages.append(Stage("login", (Step("login/again", LoginSpec()),)))
-    who = f"{getpass.getuser()}@{platform.node()}"
+    who = person.name()
     try:
         engine.converge_host(opener(loaded, name), stages, who=who, listener=listener, password=password)
     except OtobotError as error:

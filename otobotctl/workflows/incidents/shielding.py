@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import ipaddress
-import platform
 import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from otobotctl import person
 from otobotctl.errors import StepFailedError, UsageError
 from otobotctl.plan.kinds.login import LoginSpec
 from otobotctl.plan.kinds.shield import Block, ShieldSpec, canonical
@@ -190,7 +189,7 @@ def _everywhere(
 ) -> None:
     from otobotctl.converge import engine
 
-    who = f"{getpass.getuser()}@{platform.node()}"
+    who = person.name()
 
     def apply(name: str, heard: Listener) -> bool:
         stages = [Stage("incident", (Step("incident/shield", specs[name]),))]

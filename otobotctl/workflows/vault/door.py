@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import platform
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from otobotctl import person
 from otobotctl.errors import OtobotError, StepFailedError, UsageError
 from otobotctl.render import layout
 from otobotctl.workflows import converging
@@ -53,7 +52,7 @@ class VaultDoor:
             StepFailedError: it is not there, or could not answer.
         """
         wanted = [{"method": method, "path": path, "body": body} for method, path, body in requests]
-        said = self.run("call", "--operator", f"{getpass.getuser()}@{platform.node()}", stdin=json.dumps(wanted))
+        said = self.run("call", "--operator", person.name(), stdin=json.dumps(wanted))
         answers = [json.loads(line) for line in said.splitlines()]
         for (method, path, _), answer in zip(requests, answers, strict=False):
             if answer["status"] >= _REFUSED:

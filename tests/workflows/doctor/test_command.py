@@ -11,27 +11,15 @@ from otobotctl.cli import main as cli
 from otobotctl.errors import StepFailedError
 from otobotctl.workflows.doctor import fixing, looking
 from tests.doctor.sample import container, well
+from tests.workflows.fleets import client, made
 
 
 @pytest.fixture
 def fleet(tmp_path, monkeypatch):
     """Two hosts, a client on each."""
-    from otobotctl import fleet as fleets
-
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("OTOBOTCTL_IDENTITY", "OTOBOTCTL_FLEET"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "home").mkdir()
-    assert cli.main(["init", str(tmp_path / "fleet")]) == 0
-    here = fleets.find(tmp_path / "fleet")
-    written = json.loads(here.manifest.read_text())
-    written["hosts"] = {"vps-1": {"address": "203.0.113.10"}, "vps-2": {"address": "203.0.113.11"}}
-    written["clients"] = {
-        slug: {"company": slug, "email": f"it@{slug}.example", "host": host, "domain": f"{slug}.example"}
-        for slug, host in (("acme", "vps-1"), ("beta", "vps-2"))
-    }
-    here.manifest.write_text(json.dumps(written))
-    return here
+    hosts = {"vps-1": {"address": "203.0.113.10"}, "vps-2": {"address": "203.0.113.11"}}
+    clients = {"acme": client("acme", "vps-1"), "beta": client("beta", "vps-2")}
+    return made(monkeypatch, tmp_path / "home", tmp_path / "fleet", hosts, clients)
 
 
 @pytest.fixture

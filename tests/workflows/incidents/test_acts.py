@@ -19,6 +19,7 @@ from otobotctl.workflows.incidents.exposing import Exposed
 from otobotctl.workflows.rotation import exchange
 from otobotctl.workflows.selection import Selection
 from tests.cli.parse import parse
+from tests.workflows.fleets import client, made
 
 ME = "203.0.113.99"
 FACTS = {"blocked": {}, "isolated": None, "enforced": True, "restored": "", "_client": ME, "_own": ["203.0.113.1"], "_ssh": [22]}  # fmt: skip
@@ -28,21 +29,9 @@ HOSTS = Selection(("vps-1",))
 @pytest.fixture
 def fleet(tmp_path, monkeypatch):
     """Two hosts, a client on each; secrets minted."""
-    from otobotctl import fleet as fleets
-
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("OTOBOTCTL_IDENTITY", "OTOBOTCTL_FLEET"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "home").mkdir()
-    assert cli.main(["init", str(tmp_path / "fleet")]) == 0
-    here = fleets.find(tmp_path / "fleet")
-    written = json.loads(here.manifest.read_text())
-    written["hosts"] = {"vps-1": {"address": "203.0.113.1"}, "vps-2": {"address": "203.0.113.2"}}
-    written["clients"] = {
-        slug: {"company": slug, "email": f"it@{slug}.example", "host": host, "domain": f"{slug}.example"}
-        for slug, host in (("acme", "vps-1"), ("beta", "vps-2"))
-    }
-    here.manifest.write_text(json.dumps(written))
+    hosts = {"vps-1": {"address": "203.0.113.1"}, "vps-2": {"address": "203.0.113.2"}}
+    clients = {"acme": client("acme", "vps-1"), "beta": client("beta", "vps-2")}
+    here = made(monkeypatch, tmp_path / "home", tmp_path / "fleet", hosts, clients)
     for slug in ("acme", "beta"):
         sealed.mint(load(here), slug)
     return here

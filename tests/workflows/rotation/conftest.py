@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from otobotctl import fleet as fleets
 from otobotctl import secrets
-from otobotctl.cli import main as cli
 from otobotctl.workflows import converging, desired
 from otobotctl.workflows import secrets as sealed
 from otobotctl.workflows.rotation import exchange, proofs
 from otobotctl.workflows.vault.rotation import KEY
 from tests.render.sample import EVERYTHING, catalog
+from tests.workflows.fleets import client, made
 
 SLUG = "acme"
 
@@ -109,19 +107,9 @@ SPECS = [spec for spec in catalog().secret_specs(EVERYTHING) if spec.rotation !=
 def template(tmp_path_factory):
     """The fleet as it was made: its directory, and the operator's home."""
     with pytest.MonkeyPatch.context() as patch:
-        home = tmp_path_factory.mktemp("home")
-        patch.setenv("HOME", str(home))
-        for name in ("OTOBOTCTL_IDENTITY", "OTOBOTCTL_FLEET"):
-            patch.delenv(name, raising=False)
-        directory = tmp_path_factory.mktemp("fleet")
-        assert cli.main(["init", str(directory)]) == 0
-        fleet = fleets.find(directory)
-        written = json.loads(fleet.manifest.read_text())
-        written["hosts"] = {"vps-1": {"address": "203.0.113.1"}}
-        services = [*EVERYTHING, "nginx"]
-        client = {"company": "ACME SAS", "email": "it@acme.example", "host": "vps-1", "domain": "acme.example"}
-        written["clients"] = {SLUG: {**client, "services": services}}
-        fleet.manifest.write_text(json.dumps(written))
+        clients = {SLUG: client(SLUG, "vps-1", company="ACME SAS", services=[*EVERYTHING, "nginx"])}
+        home, directory = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("fleet")
+        fleet = made(patch, home, directory, {"vps-1": {"address": "203.0.113.1"}}, clients)
         loaded = desired.load(fleet)
         sealed.mint(loaded, SLUG)
         # Read once: these tests make hundreds of calls.
