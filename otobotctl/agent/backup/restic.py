@@ -1,0 +1,191 @@
+"""restic, as this host's package manager has it: 0.12 and newer. Passwords and credentials go by file and environment.
+
+A program's output becomes a snapshot without passing through here: restic reads the pipe that the program writes. This
+process holds the pipe's writing end too, so restic sees its end only after the program has ended well; of one that
+failed, restic is told to stop, and it leaves no snapshot. That is what `--stdin-from-command` does (0.17 and newer),
+for every version.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+from typing import Any, Dict, NamedTuple, Optional, Sequence
+
+from otobotctl.agent.run import PATH
+
+_STOP_S = 60
+_KEPT = 16384
+_SHORTEST = 6  # what is shorter, such as a region, would be masked within words
+# What restic says on stderr, by version: the exit codes 10, 11 and 12 exist since 0.17.
+_SIGNS = (
+    ("password", ("wrong password", "no key found")),
+    ("locked", ("already locked",)),
+    ("absent", ("Is there a repository", "does not exist", "no such file or directory")),
+    ("full", ("no space left", "disk quota exceeded")),
+    ("damaged", ("hash mismatch", "ciphertext verification failed", "pack ", "index ")),
+)
+_CODES = {10: "absent", 11: "locked", 12: "password"}
+
+
+class ResticError(Exception):
+    """restic did not do it. `kind`: password, locked, absent, full, damaged or other; the text holds no secret."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Saved(NamedTuple):
+    """A snapshot: its id, the bytes that were read, and those that the repository grew by."""
+
+    snapshot: str
+    bytes: int
+    added: int
+
+
+class Restic:
+    """One repository."""
+
+    def __init__(self, target: Dict[str, Any], key_file: str, cache: str = "") -> None:
+        """`target` is a Target; `key_file` holds the repository's password; without `cache` nothing is cached."""
+        self.name: str = target["name"]
+        options = [word for option in target["options"] for word in ("-o", option)]
+        cached = ["--cache-dir", cache] if cache else ["--no-cache"]
+        self._argv = ["restic", "--quiet", *cached, *options]
+        self._env = dict(os.environ, PATH=PATH, LC_ALL="C.UTF-8", HOME="/root", **target["environment"])
+        self._env.update(RESTIC_REPOSITORY=target["repository"], RESTIC_PASSWORD_FILE=key_file)
+        self._secrets = [value for value in target["environment"].values() if len(value) >= _SHORTEST]
+
+    def run(self, *words: str, timeout_s: Optional[float] = None) -> str:
+        """Run restic to its end; return its stdout. Raises ResticError."""
+        try:
+            done = subprocess.run(
+                [*self._argv, *words], env=self._env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE, timeout=timeout_s, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise ResticError("other", "restic {} did not end in {:.0f} s".format(words[0], timeout_s or 0)) from error
+        except OSError as error:
+            raise ResticError("other", "restic cannot be run: {}".format(error.strerror)) from error
+        if done.returncode:
+            raise self._failed(words[0], done.returncode, done.stderr)
+        return done.stdout.decode("utf-8", "replace")
+
+    def save(self, argv: Sequence[str], stdin: bytes, name: str, tags: Sequence[str], host: str) -> "Saving":
+        """Begin a snapshot of what `argv` prints, as the file `name`; it ends with Saving.finish(). Raises OSError."""
+        words = [*self._argv, "backup", "--json", "--stdin", "--stdin-filename=" + name, "--host=" + host]
+        return Saving(self, [*words, *("--tag=" + tag for tag in tags)], argv, stdin)
+
+    def dump(self, snapshot: str, name: str) -> "subprocess.Popen[bytes]":
+        """A program that prints the file `name` of a snapshot: read it to the end, then its status. Raises OSError."""
+        words = [*self._argv, "dump", snapshot, name]
+        return subprocess.Popen(
+            words, env=self._env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def start(self, words: Sequence[str], stdin: int, stdout: int, stderr: int) -> "subprocess.Popen[bytes]":
+        """Start restic between these descriptors. Raises OSError."""
+        return subprocess.Popen(words, env=self._env, stdin=stdin, stdout=stdout, stderr=stderr)
+
+    def failed(self, what: str, status: int, said: bytes) -> ResticError:
+        """What restic's end means, without its credentials."""
+        return self._failed(what, status, said)
+
+    def _failed(self, what: str, status: int, said: bytes) -> ResticError:
+        text = said.decode("utf-8", "replace")
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        kind = _CODES.get(status) or next(
+            (kind for kind, signs in _SIGNS if any(sign in text for sign in signs)), "other"
+        )
+        last = "; ".join(lines[-2:]) or "no word why"
+        return ResticError(kind, "restic {} ended with {} on {}: {}".format(what, status, self.name, last))
+
+
+class Saving:
+    """A snapshot under way: restic and the program whose output it reads."""
+
+    def __init__(self, restic: Restic, words: Sequence[str], argv: Sequence[str], stdin: bytes) -> None:
+        self._restic = restic
+        self._said = [os.memfd_create("program"), os.memfd_create("restic"), os.memfd_create("summary")]
+        reading, self._writing = os.pipe()
+        try:
+            self._reader = restic.start(words, reading, self._said[2], self._said[1])
+        finally:
+            os.close(reading)
+        try:
+            self._program = subprocess.Popen(
+                list(argv), stdin=subprocess.PIPE, stdout=self._writing, stderr=self._said[0],
+                env=dict(os.environ, PATH=PATH, LC_ALL="C.UTF-8"),
+            )  # fmt: skip
+        except OSError:
+            self._stop()
+            raise
+        with contextlib.suppress(BrokenPipeError):
+            assert self._program.stdin is not None
+            with self._program.stdin as feed:
+                feed.write(stdin)
+
+    def finish(self, tolerated: Sequence[int] = ()) -> "tuple[Optional[Saved], int, str]":
+        """Wait for both; return the snapshot, the program's status and its last words on stderr.
+
+        There is no snapshot where the program ended with a status that is neither 0 nor `tolerated`.
+
+        Raises:
+            ResticError: restic failed. There is no snapshot, or one that nobody was told of.
+        """
+        status = self._program.wait()
+        said = self._words(0)
+        if self._reader.poll() is None and status and status not in tolerated:
+            self._stop()
+            return None, status, said
+        os.close(self._writing)
+        self._writing = -1
+        ended = self._reader.wait()
+        if ended:
+            raise self._restic.failed("backup", ended, self._read(1))
+        return _saved(self._read(2)), status, said
+
+    def _stop(self) -> None:
+        """Tell restic to leave no snapshot, wait for that, and only then let go of the pipe."""
+        self._reader.terminate()
+        try:
+            self._reader.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._reader.kill()
+            self._reader.wait()
+        os.close(self._writing)
+        self._writing = -1
+
+    def _read(self, which: int) -> bytes:
+        return os.pread(self._said[which], _KEPT, max(0, os.fstat(self._said[which]).st_size - _KEPT))
+
+    def _words(self, which: int) -> str:
+        lines = [line.strip() for line in self._read(which).decode("utf-8", "replace").splitlines()]
+        return "; ".join([line for line in lines if line][-3:])
+
+    def close(self) -> None:
+        """End what still runs, without a snapshot, and let go of everything."""
+        if self._program.poll() is None:
+            self._program.kill()
+            self._program.wait()
+        if self._writing >= 0:
+            self._stop()
+        for descriptor in self._said:
+            os.close(descriptor)
+
+
+def _saved(said: bytes) -> Saved:
+    """Read the summary that restic prints last. Raises ResticError: there is none."""
+    for line in reversed(said.decode("utf-8", "replace").splitlines()):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if found.get("message_type") == "summary":
+            return Saved(found["snapshot_id"], found["total_bytes_processed"], found["data_added"])
+    raise ResticError("other", "restic did not say what it saved")

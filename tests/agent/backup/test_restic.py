@@ -1,0 +1,81 @@
+"""The real restic, as hosts drive it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from otobotctl.agent.backup.restic import Restic, ResticError
+from tests.agent.backup.conftest import target
+
+
+def snapshots(restic: Restic) -> list[dict]:
+    """All snapshots of the repository."""
+    return json.loads(restic.run("snapshots", "--json"))
+
+
+def test_what_a_program_prints_becomes_a_snapshot(restic: Restic) -> None:
+    """Its bytes come back as they were, under its name, host and tags."""
+    saving = restic.save(["sh", "-c", "cat; seq 100000"], b"secret first\n", "/databases/a.dump", ["archive=1"], "acme")
+    saved, status, _ = saving.finish()
+    saving.close()
+    assert saved is not None
+    assert status == 0
+    expected = b"secret first\n" + b"".join(b"%d\n" % i for i in range(1, 100001))
+    assert saved.bytes == len(expected)
+    with restic.dump(saved.snapshot, "/databases/a.dump") as program:
+        found, _ = program.communicate()
+    assert found == expected
+    (only,) = snapshots(restic)
+    assert (only["hostname"], only["tags"], only["paths"]) == ("acme", ["archive=1"], ["/databases/a.dump"])
+
+
+def test_a_program_that_fails_at_its_end_leaves_no_snapshot(restic: Restic) -> None:
+    """Its output was whole for all that restic could see; its status says that it is not."""
+    saving = restic.save(["sh", "-c", "seq 1000; echo broken >&2; exit 3"], b"", "/databases/a.dump", [], "acme")
+    saved, status, said = saving.finish()
+    saving.close()
+    assert (saved, status, said) == (None, 3, "broken")
+    assert snapshots(restic) == []
+
+
+def test_a_tolerated_status_leaves_a_snapshot(restic: Restic) -> None:
+    """GNU tar ends with 1 where a file changed while it was read."""
+    saving = restic.save(["sh", "-c", "echo x; exit 1"], b"", "/volumes/a.tar", [], "acme")
+    saved, status, _ = saving.finish(tolerated=(1,))
+    saving.close()
+    assert saved is not None
+    assert status == 1
+
+
+def test_a_repository_that_is_gone_while_a_program_writes_is_told(restic: Restic, tmp_path: Path) -> None:
+    """Restic's own failure is an error, whatever the program said."""
+    (tmp_path / "repository" / "config").rename(tmp_path / "config")
+    saving = restic.save(["sh", "-c", "seq 1000000"], b"", "/databases/a.dump", [], "acme")
+    with pytest.raises(ResticError) as told:
+        saving.finish()
+    saving.close()
+    assert told.value.kind == "absent"
+
+
+def test_a_wrong_password_is_told_apart(restic: Restic, tmp_path: Path) -> None:
+    """What to do next depends on it."""
+    other = tmp_path / "other"
+    other.write_text("another")
+    with pytest.raises(ResticError) as told:
+        Restic(target(tmp_path / "repository"), str(other)).run("snapshots")
+    assert told.value.kind == "password"
+
+
+def test_a_secret_of_the_environment_is_not_in_the_error(tmp_path: Path) -> None:
+    """Restic repeats the address that it was given."""
+    key = tmp_path / "key"
+    key.write_text("k")
+    wanted = target(tmp_path / "nothing-s3cr3t-here")
+    wanted["environment"] = {"AWS_SECRET_ACCESS_KEY": "s3cr3t-here"}
+    with pytest.raises(ResticError) as told:
+        Restic(wanted, str(key)).run("snapshots")
+    assert "s3cr3t-here" not in str(told.value)
+    assert told.value.kind == "absent"
