@@ -1,4 +1,4 @@
-"""`python -m vault_api serve | migrate | refresher | rewrap | audit | call | health [vault|refresher]`."""
+"""`python -m vault_api serve | migrate | refresher | rewrap | prove | audit | call | health [vault|refresher]`."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "--look", action="store_true", help="change nothing: say which keys are here and what needs them"
     )
     sealing.add_argument("--progress", action="store_true", help="say after each batch how far it is, a line each")
+    commands.add_parser("prove", help="open some of what is stored, and say how many values as JSON; changes nothing")
     audit = commands.add_parser("audit", help="verify the audit; exit 1 where it is not whole")
     audit.add_argument("what", choices=("verify",))
     audit.add_argument("--anchor", action="store_true", help="read the heads of an earlier verification on stdin")
@@ -166,6 +167,7 @@ _COMMANDS: Final[dict[str, Callable[[Settings, argparse.Namespace], int]]] = {
     "health": lambda settings, _arguments: _ask_refresher(settings),
     "call": lambda settings, arguments: call.run(settings, arguments.operator, arguments.port),
     "rewrap": upkeep.run,
+    "prove": upkeep.run,
     "audit": upkeep.run,
 }
 

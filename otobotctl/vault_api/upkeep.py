@@ -1,4 +1,4 @@
-"""What an operator has done inside the container: a new key, the audit verified. Answers are JSON on stdout."""
+"""What an operator has done inside the container: a new key, the audit verified, a restore proved. Answers in JSON."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     try:
         if arguments.command == "rewrap":
             answer, well = asyncio.run(_look(settings) if arguments.look else _rewrap(settings, arguments.progress))
+        elif arguments.command == "prove":
+            from . import proving
+
+            answer = asyncio.run(proving.prove(settings))
+            well = not answer["failed"]
         else:
             answer, well = asyncio.run(_verify(settings, json.load(sys.stdin) if arguments.anchor else []))
     except Exception as error:  # noqa: BLE001 - told by type: the text may quote a row
