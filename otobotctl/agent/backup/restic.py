@@ -33,6 +33,8 @@ _CODES = {10: "absent", 11: "locked", 12: "password"}
 class ResticError(Exception):
     """restic did not do it. `kind`: password, locked, absent, full, damaged or other; the text holds no secret."""
 
+    said = ""  # all of restic's own words, without its credentials
+
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
@@ -79,6 +81,18 @@ class Restic:
         words = [*self._argv, "backup", "--json", "--stdin", "--stdin-filename=" + name, "--host=" + host]
         return Saving(self, [*words, *("--tag=" + tag for tag in tags)], argv, stdin)
 
+    def told(self, *words: str) -> str:
+        """All that restic says, stdout and stderr, however it ends: of a damaged repository it says what it can."""
+        argv = [*self._argv, *words]
+        done = subprocess.run(
+            argv, env=self._env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+        return done.stdout.decode("utf-8", "replace")
+
+    def read(self, snapshot: str, name: str) -> str:
+        """The text of a small file of a snapshot. Raises ResticError."""
+        return self.run("dump", snapshot, name)
+
     def dump(self, snapshot: str, name: str) -> "subprocess.Popen[bytes]":
         """A program that prints the file `name` of a snapshot: read it to the end, then its status. Raises OSError."""
         words = [*self._argv, "dump", snapshot, name]
@@ -103,7 +117,9 @@ class Restic:
             (kind for kind, signs in _SIGNS if any(sign in text for sign in signs)), "other"
         )
         last = "; ".join(lines[-2:]) or "no word why"
-        return ResticError(kind, "restic {} ended with {} on {}: {}".format(what, status, self.name, last))
+        error = ResticError(kind, "restic {} ended with {} on {}: {}".format(what, status, self.name, last))
+        error.said = text
+        return error
 
 
 class Saving:
