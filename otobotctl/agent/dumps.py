@@ -18,7 +18,8 @@ class Dump(NamedTuple):
     """One member and the program whose stdout it is.
 
     `stdin` is what the program is told, a secret among it; `secret` what must not be said of its stderr. Exit statuses
-    in `tolerated` leave a whole member that is not of one moment. `rows` asks for the rows of each table.
+    in `tolerated` leave a whole member that is not of one moment. `rows` asks for the rows of each table. `database`
+    and `service` are those of a dump of PostgreSQL, which can be told to read an exported snapshot.
     """
 
     name: str
@@ -28,6 +29,8 @@ class Dump(NamedTuple):
     secret: str = ""
     tolerated: Tuple[int, ...] = ()
     rows: Optional[Callable[[], Optional[Dict[str, int]]]] = None
+    database: str = ""
+    service: str = ""
 
 
 class DumpError(Exception):
@@ -48,8 +51,11 @@ class Project(NamedTuple):
         return compose.argv(self.name, self.directory, "exec", "-T", service, *argv)
 
 
-def dumps(sources: Sequence[Dict[str, str]], project: Project) -> Iterator[Dump]:
-    """The members of these sources; each service's roles come before its first database. Raises DumpError."""
+def dumps(sources: Sequence[Dict[str, Any]], project: Project, packed: bool = True) -> Iterator[Dump]:
+    """The members of these sources; each service's roles come before its first database. Raises DumpError.
+
+    Not `packed`, dumps are as they are: whoever stores them finds what has not changed since the last one.
+    """
     told = set()
     for source in sources:
         kind, name, service = source["kind"], source["name"], source["service"]
@@ -57,11 +63,11 @@ def dumps(sources: Sequence[Dict[str, str]], project: Project) -> Iterator[Dump]
             if service not in told:
                 told.add(service)
                 yield _roles(project, service)
-            yield _postgres(project, service, name)
+            yield _postgres(project, service, name, packed)
         elif kind == "mongo":
-            yield _mongo(project, service, name)
+            yield _mongo(project, service, name, packed)
         elif kind == "volume":
-            yield _volume(project, name)
+            yield _volume(project, name, source.get("exclude") or ())
         else:
             raise DumpError(name, "this host does not know how to dump a {}".format(kind))
 
@@ -71,11 +77,12 @@ def _roles(project: Project, service: str) -> Dump:
     return Dump("databases/roles.sql", words[0], project.inside(service, *words))
 
 
-def _postgres(project: Project, service: str, name: str) -> Dump:
+def _postgres(project: Project, service: str, name: str, packed: bool) -> Dump:
     # The lightest compression: the client's own machine does it, beside its work.
-    words = ("pg_dump", "--username=" + ADMIN, "--no-password", "--format=custom", "--compress=1", "--dbname=" + name)
-    argv = project.inside(service, *words)
-    return Dump("databases/{}.dump".format(name), words[0], argv, rows=lambda: _rows(project, service, name))
+    level = "--compress={:d}".format(packed)
+    words = ("pg_dump", "--username=" + ADMIN, "--no-password", "--format=custom", level, "--dbname=" + name)
+    argv, member = project.inside(service, *words), "databases/{}.dump".format(name)
+    return Dump(member, words[0], argv, b"", "", (), lambda: _rows(project, service, name), name, service)
 
 
 def _rows(project: Project, service: str, name: str) -> Optional[Dict[str, int]]:
@@ -88,8 +95,8 @@ def _rows(project: Project, service: str, name: str) -> Optional[Dict[str, int]]
     return found
 
 
-def _mongo(project: Project, service: str, name: str) -> Dump:
-    member = "databases/{}.archive.gz".format(name)
+def _mongo(project: Project, service: str, name: str, packed: bool) -> Dump:
+    member = "databases/{}.archive{}".format(name, ".gz" if packed else "")
     password = _environment(project, service, member).get(_MONGO_PASSWORD) or ""
     # The password comes in a configuration file that is the program's own stdin: on no command line and no disk.
     words = (
@@ -99,7 +106,7 @@ def _mongo(project: Project, service: str, name: str) -> Dump:
         "--authenticationDatabase=admin",
         "--db=" + name,
     )
-    argv = project.inside(service, *words, "--archive", "--gzip")
+    argv = project.inside(service, *words, "--archive", *(["--gzip"] if packed else []))
     return Dump(member, words[0], argv, "password: {}\n".format(json.dumps(password)).encode(), password)
 
 
@@ -111,11 +118,14 @@ def _environment(project: Project, service: str, member: str) -> Dict[str, Any]:
     return {name: str(value).replace("$$", "$") for name, value in found.items()}
 
 
-def _volume(project: Project, name: str) -> Dump:
+def _volume(project: Project, name: str, exclude: Sequence[str]) -> Dump:
     member = "volumes/{}.tar".format(name)
     full = "{}_{}".format(project.name, name)
     answer = ask(["docker", "volume", "inspect", "--format", "{{.Mountpoint}}", "--", full])
     if answer.status:
         raise DumpError(member, answer.stderr.strip() or "there is no volume {}".format(full))
-    argv = ["tar", "--create", "--file=-", "--numeric-owner", "--sparse", "--directory=" + answer.stdout.strip(), "."]
+    # Anchored: of what is left out only this path is, and not others of its name further down.
+    without = ["--anchored", "--no-wildcards", *("--exclude=./" + path for path in exclude)] if exclude else []
+    place = "--directory=" + answer.stdout.strip()
+    argv = ["tar", "--create", "--file=-", "--numeric-owner", "--sparse", *without, place, "."]
     return Dump(member, argv[0], argv, tolerated=(_TAR_CHANGED,))

@@ -12,8 +12,9 @@ import contextlib
 import json
 import os
 import subprocess
-from typing import Any, Dict, NamedTuple, Optional, Sequence
+from typing import List, NamedTuple, Optional, Sequence
 
+from otobotctl.agent.backup.shapes import Target
 from otobotctl.agent.run import PATH
 
 _STOP_S = 60
@@ -23,15 +24,47 @@ _SHORTEST = 6  # what is shorter, such as a region, would be masked within words
 _SIGNS = (
     ("password", ("wrong password", "no key found")),
     ("locked", ("already locked",)),
+    ("full", ("no space left", "disk quota exceeded", "quota exceeded", "Insufficient Storage")),
+    (
+        "unreachable",
+        (
+            "connection refused",
+            "no route to host",
+            "i/o timeout",
+            "no such host",
+            "Connection timed out",
+            "connection reset",
+            "etwork is unreachable",
+            "Could not resolve",
+            "unable to start the sftp session",
+            "Connection closed",
+            "TLS handshake",
+            "context deadline exceeded",
+        ),
+    ),
+    (
+        "denied",
+        (
+            "403 Forbidden",
+            "401 Unauthorized",
+            "Access Denied",
+            "ermission denied",
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "Host key verification failed",
+        ),
+    ),
     ("absent", ("Is there a repository", "does not exist", "no such file or directory")),
-    ("full", ("no space left", "disk quota exceeded")),
     ("damaged", ("hash mismatch", "ciphertext verification failed", "pack ", "index ")),
 )
 _CODES = {10: "absent", 11: "locked", 12: "password"}
 
 
 class ResticError(Exception):
-    """restic did not do it. `kind`: password, locked, absent, full, damaged or other; the text holds no secret."""
+    """restic did not do it; the text holds no secret.
+
+    `kind`: password, locked, full, unreachable, denied, absent, damaged, slow (it was ended) or other.
+    """
 
     said = ""  # all of restic's own words, without its credentials
 
@@ -51,7 +84,7 @@ class Saved(NamedTuple):
 class Restic:
     """One repository."""
 
-    def __init__(self, target: Dict[str, Any], key_file: str, cache: str = "") -> None:
+    def __init__(self, target: Target, key_file: str, cache: str = "") -> None:
         """`target` is a Target; `key_file` holds the repository's password; without `cache` nothing is cached."""
         self.name: str = target["name"]
         options = [word for option in target["options"] for word in ("-o", option)]
@@ -69,7 +102,7 @@ class Restic:
                 stderr=subprocess.PIPE, timeout=timeout_s, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            raise ResticError("other", "restic {} did not end in {:.0f} s".format(words[0], timeout_s or 0)) from error
+            raise ResticError("slow", "restic {} did not end in {:.0f} s".format(words[0], timeout_s or 0)) from error
         except OSError as error:
             raise ResticError("other", "restic cannot be run: {}".format(error.strerror)) from error
         if done.returncode:
@@ -78,8 +111,29 @@ class Restic:
 
     def save(self, argv: Sequence[str], stdin: bytes, name: str, tags: Sequence[str], host: str) -> "Saving":
         """Begin a snapshot of what `argv` prints, as the file `name`; it ends with Saving.finish(). Raises OSError."""
+        return Saving(self, self._backup(name, tags, host), argv, stdin)
+
+    def put(self, data: bytes, name: str, tags: Sequence[str], host: str) -> Saved:
+        """Make a snapshot of these bytes as the file `name`: of all of them or none, whoever is killed meanwhile.
+
+        Raises:
+            ResticError: restic failed. There is no snapshot, or one that nobody was told of.
+        """
+        whole, said, told = (os.memfd_create(each) for each in ("whole", "said", "told"))
+        try:
+            os.write(whole, data)
+            os.lseek(whole, 0, os.SEEK_SET)
+            status = self.start(self._backup(name, tags, host), whole, said, told).wait()
+            if status:
+                raise self._failed("backup", status, os.pread(told, _KEPT, 0))
+            return _saved(os.pread(said, os.fstat(said).st_size, 0))
+        finally:
+            for descriptor in (whole, said, told):
+                os.close(descriptor)
+
+    def _backup(self, name: str, tags: Sequence[str], host: str) -> List[str]:
         words = [*self._argv, "backup", "--json", "--stdin", "--stdin-filename=" + name, "--host=" + host]
-        return Saving(self, [*words, *("--tag=" + tag for tag in tags)], argv, stdin)
+        return [*words, *("--tag=" + tag for tag in tags)]
 
     def told(self, *words: str) -> str:
         """All that restic says, stdout and stderr, however it ends: of a damaged repository it says what it can."""

@@ -1,0 +1,169 @@
+"""Makes one archive on one target: every part, and last of all archive.json, which makes them one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
+
+from otobotctl.agent import lock
+from otobotctl.agent.backup.configuration import NAME as CONFIGURATION
+from otobotctl.agent.backup.configuration import configuration
+from otobotctl.agent.backup.keeping import TAG
+from otobotctl.agent.backup.moment import Moment
+from otobotctl.agent.backup.places import BackupPlaces
+from otobotctl.agent.backup.restic import Restic, Saved
+from otobotctl.agent.backup.shapes import ARCHIVE_FILE, Archive, Job, Part
+from otobotctl.agent.backup.stopping import Stopped, stopped
+from otobotctl.agent.dumps import Dump, DumpError, Project, dumps
+from otobotctl.agent.lines import canonical
+from otobotctl.agent.releases import Releases
+from otobotctl.agent.running import Running, running
+
+VERSION = 1
+Tell = Callable[[Dict[str, Any]], None]
+
+
+class Wanted(NamedTuple):
+    """What is asked of a run. With `consistent` what writes is stopped while it matters."""
+
+    reason: str
+    consistent: bool
+    who: str
+    host_lock: str
+
+
+class Making:
+    """One archive under way."""
+
+    def __init__(self, job: Job, places: BackupPlaces, restic: Restic, wanted: Wanted, tell: Tell) -> None:
+        self._job, self._places, self._restic, self._wanted, self._tell = job, places, restic, wanted, tell
+        self._began = time.time()
+        self.id = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._began)) + "-" + os.urandom(2).hex()
+        self._host = socket.gethostname()
+        self._tags = [TAG + self.id]
+        self._parts: List[Part] = []
+
+    def make(self) -> "tuple[Archive, int]":
+        """Make it; return what archive.json says, and by how many bytes the repository grew.
+
+        Raises:
+            DumpError, ProbeError: a part cannot be had.
+            ResticError: the repository does not take it.
+            RefusedError: what writes cannot be stopped, because another run holds the host.
+        """
+        here = Releases(self._job["client"])
+        number = here.current()
+        if number is None:
+            raise DumpError(self._job["client"], "nothing is deployed on this host")
+        images = here.record(number).get("images") or {}
+        sources: List[Dict[str, Any]] = [dict(each) for each in self._job["sources"]]
+        wanted = list(
+            dumps([each for each in sources if not images or each["of"] in images], self._project(here), False)
+        )
+        self._put(CONFIGURATION, configuration(here, number, self._places))
+        consistent = self._read(wanted)
+        archive = Archive(
+            version=VERSION,
+            id=self.id,
+            client=self._job["client"],
+            host=self._host,
+            made=round(self._began, 3),
+            took_s=round(time.time() - self._began, 3),
+            reason=self._wanted.reason,
+            release=number,
+            images=images,
+            consistent=consistent,
+            parts=self._parts,
+        )
+        tags = [*self._tags, *("{}={}".format(*each) for each in sorted(about(archive).items()))]
+        last = self._restic.put(canonical(archive).encode() + b"\n", ARCHIVE_FILE, tags, self._host)
+        return archive, self._added + last.added
+
+    _added = 0
+
+    def _project(self, here: Releases) -> Project:
+        return Project(self._job["project"], here.link)
+
+    def _read(self, wanted: Sequence[Dump]) -> bool:
+        """Read everything; return whether it is all of one moment.
+
+        All databases are held at one moment, from before anything is read. What writes need rest only until the files
+        are read: a database may change under a snapshot as it likes.
+        """
+        databases = [each for each in wanted if each.database]
+        others = [each for each in wanted if not each.database]
+        with self._quiet() as held, contextlib.ExitStack() as open_ones:
+            writers = self._writers()
+            moments = []
+            for each in databases:
+                moments.append(Moment(self._project(Releases(self._job["client"])), each.service, each.database))
+                open_ones.callback(moments[-1].close)
+            moved = [each.name for each in others if self._dump(each, None)]
+            quiet = not writers and not self._writers()
+            held.release()
+            for each, moment in zip(databases, moments):
+                self._dump(each, moment)
+        roles = [each for each in others if each.name == "databases/roles.sql"]
+        one_database = len(databases) == 1 and len(others) == len(roles)
+        return one_database or (quiet and not moved)
+
+    @contextlib.contextmanager
+    def _quiet(self) -> Iterator[Stopped]:
+        """Stop what writes, where that is wanted; nobody deploys meanwhile."""
+        if not self._wanted.consistent:
+            yield Stopped()
+            return
+        holder = {"run": "", "who": self._wanted.who, "at": round(time.time(), 3), "pid": os.getpid()}
+        held = lock.acquire(self._wanted.host_lock, holder)
+        try:
+            name = "otobot-backup-start-{}".format(self.id)
+            with stopped(self._writers(), self._places.stopped, name) as here:
+                yield here
+        finally:
+            os.close(held)
+
+    def _writers(self) -> List[Running]:
+        return [each for each in running(self._job["project"]) if each.service not in self._job["engines"]]
+
+    def _dump(self, dump: Dump, moment: Optional[Moment]) -> bool:
+        """Save one dump; return whether it changed while it was read. Raises DumpError, ResticError."""
+        argv = [*dump.argv, "--snapshot=" + moment.snapshot] if moment else dump.argv
+        name = "/" + dump.name
+        self._tell({"part": name})
+        try:
+            saving = self._restic.save(argv, dump.stdin, name, self._tags, self._host)
+        except OSError as error:
+            raise DumpError(dump.name, "{} cannot be run: {}".format(argv[0], error.strerror)) from error
+        try:
+            rows = moment.rows() if moment else None  # while pg_dump reads the same rows
+            saved, status, said = saving.finish(dump.tolerated)
+        finally:
+            saving.close()
+        said = said.replace(dump.secret, "***") if dump.secret else said
+        if saved is None:
+            raise DumpError(dump.name, "{} ended with {}: {}".format(dump.program, status, said or "no word why"))
+        self._saved(name, saved, (said or "changed while it was read") if status else "", rows)
+        return bool(status)
+
+    def _put(self, name: str, data: bytes) -> None:
+        self._tell({"part": name})
+        self._saved(name, self._restic.put(data, name, self._tags, self._host), "", None)
+
+    def _saved(self, name: str, saved: Saved, note: str, rows: Optional[Dict[str, int]]) -> None:
+        self._added += saved.added
+        self._parts.append(Part(name=name, snapshot=saved.snapshot, bytes=saved.bytes, note=note, rows=rows))
+        self._tell({"saved": name, "bytes": saved.bytes, "added": saved.added})
+
+
+def about(archive: Archive) -> Dict[str, Any]:
+    """What the tags of archive.json's snapshot say, so that a list needs to read no archive."""
+    return {
+        "reason": archive["reason"],
+        "release": archive["release"],
+        "bytes": sum(part["bytes"] for part in archive["parts"]),
+        "parts": len(archive["parts"]),
+        "consistent": "yes" if archive["consistent"] else "no",
+    }

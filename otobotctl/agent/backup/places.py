@@ -1,0 +1,92 @@
+"""Where a client's backup keeps things on a host, and the job that says what is wanted of it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, List
+
+from otobotctl.agent import files
+from otobotctl.agent.backup.shapes import HOME, STATE, Job
+from otobotctl.agent.lines import decode
+from otobotctl.agent.protocol import RUNTIME_DIR
+
+VERSION = 1
+
+
+class JobError(Exception):
+    """There is no job, or it cannot be read; the text is for the operator and holds no secret."""
+
+
+class BackupPlaces:
+    """One client's files: `home` has secrets, `state` and `runtime` have none."""
+
+    def __init__(self, client: str, home: str = HOME, state: str = STATE, runtime: str = RUNTIME_DIR) -> None:
+        self.client = client
+        self.home = os.path.join(home, client)
+        self.state = os.path.join(state, client)
+        self.runtime = runtime
+
+    @property
+    def job(self) -> str:
+        """What is wanted: a Job."""
+        return os.path.join(self.home, "job.json")
+
+    @property
+    def key(self) -> str:
+        """The repository's password."""
+        return os.path.join(self.home, "key")
+
+    @property
+    def sealed(self) -> str:
+        """The client's sealed secrets, as the last deploy brought them."""
+        return os.path.join(self.home, "secrets.age")
+
+    @property
+    def note(self) -> str:
+        """What became of archives, checks and drills: see state.py."""
+        return os.path.join(self.state, "state.json")
+
+    @property
+    def stopped(self) -> str:
+        """The containers that a run has stopped and not yet started again."""
+        return os.path.join(self.state, "stopped.json")
+
+    @property
+    def lock(self) -> str:
+        """The file whose flock a run of this client holds."""
+        return os.path.join(self.runtime, "backup-{}.lock".format(self.client))
+
+    def cache(self, repository: str) -> str:
+        """Where restic caches what it knows of a repository; "" for one on this machine's own disk."""
+        return "" if repository.startswith(("/", "local:")) else os.path.join(self.state, "cache")
+
+    def prepare(self) -> None:
+        """Make the directories. Raises OSError."""
+        for path in (self.runtime, self.state):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+
+
+def clients(home: str = HOME) -> List[str]:
+    """The clients of this host that have a job."""
+    try:
+        names = sorted(os.listdir(home))
+    except OSError:
+        return []
+    return [name for name in names if os.path.isfile(os.path.join(home, name, "job.json"))]
+
+
+def read_job(places: BackupPlaces) -> Job:
+    """The client's job. Raises JobError."""
+    again = "apply the host again: otobotctl host apply"
+    try:
+        found: Dict[str, Any] = decode(files.read(places.job) or b"")
+    except FileNotFoundError:
+        raise JobError(
+            "{} has no backup on this host; give it a target, then {}".format(places.client, again)
+        ) from None
+    except (OSError, ValueError) as error:
+        raise JobError("{} cannot be read ({}); {}".format(places.job, error, again)) from error
+    if not isinstance(found, dict) or found.get("version") != VERSION:
+        raise JobError("{} is of another version of otobotctl; {}".format(places.job, again))
+    job: Job = found  # type: ignore[assignment]
+    return job

@@ -1,0 +1,45 @@
+"""The host's own prune, of targets where it may delete: whole archives go, and parts that belong to none."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, List, Mapping, Sequence
+
+from otobotctl.agent.backup.keeping import Verdict, counted, groups
+from otobotctl.agent.backup.restic import Restic
+from otobotctl.agent.backup.shapes import ARCHIVE_FILE
+
+_AT_ONCE = 200  # snapshots on one command line
+
+
+def snapshots(restic: Restic, *words: str) -> List[Dict[str, Any]]:
+    """What `restic snapshots --json` lists. Raises ResticError."""
+    found: List[Dict[str, Any]] = json.loads(restic.run("snapshots", "--json", "--no-lock", *words) or "[]") or []
+    return found
+
+
+def prune(restic: Restic, keep: Mapping[str, int], now: float) -> Verdict:
+    """Forget what is not to be kept, and free its room; killed at any moment, what stays is whole. Raises ResticError.
+
+    archive.json goes first, by a command of its own: what is left of a prune that dies are parts of no archive.
+    """
+    verdict = counted(groups(snapshots(restic)), keep, now)
+    _forget(restic, verdict.heads)
+    _forget(restic, verdict.parts)
+    restic.run("prune")
+    return verdict
+
+
+def _forget(restic: Restic, which: Sequence[str]) -> None:
+    for start in range(0, len(which), _AT_ONCE):
+        restic.run("forget", *which[start : start + _AT_ONCE])
+
+
+def archives(restic: Restic) -> List[Dict[str, Any]]:
+    """The archives of a repository by time: id, snapshot, at (restic's words) and what tags say. Raises ResticError."""
+    found = []
+    for each in snapshots(restic, "--path", ARCHIVE_FILE):
+        said = dict(tag.split("=", 1) for tag in each.get("tags") or () if "=" in tag)
+        if "archive" in said:
+            found.append({**said, "id": said["archive"], "snapshot": each["id"], "at": each["time"]})
+    return sorted(found, key=lambda each: str(each["id"]))

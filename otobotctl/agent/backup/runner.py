@@ -1,0 +1,166 @@
+"""One run: an archive on each target of a client, one after the other. What fails on one costs the others nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+
+from otobotctl.agent import lock
+from otobotctl.agent.backup import pruning, state, stopping
+from otobotctl.agent.backup.clock import Clock, LimitError, TerminatedError
+from otobotctl.agent.backup.making import Making, Tell, Wanted, about
+from otobotctl.agent.backup.places import BackupPlaces, read_job
+from otobotctl.agent.backup.remedies import failure
+from otobotctl.agent.backup.restic import Restic, ResticError
+from otobotctl.agent.backup.shapes import Archive, Job, Target
+from otobotctl.agent.dumps import DumpError
+from otobotctl.agent.run import ProbeError, StepError
+from otobotctl.agent.wire import RefusedError
+
+ANSWER_S = 120.0  # a target that has not answered by then is taken for dead
+PRUNE_EVERY_S = 20 * 3600.0
+_STUCK_S = 3 * 86400.0  # a prune that somebody is in the way of for so long is a failure
+
+
+class Asked(NamedTuple):
+    """What a run is asked for. No `targets`: all. `limit_s` is for each target, `patience_s` for a run before it."""
+
+    wanted: Wanted
+    targets: Sequence[str] = ()
+    limit_s: float = 4 * 3600.0
+    patience_s: float = 0.0
+
+
+class Run:
+    """A run of one client's backup; whoever makes it holds the client's backup lock until `close`."""
+
+    def __init__(self, places: BackupPlaces, asked: Asked, clock: Clock, tell: Tell) -> None:
+        """Take the lock. Raises JobError; RefusedError "locked": another run of this client is under way."""
+        self.places, self._asked, self._clock, self._tell = places, asked, clock, tell
+        self.job: Job = read_job(places)
+        places.prepare()
+        unknown = sorted(set(asked.targets) - {each["name"] for each in self.job["targets"]})
+        if unknown:
+            known = ", ".join(each["name"] for each in self.job["targets"])
+            raise RefusedError("refused", "{} has no target {}; it has {}".format(places.client, unknown[0], known))
+        hold(places, asked.wanted.who, asked.patience_s)
+
+    def make(self) -> List[Dict[str, Any]]:
+        """Make an archive on each target; return a result each: target, archive (in short) or None, error or None."""
+        for service in stopping.mend(self.places.stopped):
+            self._tell({"started": service})
+        results = []
+        for target in self.job["targets"]:
+            if self._asked.targets and target["name"] not in self._asked.targets:
+                continue
+            self._tell({"target": target["name"]})
+            results.append(self._on(target))
+            self._tell({"result": results[-1]})
+            if (results[-1]["error"] or {}).get("kind") == "ended":
+                break
+        return results
+
+    def _on(self, target: Target) -> Dict[str, Any]:
+        name, began = target["name"], time.time()
+        archive: Optional[Dict[str, Any]] = None
+        error = None
+        try:
+            with self._clock.limit(self._asked.limit_s):
+                archive = self._archive(target)
+                self._prune(target)
+        except LimitError:
+            text = "{} took longer than {:.0f} s and was ended".format(name, self._asked.limit_s)
+            error = self._failure("slow", text, name)
+        except TerminatedError:
+            error = self._failure("ended", "the run was ended before it was done", name)
+        except ResticError as failed:
+            error = self._failure(failed.kind, str(failed), name)
+        except RefusedError as failed:
+            error = self._failure("host-locked", "what writes cannot be stopped: {}".format(failed), name)
+        except (DumpError, ProbeError) as failed:
+            error = self._failure("part", str(failed), name)
+        except (OSError, StepError) as failed:
+            error = self._failure("other", "{}: {}".format(type(failed).__name__, failed), name)
+        self._note(name, began, error)
+        return {"target": name, "archive": archive, "error": error, "took_s": round(time.time() - began, 3)}
+
+    def _failure(self, kind: str, message: str, target: str) -> Dict[str, str]:
+        return failure(kind, message, self.places.client, target)
+
+    def _archive(self, target: Target) -> Dict[str, Any]:
+        restic = Restic(target, self.places.key, self.places.cache(target["repository"]))
+        known = state.of_target(state.read(self.places.note), target["name"])["archive"]
+        reach(restic, target, known is not None)
+        archive, added = Making(self.job, self.places, restic, self._asked.wanted, self._tell).make()
+        short = _short(archive, added, known)
+        state.note_target(self.places.note, target["name"], archive=short)
+        return short
+
+    def _prune(self, target: Target) -> None:
+        """Prune once a day, after the archive of the schedule. A repository that is in use is pruned another day."""
+        last = state.of_target(state.read(self.places.note), target["name"])["pruned"]
+        now = time.time()
+        due = last is None or now - last["at"] > PRUNE_EVERY_S
+        if target["append_only"] or self._asked.wanted.reason != "schedule" or not due:
+            return
+        self._tell({"pruning": target["name"]})
+        restic = Restic(target, self.places.key, self.places.cache(target["repository"]))
+        try:
+            pruning.prune(restic, self.job["keep"], now)
+        except ResticError as error:
+            if error.kind == "locked" and last is not None and now - last["at"] < _STUCK_S:
+                return
+            raise ResticError(error.kind, "the archive is there, but pruning failed: {}".format(error)) from error
+        state.note_target(self.places.note, target["name"], pruned={"at": round(now, 3)})
+
+    def _note(self, name: str, began: float, error: Optional[Dict[str, str]]) -> None:
+        attempt = {"at": round(began, 3), "error": error["message"] if error else None}
+        try:
+            state.note_target(self.places.note, name, attempt=attempt)
+        except (OSError, StepError):
+            self._tell({"warning": "the run could not be noted in {}".format(self.places.note)})
+
+
+def hold(places: BackupPlaces, who: str, patience_s: float) -> int:
+    """Take the client's backup lock, waiting for who has it; return its descriptor. Raises RefusedError "locked"."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return lock.acquire(places.lock, {"run": "backup", "who": who, "at": round(time.time(), 3), "pid": 0})
+        except RefusedError as error:
+            if time.monotonic() >= deadline:
+                said = "another run of {}'s backup is under way".format(places.client)
+                raise RefusedError("locked", said, error.holder) from error
+            time.sleep(1)
+
+
+def reach(restic: Restic, target: Target, known: bool) -> None:
+    """See that the repository answers; make it where none was ever known there. Raises ResticError.
+
+    One that was there and is not (a disk that is not mounted) is never made anew: that would look like a backup.
+    """
+    try:
+        restic.run("cat", "config", "--no-lock", timeout_s=ANSWER_S)
+    except ResticError as error:
+        if error.kind == "slow":
+            raise ResticError("slow", "{} does not answer in {:.0f} s".format(target["name"], ANSWER_S)) from error
+        if error.kind != "absent" or known:
+            raise
+        restic.run("init", timeout_s=ANSWER_S)
+    if not target["append_only"]:
+        restic.run("unlock", timeout_s=ANSWER_S)  # of processes that are gone alone: restic looks
+
+
+def _short(archive: Archive, added: int, before: Optional[Dict[str, Any]]) -> Dict[str, Any]:
+    """What state.json keeps of an archive."""
+    said = about(archive)
+    return {
+        "id": archive["id"],
+        "made": archive["made"],
+        "bytes": said["bytes"],
+        "added": added,
+        "grew": said["bytes"] - before["bytes"] if before else None,
+        "took_s": archive["took_s"],
+        "consistent": archive["consistent"],
+        "reason": archive["reason"],
+    }
