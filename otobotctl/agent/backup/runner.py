@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from otobotctl.agent import lock
-from otobotctl.agent.backup import pruning, state, stopping
+from otobotctl.agent.backup import pruning, reports, state, stopping
 from otobotctl.agent.backup.clock import Clock, LimitError, TerminatedError
 from otobotctl.agent.backup.making import Making, Tell, Wanted, about
-from otobotctl.agent.backup.places import BackupPlaces, read_job
+from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
 from otobotctl.agent.backup.remedies import failure
 from otobotctl.agent.backup.restic import Restic, ResticError
 from otobotctl.agent.backup.shapes import Archive, Job, Target
 from otobotctl.agent.dumps import DumpError
+from otobotctl.agent.protocol import LOCK_PATH
 from otobotctl.agent.run import ProbeError, StepError
 from otobotctl.agent.wire import RefusedError
 
+PATIENCE_S = 1800.0  # a run of the schedule waits so long for one before it
 ANSWER_S = 120.0  # a target that has not answered by then is taken for dead
 PRUNE_EVERY_S = 20 * 3600.0
 _STUCK_S = 3 * 86400.0  # a prune that somebody is in the way of for so long is a failure
+
+
+def main(client: str) -> int:
+    """What the timer starts: an archive on every target; told on stderr. Returns 0, or 1 where something failed."""
+    wanted = Wanted("schedule", consistent=False, who="the schedule", host_lock=LOCK_PATH)
+    try:
+        results = Run(BackupPlaces(client), Asked(wanted, patience_s=PATIENCE_S), Clock(lambda: None), _say).make()
+    except (JobError, RefusedError, OSError, StepError, ProbeError) as error:
+        sys.stderr.write("{}: {}\n".format(client, error))
+        return 1
+    except TerminatedError:
+        sys.stderr.write("{}: ended before it was done\n".format(client))
+        return 1
+    return int(any(each["error"] for each in results))
+
+
+def _say(record: Dict[str, Any]) -> None:
+    """A line of the journal for each thing that happens."""
+    result = record.get("result")
+    if result and result["error"]:
+        line = "{}: {message}; {remedy}".format(result["target"], **result["error"])
+    elif result:
+        line = "{}: archive {id}, {bytes} bytes in {took_s:.1f} s".format(result["target"], **result["archive"])
+    elif "saved" in record:
+        line = "{saved}: {bytes} bytes, {added} new".format(**record)
+    elif "warning" in record:
+        line = str(record["warning"])
+    elif "started" in record:
+        line = "{started}: started again; a run that died had stopped it".format(**record)
+    else:
+        return
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 class Asked(NamedTuple):
@@ -49,7 +85,7 @@ class Run:
         """Make an archive on each target; return a result each: target, archive (in short) or None, error or None."""
         for service in stopping.mend(self.places.stopped):
             self._tell({"started": service})
-        results = []
+        before, results = state.read(self.places.note), []
         for target in self.job["targets"]:
             if self._asked.targets and target["name"] not in self._asked.targets:
                 continue
@@ -58,6 +94,10 @@ class Run:
             self._tell({"result": results[-1]})
             if (results[-1]["error"] or {}).get("kind") == "ended":
                 break
+        known = state.read(self.places.note)
+        reports.publish(self.job, known)
+        for problem in reports.report(self.job, self._asked.wanted.reason, results, before):
+            self._tell({"warning": problem})
         return results
 
     def _on(self, target: Target) -> Dict[str, Any]:
