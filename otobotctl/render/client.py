@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import ManifestError
@@ -36,7 +37,15 @@ def render_client(
         image = catalog.image(service, variables["settings"].get("version", ""))
         view = SecretView(secrets, _allowed(service, variables["databases"]), service.name)
         parts.append(Part(service, image, offset, view, {**variables, "image": image}, {}))
-    return render_project(client.slug, parts, catalog)
+    made = render_project(client.slug, parts, catalog)
+    return replace(made, secrets=_held(made, secrets))
+
+
+def _held(made: RenderedRelease, secrets: Mapping[str, Secret]) -> dict[str, str]:
+    """The fingerprints of the secrets that are in the release's files, those before included."""
+    text = b"\0".join(file.content for file in made.files if file.secret)
+    values = ((name, each, each.reveal().encode()) for name, each in sorted(secrets.items()))
+    return {name: each.fingerprint for name, each, value in values if each.fingerprint and value and value in text}
 
 
 def guides(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> dict[str, str]:

@@ -37,7 +37,8 @@ class RenderedRelease:
     its containers and `files` are sorted by path. `digest` is the same for the same files, whoever rendered them.
     `images` are what the containers run; the data of `stateful` ones does not survive an older version.
     Not healthy after `wait_s` seconds, they will not be; `smoke` is run once they are: service, argv, timeout_s.
-    `provisions` come after that, and are no part of the digest.
+    `provisions` come after that, and are no part of the digest. `secrets` are the fingerprints, by name, of the secrets
+    whose values its files hold.
     """
 
     client: str
@@ -50,6 +51,7 @@ class RenderedRelease:
     wait_s: int = 300
     smoke: tuple[Mapping[str, Any], ...] = ()
     provisions: tuple[RenderedProvision, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
     def file(self, path: str) -> RenderedFile:
         """Return the file at `path`. Raises KeyError."""

@@ -19,15 +19,17 @@ def previous(name: str) -> str:
 class Secret:
     """A value that must not be shown. Only `reveal` gives it out; printing, pickling or serialising never does."""
 
-    __slots__ = ("__reveal", "name", "turn")
+    __slots__ = ("__reveal", "fingerprint", "name", "turn")
 
     name: str
     turn: int  # of two database logins that take turns, which one has this password
+    fingerprint: str  # as its store's metadata has it; "" where it is in no store
     __reveal: Callable[[], str]
 
-    def __init__(self, name: str, value: str, turn: int = 0) -> None:
+    def __init__(self, name: str, value: str, turn: int = 0, fingerprint: str = "") -> None:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "turn", turn)
+        object.__setattr__(self, "fingerprint", fingerprint)
         # A closure and not an attribute: tools that dump objects by their fields then find no value to dump.
         object.__setattr__(self, "_Secret__reveal", lambda: value)
 

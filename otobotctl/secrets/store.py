@@ -65,7 +65,7 @@ class SecretStore:
     def replaced(self, known: Metadata, value: str) -> SecretStore:
         """Return a store that holds `value`, of which this is known but for its fingerprint."""
         known = msgspec.structs.replace(known, fingerprint=self._fingerprint(known.name, value) if value else "")
-        values = {**self.values, known.name: Secret(known.name, value, known.turn)}
+        values = {**self.values, known.name: Secret(known.name, value, known.turn, known.fingerprint)}
         return SecretStore(self._salt, values, {**self.metadata, known.name: known}, self.recipients)
 
     def described(self, known: Metadata) -> SecretStore:
@@ -116,7 +116,10 @@ def from_revealed(raw: bytes) -> SecretStore:
             name: msgspec.convert({"name": name, **_without_value(fields)}, Metadata)
             for name, fields in sealed.secrets.items()
         }
-        values = {name: Secret(name, str(sealed.secrets[name]["value"]), each.turn) for name, each in known.items()}
+        values = {
+            name: Secret(name, str(sealed.secrets[name]["value"]), each.turn, each.fingerprint)
+            for name, each in known.items()
+        }
     except (msgspec.DecodeError, ValueError, KeyError):
         raise ValueError("not what otobotctl seals") from None
     return SecretStore(Secret("salt", sealed.salt), values, known, sealed.recipients)

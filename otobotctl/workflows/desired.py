@@ -114,6 +114,7 @@ def release_variables(release: RenderedRelease) -> dict[str, Any]:
         "stateful": list(release.stateful),
         "wait_s": release.wait_s,
         "smoke": [dict(test) for test in release.smoke],
+        "secrets": dict(release.secrets),
     }
 
 

@@ -93,6 +93,12 @@ class Rotating:
         assert self.operator.run("vault", "smoke", "acme").returncode == 0
 
 
+def archives(rotating: Rotating) -> list[str]:
+    """The files of the archives that were made before something."""
+    folder = rotating.operator.fleet / "clients/acme/archives/before-deploy"
+    return sorted(map(str, folder.glob("*.zip.age")))
+
+
 @dataclass
 class Prober:
     """Asks the client's site through the proxy, again and again; `failed` are the answers that were not 200."""
@@ -158,6 +164,7 @@ def test_killed_at_every_boundary_it_goes_on_and_the_proxy_answers_all_along(rot
     assert ran.returncode == 0, ran.stderr
     assert kills > 10
     assert prober.failed == []
+    assert archives(rotating)  # of what was before: the command makes one first, as before a deploy
     rotating.one_valid(before)
 
 
@@ -166,6 +173,7 @@ def test_a_session_outlives_the_rotation_of_what_signed_it(rotating):
     before = rotating.operator.secrets("acme")["API_JWT_SECRET"]
     told = rotating.operator.data("secrets", "rotate", "acme", "API_JWT_SECRET", "--yes")
     assert (told["rotated"], list(told["waiting"])) == ([], ["API_JWT_SECRET"])
+    assert told["archive"] in archives(rotating)
     now = rotating.operator.secrets("acme")
     assert now["API_JWT_SECRET_PREVIOUS"] == before != now["API_JWT_SECRET"]
     given = rotating.host.ssh("docker exec otobot-acme-vault-api-1 env", user="root").stdout
@@ -174,6 +182,19 @@ def test_a_session_outlives_the_rotation_of_what_signed_it(rotating):
     standing = rotating.operator.data("secrets", "status", "acme")
     assert standing["overdue"] == 0
     assert {each["name"]: each["state"] for each in standing["secrets"]}["API_JWT_SECRET"] == "waiting"
+
+
+def test_a_rollback_does_not_bring_former_values_back_unasked(rotating):
+    """It names them, changes nothing and says how to go back with today's."""
+    before = rotating.operator.data("releases", "acme")
+    refused = rotating.operator.run("rollback", "acme", "--yes", check=False)
+    assert refused.returncode == 2
+    assert "brings back the former values of API_JWT_SECRET" in refused.stderr
+    assert "--old-secrets" in refused.stderr
+    (oldest, *_) = [each["number"] for each in before["releases"]]
+    lost = rotating.operator.run("rollback", "acme", "--to", str(oldest), "--old-secrets", "--yes", check=False)
+    assert (lost.returncode, "a former ENCRYPTION_MASTER_KEY" in lost.stderr) == (2, True), lost.stderr
+    assert rotating.operator.data("releases", "acme") == before
 
 
 def test_no_value_was_said(rotating):

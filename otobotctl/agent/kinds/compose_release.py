@@ -128,6 +128,7 @@ def _record(params: Dict[str, Any], found: Dict[str, Any], run: Run) -> bytes:
         "once": compose.once(found),
         "images": compose.running_images(found),
         "secret": sorted(item["path"] for item in params["files"] if item.get("secret")),
+        "secrets": params.get("secrets") or {},
     }
     return json.dumps(record, indent=1, sort_keys=True).encode() + b"\n"
 

@@ -10,7 +10,7 @@ from otobotctl.agent.releases import Releases
 from otobotctl.agent.run import Run, StepError
 from otobotctl.agent.shell import ask
 
-_SHOWN = ("at", "who", "digest", "images")
+_SHOWN = ("at", "who", "digest", "images", "secrets")
 _WAIT_S = 300
 
 
@@ -18,7 +18,8 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     """Answer current (number or None), healthy (the one that was last), settled, and releases, oldest first.
 
     A release is number, at and ran_at (Unix seconds; written, last seen healthy, None: never), who, digest, images
-    ({service: reference}); also _trouble ({service: what is wrong}) of the current one.
+    ({service: reference}), secrets ({name: fingerprint} of those in its files; None: not noted). Also _trouble
+    ({service: what is wrong}) of the current one.
     """
     here = Releases(params["client"])
     number = here.current()

@@ -108,12 +108,16 @@ def rollback(
     force: Annotated[
         bool, typer.Option(help="Let services that hold data go back to an older version; restore an archive first.")
     ] = False,
+    old_secrets: Annotated[
+        bool, typer.Option("--old-secrets", help="Also where it brings former values of rotated secrets back.")
+    ] = False,
     ask_sudo: AskSudo = False,
 ) -> None:
     """Go back to an earlier release of a client, with the same health checks as a deploy.
 
-    Data, migrations and the manifest are not taken back; what stays is said. Exit code 5: that release did not become
-    healthy, and the one that was current is up again.
+    Data, migrations and the manifest are not taken back; what stays is said. A release from before a rotation is
+    refused without --old-secrets. Exit code 5: that release did not become healthy, and the one that was current is
+    up again.
     """
     from otobotctl.workflows.deploying import rollback as workflow
 
@@ -122,9 +126,10 @@ def rollback(
     way = workflow.way(here.fleet(), client, to, password)
     if way.changes:
         here.say(words.way(way))
+        workflow.check(way, old_secrets=old_secrets)
         here.confirm(f"Bring release {way.to} of {client} back?")
     with human.watching(here) as listener:
-        done = workflow.rollback(here.fleet(), way, listener, password, force=force)
+        done = workflow.rollback(here.fleet(), way, listener, password, force=force, old_secrets=old_secrets)
     here.show("rollback", done, lambda: words.rolled_back(done))
 
 

@@ -33,7 +33,8 @@ class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
     A release that is not healthy within `wait_s`, or fails a `smoke` test, is taken back. `keep` releases stay on the
     host. Absent takes the containers and files away, and the volumes (the client's data) only with `remove_volumes`.
     `images` are what the services run; one of the `stateful` ones goes back to an older version only with
-    `allow_downgrade`.
+    `allow_downgrade`. `secrets`, fingerprints by name, are noted on the host as what the files hold, and compared with
+    nothing.
     """
 
     kind: ClassVar[str] = "compose_release"
@@ -51,6 +52,7 @@ class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
     state: State = "present"
     remove_volumes: bool = False
     smoke: tuple[SmokeTest, ...] = ()
+    secrets: dict[str, str] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.state == "absent":
@@ -146,6 +148,7 @@ class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
             "files": files,
             "remove_volumes": self.remove_volumes,
             "smoke": smoke,
+            "secrets": self.secrets,
         }
 
     def title(self) -> str:

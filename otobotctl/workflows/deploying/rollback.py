@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from otobotctl import secrets as sealed
 from otobotctl.errors import UsageError
 from otobotctl.plan.model import Stage, Step
 from otobotctl.render.client import services_of
 from otobotctl.workflows import secrets
 from otobotctl.workflows.converging import converge, opener
 from otobotctl.workflows.deploying import releases
+from otobotctl.workflows.deploying.former import NONE, Former, former
 from otobotctl.workflows.desired import Desired, load, masked
 
 if TYPE_CHECKING:
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Way:
-    """What a rollback would do: from release `before` (None: none was current) to release `to`."""
+    """What a rollback would do: from release `before` (None: none was current) to release `to`.
+
+    `secrets` are those whose former values that one has.
+    """
 
     client: str
     host: str
@@ -31,11 +36,12 @@ class Way:
     to: int
     changes: tuple[Change, ...]
     stays: tuple[str, ...]
+    secrets: Former = NONE
 
 
 @dataclass(frozen=True)
 class RolledBack:
-    """A rollback that was made; `stays` is what it did not undo."""
+    """A rollback that was made; `stays` is what it did not undo, `secrets` those whose former values are back."""
 
     client: str
     host: str
@@ -45,6 +51,7 @@ class RolledBack:
     stays: tuple[str, ...]
     executions: int
     took_s: float
+    secrets: tuple[str, ...] = ()
 
 
 def way(fleet: Fleet, slug: str, to: int | None, password: Password | None = None) -> Way:
@@ -56,14 +63,43 @@ def way(fleet: Fleet, slug: str, to: int | None, password: Password | None = Non
     return _way(load(fleet), slug, to, password)
 
 
+def check(planned: Way, *, old_secrets: bool) -> None:
+    """Refuse to bring former values of secrets back, unless `old_secrets` says so. Pure.
+
+    Raises:
+        UsageError: with the way that keeps today's.
+    """
+    found, slug = planned.secrets, planned.client
+    today = f"to run what it ran with today's secrets, put clients-config.json back as it was: otobotctl deploy {slug}"
+    if not planned.changes:
+        return
+    if found.lost:
+        message = f"release {planned.to} of {slug} has a former {', '.join(found.lost)}, which opens nothing any more"
+        raise UsageError(message, hint=today)
+    if found.names and not old_secrets:
+        raise UsageError(
+            f"release {planned.to} of {slug} is from before a rotation: it {_brings(found)}",
+            hint=f"{today}; to have the former values meanwhile: "
+            f"otobotctl rollback {slug} --to {planned.to} --old-secrets",
+        )
+
+
 def rollback(
-    fleet: Fleet, planned: Way, listener: Listener, password: Password | None = None, *, force: bool = False
+    fleet: Fleet,
+    planned: Way,
+    listener: Listener,
+    password: Password | None = None,
+    *,
+    force: bool = False,
+    old_secrets: bool = False,
 ) -> RolledBack:
     """Go back. A release that does not become healthy is undone in its turn (TakenBackError).
 
     Raises:
         ManifestError: a service that holds data would go back to an older version, and `force` is not given.
+        UsageError: former values of secrets would come back, and `old_secrets` is not given.
     """
+    check(planned, old_secrets=old_secrets)
     return back(load(fleet), planned, listener, password, force=force)
 
 
@@ -75,9 +111,9 @@ def back(
     stages = (Stage("rollback", (Step(f"rollback/{slug}", _spec(loaded, slug, planned.to, force=force)),)),)
     wanted = Desired(planned.host, stages, masked([secrets.opened(loaded, slug)]))
     done = converge(opener(loaded, planned.host), wanted, listener, password)
-    return RolledBack(
-        slug, planned.host, planned.before, planned.to, planned.changes, planned.stays, done.executions + 1, done.took_s
-    )
+    about = (slug, planned.host, planned.before, planned.to, planned.changes, planned.stays)
+    back_again = planned.secrets.names if planned.changes else ()
+    return RolledBack(*about, done.executions + 1, done.took_s, back_again)
 
 
 def _way(loaded: Loaded, slug: str, to: int | None, password: Password | None) -> Way:
@@ -85,7 +121,11 @@ def _way(loaded: Loaded, slug: str, to: int | None, password: Password | None) -
     known = releases.facts(loaded, slug, password)
     number = chosen(slug, known, to)
     changes = _spec(loaded, slug, number, force=False).compare(known)
-    return Way(slug, host, known["current"], number, changes, stays(slug, known, number))
+    release = next(each for each in known["releases"] if each["number"] == number)
+    specs = loaded.catalog.secret_specs(loaded.manifest.client(slug).services)
+    rings = [spec.name for spec in specs if spec.rotation == "key-ring"]
+    found = former(release, sealed.read_metadata(loaded.fleet.client(slug)), rings)
+    return Way(slug, host, known["current"], number, changes, stays(slug, known, number, found), found)
 
 
 def _spec(loaded: Loaded, slug: str, to: int, *, force: bool) -> Any:
@@ -112,11 +152,17 @@ def chosen(slug: str, known: Mapping[str, Any], to: int | None) -> int:
     return max(earlier)
 
 
-def stays(slug: str, known: Mapping[str, Any], to: int) -> tuple[str, ...]:
+def stays(slug: str, known: Mapping[str, Any], to: int, found: Former) -> tuple[str, ...]:
     """Say what a rollback to release `to` does not undo. Pure."""
     current = known["current"]
+    brought = f"the sealed store keeps today's secrets, but release {to} {_brings(found)}"
     return (
         "data that was written since, and migrations of databases, stay as they are",
-        f"release {to} has the secrets of its time: one that was rotated since keeps it from becoming healthy",
+        *((f"{brought}; today's are valid again after: otobotctl deploy {slug}",) if found.names else ()),
         f"the fleet says what release {current} says: change it back, or the next deploy of {slug} brings that again",
     )
+
+
+def _brings(found: Former) -> str:
+    perhaps = "may bring back" if found.guessed else "brings back"
+    return f"{perhaps} the former values of {', '.join(found.names)}"

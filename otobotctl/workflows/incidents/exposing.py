@@ -143,7 +143,8 @@ def _exchange(
     failed: list[str] = []
     for slug in slugs:
         try:
-            result = Exchange(fleet, slug, listener, tell, password).run(Wanted(due=True))
+            # What somebody may know does not wait for an archive, nor stay because none could be made.
+            result = Exchange(fleet, slug, listener, tell, password).run(Wanted(due=True), backup=False)
         except OtobotError as error:
             failed.append(f"{slug}: {error.message}")
             continue

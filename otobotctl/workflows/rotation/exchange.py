@@ -16,6 +16,7 @@ from otobotctl import secrets
 from otobotctl.errors import StepFailedError, UsageError
 from otobotctl.secrets import course, policy
 from otobotctl.workflows import converging
+from otobotctl.workflows.deploying import archive
 from otobotctl.workflows.desired import load
 from otobotctl.workflows.rotation import choice, proofs
 
@@ -36,6 +37,7 @@ class Rotated:
     """What a call did: `rotated` have one valid value, a new one; of `waiting` both are valid until the moment given.
 
     `undone` have their value before again; `refused` were asked for and cannot be exchanged, each with its reason.
+    `archive` is the file of the archive that was made first, None where none was.
     """
 
     client: str
@@ -44,6 +46,7 @@ class Rotated:
     waiting: Mapping[str, str]
     refused: Mapping[str, str]
     took_s: float
+    archive: str | None = None
 
 
 @dataclass
@@ -71,8 +74,11 @@ class Exchange:
         self._specs = {spec.name: spec for spec in self._loaded.catalog.secret_specs(self._client.services)}
         self._call = _Call()
 
-    def run(self, wanted: Wanted, *, wait: bool = False) -> Rotated:
+    def run(self, wanted: Wanted, *, wait: bool = False, backup: bool = True) -> Rotated:
         """Do what was asked for. `wait`: also until values before are accepted no longer.
+
+        With `backup` an archive comes first where the environment wants one before deploys; once, and not again for
+        what goes on.
 
         Raises:
             UsageError: it cannot be meant, or nothing was begun that could be undone.
@@ -84,13 +90,14 @@ class Exchange:
         # Held to the end: what was proved of one rotation must not end another's.
         with secrets.locked(self._fleet.client(self._slug)):
             chosen = self._prepare(wanted)
+            file = self._archive() if backup and chosen.names else None
             self._begin(chosen.names)
             self._key_ring()
             waiting = self._drive(wait=wait)
         rotated = tuple(sorted(set(self._call.settled) - self._call.undone))
         undone = tuple(sorted(self._call.undone))
         took = round(time.monotonic() - began, 1)
-        return Rotated(self._slug, rotated, undone, waiting, dict(chosen.refused), took)
+        return Rotated(self._slug, rotated, undone, waiting, dict(chosen.refused), took, file)
 
     def _prepare(self, wanted: Wanted) -> Choice:
         store = self._store()
@@ -114,6 +121,13 @@ class Exchange:
         self._save(store)
         self._call.undone.update(names or able)
         self._tell(f"the values before are back in the store: {', '.join(names or able)}")
+
+    def _archive(self) -> str | None:
+        """What runs and what the store says, before either changes. Raises StepFailedError: then neither has."""
+        file = archive.before_rotation(self._loaded, self._slug, self._listener, self._password)
+        if file is not None:
+            self._tell(f"archive: {file}")
+        return file
 
     def _begin(self, names: Sequence[str]) -> None:
         """Mint: one write of the store holds every new value, and beside it the one before."""

@@ -19,6 +19,7 @@ from otobotctl import secrets
 from otobotctl.errors import StepFailedError
 from otobotctl.vault_api import contract
 from otobotctl.workflows import converging
+from otobotctl.workflows.deploying import archive
 from otobotctl.workflows.desired import load
 from otobotctl.workflows.vault.door import VaultDoor
 
@@ -35,13 +36,17 @@ _KNOWN_BY = ("vault-api", "token-refresher")
 
 @dataclass(frozen=True)
 class Rotated:
-    """What a rotation did. `version` is the new key's number in the vault, `sealed` how many values this run sealed."""
+    """What a rotation did. `version` is the new key's number in the vault, `sealed` how many values this run sealed.
+
+    `archive` is the file of the archive that was made first, None where none was.
+    """
 
     client: str
     version: int
     sealed: int
     resumed: bool
     took_s: float
+    archive: str | None = None
 
 
 class Rotation:
@@ -58,8 +63,8 @@ class Rotation:
         self._vault = VaultDoor(fleet, slug, password)
         self._loaded: Loaded = load(fleet)
 
-    def run(self) -> Rotated:
-        """Rotate, or go on with what was begun.
+    def run(self, *, backup: bool = True) -> Rotated:
+        """Rotate, or go on with what was begun. With `backup` as `Exchange.run`.
 
         Raises:
             StepFailedError: the vault does not run, has another key than the store, or still needs the key before.
@@ -67,16 +72,19 @@ class Rotation:
         """
         # Held to the end: what was proved of one rotation must not end another's.
         with secrets.locked(self._fleet.client(self._slug)):
-            return self._run()
+            return self._run(backup=backup)
 
     def ready(self) -> None:
         """Raise StepFailedError where the vault is not there, or has another key than the store."""
         self._check(previous=0)
 
-    def _run(self) -> Rotated:
+    def _run(self, *, backup: bool) -> Rotated:
         begun = time.monotonic()
         resumed = secrets.previous(KEY) in self._store().values
+        file = None
         if not resumed:
+            self._check(previous=0)
+            file = self._archive() if backup else None
             self._mint()
         sealed = 0
         if secrets.rotating(self._store(), KEY):
@@ -86,7 +94,7 @@ class Rotation:
         self._deploy("the key before leaves the vault")
         found = self._check(previous=0)
         self._change(secrets.settle)
-        return Rotated(self._slug, found["version"], sealed, resumed, round(time.monotonic() - begun, 1))
+        return Rotated(self._slug, found["version"], sealed, resumed, round(time.monotonic() - begun, 1), file)
 
     def _store(self) -> secrets.SecretStore:
         return secrets.open_store(self._fleet.client(self._slug), secrets.identities())
@@ -95,9 +103,14 @@ class Rotation:
         directory = self._fleet.client(self._slug)
         secrets.save(directory, change(self._store(), KEY), self._loaded.manifest.recipients)
 
+    def _archive(self) -> str | None:
+        file = archive.before_rotation(self._loaded, self._slug, self._listener, self._password)
+        if file is not None:
+            self._tell(f"archive: {file}")
+        return file
+
     def _mint(self) -> None:
-        """Begin: a new key in the store, the one before beside it. First the vault has to be there, and fit."""
-        self._check(previous=0)
+        """Begin: a new key in the store, the one before beside it. The vault is there, and fits."""
         # A deploy that fails goes back to a release without the new key: what waits to be deployed is tried before it.
         self._deploy("the host is as the fleet says")
         spec = next(each for each in self._loaded.catalog.secret_specs(self._vault.services) if each.name == KEY)
@@ -147,7 +160,13 @@ class Rotation:
 
 
 def rotate_key(
-    fleet: Fleet, slug: str, listener: Listener, tell: Callable[[str], None], password: Password | None = None
+    fleet: Fleet,
+    slug: str,
+    listener: Listener,
+    tell: Callable[[str], None],
+    password: Password | None = None,
+    *,
+    backup: bool = True,
 ) -> Rotated:
     """Replace a client's master key; killed at any point, the same call goes on. See `Rotation.run` for errors."""
-    return Rotation(fleet, slug, listener, tell, password).run()
+    return Rotation(fleet, slug, listener, tell, password).run(backup=backup)

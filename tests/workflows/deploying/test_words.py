@@ -8,7 +8,7 @@ from otobotctl.errors import UsageError
 from otobotctl.plan.kinds.compose_release import ComposeReleaseSpec
 from otobotctl.plan.kinds.provision import ProvisionSpec
 from otobotctl.plan.model import Change, PlannedStep, Stage, StagePlan, Step
-from otobotctl.workflows.deploying import deploy, logs, releases, rollback, versions
+from otobotctl.workflows.deploying import deploy, former, logs, releases, rollback, versions
 
 
 def known(current, *ran, never=()):
@@ -44,8 +44,8 @@ def test_a_rollback_to_nothing_is_refused(found, to, words):
 
 def test_a_rollback_says_what_it_does_not_undo():
     """Data and migrations, rotated secrets, and the fleet itself."""
-    said = " ".join(rollback.stays("acme", known(5, 3, 5), 3))
-    for word in ("data", "migrations", "secrets", "release 3", "release 5", "next deploy of acme"):
+    said = " ".join(rollback.stays("acme", known(5, 3, 5), 3, former.Former(("SOME_TOKEN",))))
+    for word in ("data", "migrations", "secrets", "SOME_TOKEN", "release 3", "release 5", "next deploy of acme"):
         assert word in said
 
 

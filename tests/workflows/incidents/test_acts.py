@@ -219,8 +219,9 @@ def exchanged(monkeypatch):
         def __init__(self, fleet, slug, *_):
             self.fleet, self.slug = fleet, slug
 
-        def run(self, wanted):
+        def run(self, wanted, *, backup):
             assert wanted.due
+            assert not backup  # what somebody may know does not wait for an archive
             known = secrets.read_metadata(self.fleet.client(self.slug))
             calls.append((self.slug, {each.name for each in known if each.exposed}))
             if self.slug == "beta" and calls.count(("fail", set())):

@@ -9,6 +9,7 @@ import pytest
 from otobotctl import secrets
 from otobotctl.workflows import converging, desired
 from otobotctl.workflows import secrets as sealed
+from otobotctl.workflows.deploying import archive, releases
 from otobotctl.workflows.rotation import exchange, proofs
 from otobotctl.workflows.vault.rotation import KEY
 from tests.render.sample import EVERYTHING, catalog
@@ -29,8 +30,11 @@ class World:
         self.now = datetime.now(UTC).replace(microsecond=0)
         self.accepted, self.shown, self.shown_until = {}, {}, {}
         self.deploys = 0
+        self.archives = []  # how many deploys were before each, and which values it holds
         self.boundary = lambda _what: None
         self.failing = False
+        self.full = False
+        self.release = 1
 
     def store(self):
         return secrets.open_store(self.fleet.client(SLUG), secrets.identities())
@@ -73,6 +77,18 @@ class World:
         self.deploys += changed
         self.boundary("behind a deploy")
         return converging.HostRun("vps-1", 2, ("acme",) if changed else (), 1.0)
+
+    def archive(self, _fleet, slug, _listener, _password=None, *, what):
+        """In place of a real one: what runs and what the store says now."""
+        assert (slug, what) == (SLUG, "rotation")
+        self.boundary("before an archive")
+        if self.full:
+            from otobotctl.errors import StepFailedError
+
+            raise StepFailedError("acme: no archive could be made before the rotation: no space left on device")
+        self.archives.append((self.deploys, {name: each.reveal() for name, each in self.store().values.items()}))
+        self.boundary("behind an archive")
+        return f"archives/{len(self.archives)}.zip.age"
 
     def accepts(self, _place, _question, secret):
         self.boundary("behind a proof")
@@ -130,6 +146,8 @@ def new_world(fleet, patch):
     made = World(fleet)
     patch.setattr(converging, "deploy", made.deploy)
     patch.setattr(proofs, "accepted", made.accepts)
+    patch.setattr(archive, "before_deploy", made.archive)
+    patch.setattr(releases, "facts", lambda *_: {"current": made.release})
     patch.setattr(exchange.Exchange, "_rotation", lambda _self: KeyRing(made))
     patch.setattr(exchange, "_now", lambda: made.now)
     patch.setattr(exchange.time, "sleep", made.sleep)

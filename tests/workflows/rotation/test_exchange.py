@@ -137,6 +137,29 @@ def test_whatever_is_called_and_killed_in_whatever_order(template, calls):
             world.check()
 
 
+def test_one_archive_comes_before_everything_else(world):
+    """Of the values of before, ahead of the first deploy; none for what goes on, nor where it is left out."""
+    before, deploys = values(world), world.deploys
+    done = call(world, every=True, wait=False)
+    assert world.archives == [(deploys, before)]
+    assert done.archive == "archives/1.zip.age"
+    world.now += timedelta(seconds=960)
+    assert call(world, resume=True).archive is None
+    Exchange(world.fleet, SLUG, None, lambda _line: None, None).run(Wanted(("REDIS_PASSWORD",)), backup=False)
+    assert call(world, due=True).archive is None  # nothing is due, so there is nothing to archive for
+    world.release = None  # nothing runs yet
+    assert call(world, "REDIS_PASSWORD").archive is None
+    assert len(world.archives) == 1
+
+
+def test_where_no_archive_can_be_made_nothing_changes(world):
+    """Neither the store nor the host; the message names the way without one."""
+    before, deploys, world.full = values(world), world.deploys, True
+    with pytest.raises(StepFailedError, match="no archive could be made before the rotation"):
+        call(world, every=True)
+    assert (values(world), world.deploys) == (before, deploys)
+
+
 def test_to_resume_where_nothing_is_open_is_no_error(world):
     """A call that was killed behind its last write is taken up like any other."""
     deploys = world.deploys

@@ -38,9 +38,9 @@ def new_standin(postgres, directory):
     fleet = fleets.find(directory / "fleet")
     written = json.loads(fleet.manifest.read_text())
     written["hosts"] = {"vps-1": {"address": "203.0.113.1"}}
-    written["clients"] = {
-        SLUG: {"company": "ACME SAS", "email": "it@acme.example", "host": "vps-1", "domain": "acme.example"}
-    }
+    acme = {"company": "ACME SAS", "email": "it@acme.example", "host": "vps-1", "domain": "acme.example"}
+    # The stand-in has nothing that an archive could be made of.
+    written["clients"] = {SLUG: {**acme, "backup": {"before_deploy": False}}}
     fleet.manifest.write_text(json.dumps(written))
     sealed.mint(load(fleet), SLUG)
     found = new_environment(postgres)

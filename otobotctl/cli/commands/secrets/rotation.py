@@ -12,6 +12,9 @@ from otobotctl.cli.human import hosts
 from otobotctl.cli.human import secrets as human
 
 Names = Annotated[list[str] | None, typer.Argument(help="The secrets' names.")]
+NoBackup = Annotated[
+    bool, typer.Option("--no-backup", help="Make no archive first, although the environment asks for one.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,9 +33,13 @@ def rotate(
         bool, typer.Option("--undo", help="Go back to the values before, where they are there still.")
     ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Also wait until no former value is accepted any more.")] = False,
+    no_backup: NoBackup = False,
     ask_sudo: Annotated[bool, typer.Option("--ask-sudo", help="Ask for the sudo password of the host's user.")] = False,
 ) -> None:
-    """Exchange secrets in the live system and the store together. Killed at any point, --resume goes on."""
+    """Exchange secrets in the live system and the store together. Killed at any point, --resume goes on.
+
+    An archive first where the environment asks for one before a deploy; where it cannot be made, nothing is exchanged.
+    """
     from otobotctl.workflows.rotation import exchange
     from otobotctl.workflows.rotation.choice import Wanted
 
@@ -46,5 +53,5 @@ def rotate(
         here.confirm(human.question(slug, chosen.names, ends))
     password = hosts.sudo_password(ask=ask_sudo)
     with hosts.watching(here) as listener:
-        done = exchange.Exchange(fleet, slug, listener, here.say, password).run(wanted, wait=wait)
+        done = exchange.Exchange(fleet, slug, listener, here.say, password).run(wanted, wait=wait, backup=not no_backup)
     here.show("secrets rotate", done, lambda: human.rotated(done))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from otobotctl.cli import session
+from otobotctl.cli.commands.secrets.rotation import NoBackup
 from otobotctl.cli.commands.vault.common import AskSudo, Client
 from otobotctl.cli.human import hosts as human
 
@@ -14,7 +15,7 @@ def register(app: typer.Typer) -> None:
     app.command("rotate-key", epilog="Example: otobotctl vault rotate-key acme")(rotate_key)
 
 
-def rotate_key(context: typer.Context, slug: Client, ask_sudo: AskSudo = False) -> None:
+def rotate_key(context: typer.Context, slug: Client, no_backup: NoBackup = False, ask_sudo: AskSudo = False) -> None:
     """Replace the master key and seal every stored value anew, online. Killed at any point, it goes on when rerun."""
     from otobotctl.workflows.vault import rotation
 
@@ -22,7 +23,7 @@ def rotate_key(context: typer.Context, slug: Client, ask_sudo: AskSudo = False) 
     here.confirm(f"Replace the master key of the vault of {slug}? It deploys twice.")
     password = human.sudo_password(ask=ask_sudo)
     with human.watching(here) as listener:
-        done = rotation.rotate_key(here.fleet(), slug, listener, here.say, password)
+        done = rotation.rotate_key(here.fleet(), slug, listener, here.say, password, backup=not no_backup)
     here.show(
         "vault rotate-key",
         done,
