@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,7 +33,7 @@ def build() -> typer.Typer:
     app.command("note", epilog="Example: otobotctl incident note 2026-11-21-1 --people 2 --settles 1")(note)
     app.command("close", epilog="Example: otobotctl incident close 2026-11-21-1 'keys changed, notice sent'")(close)
     app.command("list", epilog="Example: otobotctl incident list --json")(list_)
-    app.command("report", epilog="Example: otobotctl incident report 2026-11-21-1")(report)
+    app.command("report", epilog="Example: otobotctl incident report 2026-11-21-1 --html report.html")(report)
     return app
 
 
@@ -223,10 +225,19 @@ def list_(context: typer.Context) -> None:
 def report(
     context: typer.Context,
     incident: Annotated[str | None, typer.Argument(metavar="[ID]", help="Default: the newest.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write it as a page to hand on; it needs no other file.")
+    ] = None,
 ) -> None:
     """Tell an incident: what was done, what remains for people, and the notice's 72 hours. 4: its file was changed."""
     from otobotctl.workflows.incidents import reporting
 
     here = session.of(context)
     found, error = reporting.report(here.fleet(), incident)
+    if html is not None:
+        from otobotctl.cli import pages
+        from otobotctl.cli.human.incident_page import page
+
+        # What people noted may be personal data.
+        pages.write(here, html, page(found, datetime.now(UTC).isoformat(timespec="seconds")), 0o600)
     here.show("incident report", found, lambda: human.report(found), error)

@@ -13,7 +13,7 @@ import typer
 from otobotctl.cli import session
 from otobotctl.cli.commands.host import AskSudo, HostNames, Parallel, Tags
 from otobotctl.cli.human import fleet
-from otobotctl.errors import InterruptedRunError, OtobotError, UsageError
+from otobotctl.errors import InterruptedRunError, OtobotError
 
 if TYPE_CHECKING:
     from otobotctl.workflows.status import Status
@@ -88,11 +88,7 @@ def _screen(found: Status) -> str:
 def _write(here: session.Session, found: Status, html: Path | None) -> None:
     if html is None:
         return
-    from otobotctl import atomic
+    from otobotctl.cli import pages
     from otobotctl.cli.human.page import page
 
-    try:
-        atomic.write(html, page(found).encode(), 0o644)
-    except OSError as error:
-        raise UsageError(f"{html} cannot be written: {error.strerror}", hint="name another file") from error
-    here.say(f"wrote {html}")
+    pages.write(here, html, page(found))

@@ -16,7 +16,7 @@ _QUIET = frozenset({"of", "remaining", "settled", "told", "aware"})
 
 def acted(done: Acted) -> str:
     """What was done, and what remains."""
-    lines = [f"{done.action}: {done.subject} (incident {done.incident})", *_details(done.details)]
+    lines = [f"{done.action}: {done.subject} (incident {done.incident})", *details(done.details)]
     if done.remaining:
         lines += ["what remains for you:", *(f"  - {text}" for text in done.remaining)]
     return "\n".join(lines)
@@ -52,7 +52,7 @@ def report(found: Summary) -> str:
 def _entry(entry: Entry) -> Iterator[str]:
     outcome = "" if entry.outcome in {"opened", "noted", "closed"} else f": {entry.outcome}"
     yield f"  {entry.at}  {entry.who}  {entry.what}{outcome}"
-    yield from (f"      {line.strip()}" for line in _details(entry.details))
+    yield from (f"      {line.strip()}" for line in details(entry.details))
 
 
 def _notice(found: Summary) -> Iterator[str]:
@@ -70,8 +70,9 @@ def _notice(found: Summary) -> Iterator[str]:
         yield from (f"    {each}" for each in notice.measures)
 
 
-def _details(details: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in details.items():
+def details(found: Mapping[str, Any]) -> Iterator[str]:
+    """What an act left behind, a line each."""
+    for key, value in found.items():
         if key in _QUIET or value in (None, "", [], {}):
             continue
         if isinstance(value, dict):

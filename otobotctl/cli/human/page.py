@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from otobotctl.cli.human import amounts
+from otobotctl.cli.human import amounts, frame
 from otobotctl.cli.human import status as words
 
 if TYPE_CHECKING:
@@ -14,45 +14,20 @@ if TYPE_CHECKING:
 
 _WARN, _FULL = 0.7, 0.85  # shares at which a bar changes its colour
 _CERTIFICATE_SPAN_DAYS = 90.0  # Let's Encrypt's
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --good: #23793f; --warn: #966200; --bad: #c8332f; --quiet: #666; }
-@media (prefers-color-scheme: dark) { :root { --quiet: #a0a0a0; } }
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
-h1 { font-size: 1.4rem; margin-bottom: 0; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-p.at { color: var(--quiet); margin-top: .2rem; } ul { padding-left: 1.2rem; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; } td, th { border-bottom: 1px solid var(--line); padding: .35rem .6rem;
-text-align: left; vertical-align: top; }
-th, td:first-child, .name { white-space: nowrap; } th { font-weight: 600; }
-td small { color: var(--quiet); display: block; }
-.state { border-radius: .6rem; color: #fff; padding: 0 .6rem; white-space: nowrap; }
-.well { background: var(--good); } .attention { background: var(--warn); } .unreachable,
-.failed { background: var(--bad); }
-svg { display: block; margin-top: .35rem; } .track { fill: var(--line); } .good { fill: var(--good); }
-.warn { fill: var(--warn); }
-.bad { fill: var(--bad); }
-"""
 
 
 def page(found: Status) -> str:
     """Return the page, whole."""
     title = f"{found.company}: {len(found.hosts)} host{'s' if len(found.hosts) != 1 else ''}"
-    return "\n".join(
-        [
-            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
-            f'<h1>{escape(title)}</h1>\n<p class="at">{escape(found.at)}</p>',
-            *_attention(found),
-            "<h2>Hosts</h2>",
-            _table(
-                ("Host", "State", "Up", "Load", "Memory", "Disks", "Last run"), (_host(each) for each in found.hosts)
-            ),
-            *_clients(found.hosts),
-            "</body>\n</html>\n",
-        ]
-    )
+    parts = [
+        *_attention(found),
+        "<h2>Hosts</h2>",
+        frame.table(
+            ("Host", "State", "Up", "Load", "Memory", "Disks", "Last run"), (_host(each) for each in found.hosts)
+        ),
+        *_clients(found.hosts),
+    ]
+    return frame.whole(title, found.at, parts)
 
 
 def bar(share: float, label: str, *, colour: str = "") -> str:
@@ -75,12 +50,12 @@ def _attention(found: Status) -> list[str]:
 def _clients(hosts: Sequence[HostStatus]) -> list[str]:
     rows = [_release(host, release) for host in hosts for release in host.releases]
     head = ("Client", "Host", "Release", "Containers", "Certificate", "Secrets", "Last archive")
-    return ["<h2>Clients</h2>", _table(head, rows)] if rows else []
+    return ["<h2>Clients</h2>", frame.table(head, rows)] if rows else []
 
 
 def _host(host: HostStatus) -> tuple[str, ...]:
     name = f"{escape(host.host)}<small>{escape(host.address)}</small>"
-    state = f'<span class="state {host.state}">{host.state}</span>'
+    state = frame.state(host.state, host.state)
     machine = host.machine
     if machine is None:
         return (name, state, "", "", "", "", "")
@@ -118,10 +93,3 @@ def _release(host: HostStatus, release: Release) -> tuple[str, ...]:
         escape(", ".join(f"{each.name} {judging.due(each.days)}" for each in release.secrets_due) or "-"),
         escape(words.last_archive(release)),
     )
-
-
-def _table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are HTML already."""
-    lines = ['<div class="wide"><table>', "<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
-    lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
-    return "\n".join([*lines, "</table></div>"])
