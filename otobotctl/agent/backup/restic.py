@@ -81,6 +81,23 @@ class Saved(NamedTuple):
     added: int
 
 
+def flat(name: str) -> str:
+    """The file that stands for a part's name in a snapshot: restic 0.18.0, Debian 13's, takes none in a directory."""
+    return "/" + name.strip("/").replace("/", "-")
+
+
+def _message(line: str) -> str:
+    """What a line says: with --json, newer ones say errors in JSON too."""
+    if not line.startswith("{"):
+        return line
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return line
+    error = found.get("error")
+    return str(found.get("message") or (error.get("message") if isinstance(error, dict) else error) or line)
+
+
 class Restic:
     """One repository."""
 
@@ -132,7 +149,7 @@ class Restic:
                 os.close(descriptor)
 
     def _backup(self, name: str, tags: Sequence[str], host: str) -> List[str]:
-        words = [*self._argv, "backup", "--json", "--stdin", "--stdin-filename=" + name, "--host=" + host]
+        words = [*self._argv, "backup", "--json", "--stdin", "--stdin-filename=" + flat(name), "--host=" + host]
         return [*words, *("--tag=" + tag for tag in tags)]
 
     def told(self, *words: str) -> str:
@@ -145,11 +162,11 @@ class Restic:
 
     def read(self, snapshot: str, name: str) -> str:
         """The text of a small file of a snapshot. Raises ResticError."""
-        return self.run("dump", snapshot, name)
+        return self.run("dump", snapshot, flat(name))
 
     def dump(self, snapshot: str, name: str) -> "subprocess.Popen[bytes]":
         """A program that prints the file `name` of a snapshot: read it to the end, then its status. Raises OSError."""
-        words = [*self._argv, "dump", snapshot, name]
+        words = [*self._argv, "dump", snapshot, flat(name)]
         return subprocess.Popen(
             words, env=self._env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
@@ -166,7 +183,7 @@ class Restic:
         text = said.decode("utf-8", "replace")
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        lines = [_message(line.strip()) for line in text.splitlines() if line.strip()]
         kind = _CODES.get(status) or next(
             (kind for kind, signs in _SIGNS if any(sign in text for sign in signs)), "other"
         )

@@ -29,7 +29,15 @@ def test_what_a_program_prints_becomes_a_snapshot(restic: Restic) -> None:
         found, _ = program.communicate()
     assert found == expected
     (only,) = snapshots(restic)
-    assert (only["hostname"], only["tags"], only["paths"]) == ("acme", ["archive=1"], ["/databases/a.dump"])
+    assert (only["hostname"], only["tags"], only["paths"]) == ("acme", ["archive=1"], ["/databases-a.dump"])
+
+
+def test_an_error_that_restic_says_in_json_is_told_in_words() -> None:
+    """As 0.18 does with --json; what is not JSON, or something else, is told as it is."""
+    said = b'{"message_type":"exit_error","code":1,"message":"Fatal: no"}\n{"error":{"message":"locked"}}\n'
+    failed = Restic(target(Path("/nowhere")), "key").failed("backup", 1, said)
+    assert str(failed) == "restic backup ended with 1 on disk: Fatal: no; locked"
+    assert str(Restic(target(Path("/x")), "key").failed("init", 1, b"{no")).endswith(": {no")
 
 
 def test_a_program_that_fails_at_its_end_leaves_no_snapshot(restic: Restic) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from otobotctl.agent.backup.restic import flat
 from tests.agent.backup.hosts import DUMP, PARTS, SECRETS, BackupHost
 
 
@@ -32,7 +33,7 @@ def test_an_archive_has_every_part_and_says_what_it_is(host: BackupHost) -> None
     assert parts["/databases/otobot_n8n.dump"]["rows"] == {"public.credentials": 12, "public.users": 3}
     assert (
         host.restic(
-            "disk", "dump", parts["/databases/otobot_n8n.dump"]["snapshot"], "/databases/otobot_n8n.dump"
+            "disk", "dump", parts["/databases/otobot_n8n.dump"]["snapshot"], "/databases-otobot_n8n.dump"
         ).encode("latin-1")
         == DUMP
     )
@@ -52,7 +53,7 @@ def test_the_configuration_is_there_without_its_secrets(host: BackupHost) -> Non
     parts = {part["name"]: part for part in host.archive("disk", result["archive"]["id"])["parts"]}
 
     def names(name: str) -> set[str]:
-        data = host.restic("disk", "dump", parts[name]["snapshot"], name).encode("latin-1")
+        data = host.restic("disk", "dump", parts[name]["snapshot"], flat(name)).encode("latin-1")
         with tarfile.open(fileobj=io.BytesIO(data)) as packed:
             return set(packed.getnames())
 
