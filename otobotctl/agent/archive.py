@@ -80,12 +80,12 @@ def _serve(request: Dict[str, Any], here: Releases, places: Places, wire: Wire) 
         to_start.clear()
 
 
-def _there(sources: Sequence[Dict[str, str]], images: Dict[str, str]) -> List[Dict[str, str]]:
+def _there(sources: Sequence[Dict[str, Any]], images: Dict[str, str]) -> List[Dict[str, Any]]:
     """Without those of services that the release does not have: a deploy is about to bring them."""
     return [source for source in sources if not images or source["of"] in images]
 
 
-def _is_one_database(sources: Sequence[Dict[str, str]]) -> bool:
+def _is_one_database(sources: Sequence[Dict[str, Any]]) -> bool:
     """A dump of PostgreSQL is of one moment by itself; two dumps are not of the same one."""
     return [source["kind"] for source in sources] == ["postgres"]
 

@@ -81,13 +81,14 @@ class Source(TypedDict):
     """What an archive must hold: kind is postgres, mongo or volume; `name` the database or the volume.
 
     `service` is the container that a database is dumped in; empty for a volume. `of` is the service that it belongs to:
-    one that the host's release does not have yet has nothing there.
+    one that the host's release does not have yet has nothing there. `exclude` are paths in a volume that are left out.
     """
 
     kind: str
     name: str
     service: str
     of: str
+    exclude: List[str]
 
 
 class ArchiveRequest(TypedDict):

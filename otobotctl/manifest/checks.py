@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from otobotctl.manifest import settings, words
+from otobotctl.manifest import backups, settings, words
 from otobotctl.manifest.document import Object, objects, texts
 from otobotctl.manifest.findings import Finding, Path, show
 from otobotctl.manifest.models import ENVIRONMENTS, VERSION
@@ -37,6 +37,7 @@ def check(document: Object, services: Services) -> Iterator[Finding]:
     hosts = document.get("hosts", {})
     yield from _clients(objects(document, "clients"), hosts if isinstance(hosts, dict) else None, services)
     yield from _layers(document, services)
+    yield from backups.check(document)
 
 
 def _duplicate_keys(value: Any, path: Path) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ EnvironmentName = Literal["dev", "stage", "prod"]
 Docker = Literal["upstream", "distribution"]
 Tls = Literal["acme", "self-signed"]
 Names = Literal["subdomains", "paths"]
-Schedule = Literal["hourly", "daily", "weekly", "never"]
+Schedule = Literal["hourly", "4-hourly", "daily", "weekly", "monthly", "never"]
 Role = Literal["admin", "user"]
 SettingValue = str | int | float | bool | list[str]
 Settings = dict[str, dict[str, SettingValue]]
@@ -21,11 +21,27 @@ Settings = dict[str, dict[str, SettingValue]]
 ENVIRONMENTS: tuple[str, ...] = get_args(EnvironmentName)
 
 _Count = Annotated[int | None, Meta(description="How many of these archives to keep; 0 keeps none.")]
+_Positive = Annotated[int, Meta(ge=1)]
 _Services = Annotated[tuple[str, ...] | None, Meta(description="Which services run, in no particular order.")]
 _Names = Annotated[
     Names | None, Meta(description="Services at names such as n8n.DOMAIN, or at paths such as DOMAIN/n8n/.")
 ]
 _Settings = Annotated[Settings, Meta(description="Per service: its version and its other settings.")]
+
+
+class BackupTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A repository that archives go to. Its credentials are secrets of the client and never stand here."""
+
+    repository: Annotated[
+        str,
+        Meta(
+            description="As restic writes it; {client} is the client's slug.",
+            examples=["sftp:backup@nas.example:/srv/{client}", "s3:https://s3.example/bucket/{client}"],
+        ),
+    ]
+    append_only: Annotated[bool, Meta(description="The storage lets the host delete nothing.")] = False
+    host_key: Annotated[str, Meta(description="The public SSH key of an SFTP storage.")] = ""
+    region: Annotated[str, Meta(description="The region of an S3 storage, where it wants one.")] = ""
 
 
 class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,6 +53,19 @@ class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     keep_monthly: _Count = None
     keep_yearly: _Count = None
     before_deploy: Annotated[bool | None, Meta(description="Make an archive before every deploy.")] = None
+    targets: Annotated[
+        dict[str, BackupTarget] | None, Meta(description="Where archives go, by name; each gets every archive.")
+    ] = None
+    rpo_h: Annotated[
+        _Positive | None, Meta(description="How old the newest archive may get, in hours; else as often as it is made.")
+    ] = None
+    rto_min: Annotated[_Positive | None, Meta(description="How long a restore may take, in minutes.")] = None
+    drill_days: Annotated[
+        _Positive | None, Meta(description="After how many days an archive must have been restored as a drill.")
+    ] = None
+    webhook: Annotated[str | None, Meta(description="What an archive that failed is posted to, as JSON.")] = None
+    mail: Annotated[str | None, Meta(description="Whom the host writes to of an archive that failed.")] = None
+    pitr: Annotated[bool | None, Meta(description="Also archive PostgreSQL's log as it is written.")] = None
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -9,6 +9,7 @@ import msgspec
 from otobotctl.errors import ManifestError
 from otobotctl.manifest.models import (
     Backup,
+    BackupTarget,
     Client,
     CommandRole,
     Defaults,
@@ -24,11 +25,19 @@ from otobotctl.manifest.models import (
 Archives = Mapping[str, Mapping[str, Backup]]  # by stack, then by environment
 
 _NO_ARCHIVES: Archives = {}
-_BACKUP = Backup(schedule="daily", keep_daily=30, keep_weekly=12, keep_monthly=12, keep_yearly=7, before_deploy=True)
+_BACKUP = Backup(
+    schedule="daily", keep_daily=30, keep_weekly=12, keep_monthly=12, keep_yearly=7, before_deploy=True,
+    targets={}, rpo_h=0, rto_min=30, drill_days=31, webhook="", mail="", pitr=False,
+)  # fmt: skip
+PERIODS_H: Mapping[str, int] = {"hourly": 1, "4-hourly": 4, "daily": 24, "weekly": 168, "monthly": 744, "never": 0}
 
 
 class ResolvedBackup(msgspec.Struct, frozen=True):
-    """When archives are made and how many are kept."""
+    """When archives are made, where they go and how many are kept.
+
+    The repositories of `targets` are this client's own. `rpo_h` is what the schedule gives where nobody has promised
+    anything else; 0: nothing is promised, because nothing is made by itself.
+    """
 
     schedule: str
     keep_daily: int
@@ -36,6 +45,13 @@ class ResolvedBackup(msgspec.Struct, frozen=True):
     keep_monthly: int
     keep_yearly: int
     before_deploy: bool
+    targets: Mapping[str, BackupTarget] = {}
+    rpo_h: int = 0
+    rto_min: int = 30
+    drill_days: int = 31
+    webhook: str = ""
+    mail: str = ""
+    pitr: bool = False
 
 
 class ResolvedHost(msgspec.Struct, frozen=True):
@@ -180,7 +196,7 @@ def _client(slug: str, client: Client, manifest: Manifest, archives: Archives) -
         names=client.names or environment.names or defaults.names,
         users=client.users,
         hooks=next((said.hooks for said in (client, environment, defaults) if said.hooks is not None), ()),
-        backup=_backup((client.backup, environment.backup, defaults.backup, archives.get(stack, {}).get(name))),
+        backup=_backup(slug, (client.backup, environment.backup, defaults.backup, archives.get(stack, {}).get(name))),
     )
 
 
@@ -197,12 +213,17 @@ def _settings(services: tuple[str, ...], layers: tuple[Settings, ...]) -> Settin
     }
 
 
-def _backup(layers: tuple[Backup | None, ...]) -> ResolvedBackup:
+def _backup(slug: str, layers: tuple[Backup | None, ...]) -> ResolvedBackup:
     """Take each field from the first layer that says it."""
     said = [layer for layer in layers if layer is not None]
     chosen = {
         field: next(value for layer in (*said, _BACKUP) if (value := getattr(layer, field)) is not None)
         for field in Backup.__struct_fields__
+    }
+    chosen["rpo_h"] = chosen["rpo_h"] or PERIODS_H[chosen["schedule"]]
+    chosen["targets"] = {
+        name: msgspec.structs.replace(target, repository=target.repository.replace("{client}", slug))
+        for name, target in chosen["targets"].items()
     }
     return ResolvedBackup(**chosen)
 

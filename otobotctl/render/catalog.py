@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -14,11 +14,15 @@ from otobotctl.data import data_dir
 from otobotctl.errors import ManifestError
 from otobotctl.manifest.models import ENVIRONMENTS, Backup
 from otobotctl.manifest.shape import ServiceShape, SettingShape
+from otobotctl.render import backups
 from otobotctl.render.document import parse_yaml
 from otobotctl.render.image import BuiltImage, read_context
 from otobotctl.render.service import ServiceTemplate, Setting, Stack
 from otobotctl.render.versions import KnownBad
 from otobotctl.secrets import SecretSpec
+
+if TYPE_CHECKING:
+    from otobotctl.manifest.resolve import ResolvedClient
 
 PORT_STRIDE = 100  # from one client of a host to the next; wide enough that no two services' ports ever meet
 # Every service with an image has these, so that no service.yaml repeats them.
@@ -91,6 +95,10 @@ class Catalog:
             for name in services
             for secret, need in self.service(name).secrets.items()
         )
+
+    def specs_of(self, client: ResolvedClient) -> tuple[SecretSpec, ...]:
+        """Return every secret that a client owns: those of its services, and those of its backups."""
+        return (*self.secret_specs(client.services), *backups.specs(client))
 
     def plain_files(self, folder: str) -> dict[str, bytes]:
         """Return the plain files below `folder`, by their path in it."""

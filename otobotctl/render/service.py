@@ -158,11 +158,12 @@ class Health(_Model, frozen=True, kw_only=True):
 
 
 class BackupSource(_Model, frozen=True, kw_only=True):
-    """What an archive must hold: a dump of `database`, or the files of `volume`."""
+    """What an archive must hold: a dump of `database`, or the files of `volume` but for the paths in `exclude`."""
 
     kind: Literal["postgres", "mongo", "volume"]
     database: SqlName | None = None
     volume: SqlName | None = None
+    exclude: tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./-]*$")], ...] = ()
 
 
 class Provision(_Model, frozen=True, kw_only=True):

@@ -15,7 +15,10 @@ _HEX_BYTES: Mapping[str, int] = {"hex16": 16, "hex32": 32, "hex64": 64}
 
 
 def mint(kind: SecretKind, rng: Callable[[int], bytes] = os.urandom) -> str:
-    """Return a new value: hexN is N bytes in hex digits, base64url48 48 bytes in 64 characters, password 32 characters.
+    """Return a new value.
+
+    hexN is N bytes in hex digits, base64url48 48 bytes in 64 characters, password 32 characters, ed25519 a private SSH
+    key in OpenSSH's form.
 
     Raises:
         ValueError: only a person can tell a secret of this kind.
@@ -24,6 +27,10 @@ def mint(kind: SecretKind, rng: Callable[[int], bytes] = os.urandom) -> str:
         return rng(_HEX_BYTES[kind]).hex()
     if kind == "base64url48":
         return base64.urlsafe_b64encode(rng(48)).decode()
+    if kind == "ed25519":
+        from otobotctl.secrets import sshkey
+
+        return sshkey.private(rng(32), rng(4))
     if kind == "password":
         return _password(rng)
     raise ValueError(f"a secret of kind {kind} cannot be minted")

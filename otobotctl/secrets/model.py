@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NoReturn, get_args
 
 Course = Literal["", "pair", "overlap", "restart", "key-ring", "refused"]
-SecretKind = Literal["hex16", "hex32", "hex64", "base64url48", "password", "given"]
+SecretKind = Literal["hex16", "hex32", "hex64", "base64url48", "password", "ed25519", "given"]
 KINDS: tuple[str, ...] = get_args(SecretKind)
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from otobotctl import person, secrets
-from otobotctl.agent.protocol import VERSION, ArchiveRequest, Source
+from otobotctl.agent.protocol import VERSION, ArchiveRequest
 from otobotctl.backup import contents
 from otobotctl.backup.packing import About, Packing
 from otobotctl.backup.reading import check
 from otobotctl.backup.sealing import NoIdentityError, Part, Sealed, digest, sweep
 from otobotctl.errors import OtobotError, UsageError
-from otobotctl.render import layout
+from otobotctl.render import backups, layout
 from otobotctl.render.client import services_of
 from otobotctl.workflows import converging
 from otobotctl.workflows.desired import Loaded, load
@@ -177,13 +177,7 @@ class _Job:
     def request(self, *, final: bool) -> ArchiveRequest:
         """What the host is asked for: the sources that each service's `backup` names."""
         host = self._loaded.manifest.host(self._client.host)
-        services = services_of(self._client, host, self._loaded.catalog)
-        engines = {service.engine: service.name for service in services if service.engine}
-        found: dict[tuple[str, str], Source] = {}
-        for owner, source in ((service.name, each) for service in services for each in service.backup):
-            name = source.database or source.volume or ""
-            service = "" if source.kind == "volume" else engines[source.kind]
-            found.setdefault((source.kind, name), Source(kind=source.kind, name=name, service=service, of=owner))
+        wanted, engines = backups.sources(services_of(self._client, host, self._loaded.catalog))
         return ArchiveRequest(
             version=VERSION,
             op="archive",
@@ -191,8 +185,8 @@ class _Job:
             who=f"{person.name()} (archive of {self._client.slug})",
             client=self._client.slug,
             project=layout.project(self._client.slug),
-            sources=list(found.values()),
-            engines=list(engines.values()),
+            sources=wanted,
+            engines=engines,
             final=final,
         )
 

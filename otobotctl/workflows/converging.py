@@ -19,8 +19,10 @@ from otobotctl.workflows.hosts import target
 if TYPE_CHECKING:
     from otobotctl.converge.model import Listener, Password
     from otobotctl.fleet import Fleet
-    from otobotctl.plan.model import Change, Stage, StagePlan
+    from otobotctl.plan.model import Change, Stage, StagePlan, Step
     from otobotctl.transport.base import Door, Opener
+
+BACKUP = "backup"  # the stage of that name
 
 
 @dataclass(frozen=True)
@@ -150,10 +152,12 @@ def destroy(
 
     # The proxy lets go of the client's network first; a proxy without any client left goes too.
     front = tuple(stage for stage in wanted.stages if stage.name in {"front", "certificates"})
+    # Its timers go before all else: what they start would find less and less.
+    timers = tuple(replace(stage, steps=_not_of_others(stage, slug)) for stage in wanted.stages if stage.name == BACKUP)
     steps: tuple[Step, ...] = (absent(slug, with_volumes=volumes),)
     if not any(stage.name == "front" for stage in front):
         steps = (absent(layout.FRONT, with_volumes=False), *steps)
-    stages = (*front, Stage("destroy", steps))
+    stages = (*timers, *front, Stage("destroy", steps))
     return converge(opener(loaded, name), replace(wanted, stages=stages), listener, password)
 
 
@@ -164,7 +168,12 @@ def desired_of(loaded: Loaded, name: str, *, without: str | None = None) -> Desi
         kept = {other: client for other, client in loaded.manifest.clients.items() if other != without}
         loaded = replace(loaded, manifest=msgspec.structs.replace(loaded.manifest, clients=kept))
     stores = {client.slug: secrets.opened(loaded, client.slug) for client in loaded.manifest.clients_of(host.name)}
-    return desired(loaded, host.name, stores)
+    return desired(loaded, host.name, stores, () if without is None else (without,))
+
+
+def _not_of_others(stage: Stage, slug: str) -> tuple[Step, ...]:
+    """The steps of a stage that are this client's, or nobody's."""
+    return tuple(step for step in stage.steps if getattr(step.spec, "client", slug) == slug)
 
 
 def _only(stages: Iterable[Stage], slug: str) -> tuple[Stage, ...]:

@@ -15,8 +15,9 @@ from otobotctl.render.catalog import load_catalog
 
 if TYPE_CHECKING:
     from otobotctl.fleet import Fleet
-    from otobotctl.manifest import ResolvedClient, ResolvedManifest
+    from otobotctl.manifest import ResolvedClient, ResolvedHost, ResolvedManifest
     from otobotctl.plan.model import Stage
+    from otobotctl.render import backups
     from otobotctl.render.catalog import Catalog
     from otobotctl.render.image import BuiltImage
     from otobotctl.render.release import RenderedRelease
@@ -64,10 +65,12 @@ def warnings(loaded: Loaded, clients: Iterable[ResolvedClient]) -> tuple[str, ..
     return known_bad.warnings(loaded.manifest, clients, loaded.catalog)
 
 
-def desired(loaded: Loaded, name: str, secrets: Mapping[str, Mapping[str, Secret]]) -> Desired:
-    """What a host should be with these secrets, by client."""
+def desired(
+    loaded: Loaded, name: str, secrets: Mapping[str, Mapping[str, Secret]], gone: Iterable[str] = ()
+) -> Desired:
+    """What a host should be with these secrets, by client. Nothing of the backups of those who are `gone` stays."""
     from otobotctl.plan.playbook import load_playbook
-    from otobotctl.render import roles
+    from otobotctl.render import backups, roles
     from otobotctl.render.client import render_client
     from otobotctl.render.front import render_front
 
@@ -76,6 +79,7 @@ def desired(loaded: Loaded, name: str, secrets: Mapping[str, Mapping[str, Secret
     releases = {c.slug: render_client(c, host, c.index, secrets[c.slug], loaded.catalog) for c in clients}
     front = render_front(host, clients, loaded.catalog)
     images = loaded.catalog.built_images({service for client in clients for service in client.services})
+    kept = [_backup(loaded, client, host, secrets[client.slug]) for client in clients]
     variables = {
         "host": host,
         "clients": [_client(client, releases[client.slug], client.slug in loaded.forced) for client in clients],
@@ -86,8 +90,22 @@ def desired(loaded: Loaded, name: str, secrets: Mapping[str, Mapping[str, Secret
             for each in loaded.manifest.operators_of(name)
         ],
         "policy": roles.policy(loaded.manifest, name),
+        "backups": [backups.variables(each) for each in (*kept, *map(backups.HostBackup, gone))],
+        "backup_packages": sorted({package for each in kept for package in each.packages}),
     }
     return Desired(name, load_playbook(playbook_path(host.playbook), variables), masked(secrets.values()))
+
+
+def _backup(
+    loaded: Loaded, client: ResolvedClient, host: ResolvedHost, secrets: Mapping[str, Secret]
+) -> backups.HostBackup:
+    from otobotctl.render import backups
+    from otobotctl.render.client import services_of
+
+    if not client.backup.targets:
+        return backups.HostBackup(client.slug)
+    sealed = loaded.fleet.client(client.slug) / "secrets.age"
+    return backups.host_backup(client, services_of(client, host, loaded.catalog), secrets, sealed.read_bytes())
 
 
 def playbook_path(name: str) -> Path:

@@ -168,7 +168,7 @@ def _kept(loaded: Loaded, slug: str, names: Sequence[str]) -> dict[str, str]:
     """Those that cannot be exchanged, with the reason; nothing is known of a client that is not in the manifest."""
     if slug not in loaded.manifest.clients:
         return {}
-    specs = {spec.name: spec for spec in loaded.catalog.secret_specs(loaded.manifest.client(slug).services)}
+    specs = {spec.name: spec for spec in loaded.catalog.specs_of(loaded.manifest.client(slug))}
     told = {name: choice.refusal(specs[name]) for name in names if name in specs}
     return {name: reason for name, reason in told.items() if reason}
 

@@ -50,7 +50,7 @@ class Replacing:
 def mint(loaded: Loaded, slug: str) -> tuple[str, ...]:
     """Mint and seal the secrets that a client's services need and that do not exist; return their names."""
     client = loaded.manifest.client(slug)
-    specs = loaded.catalog.secret_specs(client.services)
+    specs = loaded.catalog.specs_of(client)
     with secrets.locked(loaded.fleet.client(slug)):
         store = secrets.open_store(loaded.fleet.client(slug), secrets.identities())
         store, minted = secrets.mint_missing(store, specs, datetime.now(UTC))
@@ -63,7 +63,7 @@ def opened(loaded: Loaded, slug: str) -> Mapping[str, secrets.Secret]:
     """A client's secrets. Raises ManifestError naming those that are still missing."""
     client = loaded.manifest.client(slug)
     store = secrets.open_store(loaded.fleet.client(slug), secrets.identities())
-    missing = [spec for spec in loaded.catalog.secret_specs(client.services) if spec.name not in store.values]
+    missing = [spec for spec in loaded.catalog.specs_of(client) if spec.name not in store.values]
     if given := [spec.name for spec in missing if spec.given]:
         raise ManifestError(f"{slug} has no {', '.join(given)} yet", hint=f"otobotctl secrets set {slug} {given[0]}")
     if missing:
@@ -94,7 +94,7 @@ def standings(fleet: Fleet, slug: str | None = None) -> Standings:
         for each in policy.standings(
             client.slug,
             secrets.read_metadata(fleet.client(client.slug)),
-            loaded.catalog.secret_specs(client.services),
+            loaded.catalog.specs_of(client),
             now,
         )
     )
@@ -123,7 +123,7 @@ def replacing(fleet: Fleet, slug: str, name: str) -> Replacing:
 
 
 def _spec(loaded: Loaded, slug: str, name: str) -> SecretSpec:
-    specs = {spec.name: spec for spec in loaded.catalog.secret_specs(loaded.manifest.client(slug).services)}
+    specs = {spec.name: spec for spec in loaded.catalog.specs_of(loaded.manifest.client(slug))}
     if name not in specs:
         hint = f"its secrets are: {', '.join(sorted(specs))}"
         raise UsageError(f"no service of {slug} has a secret {name}", hint=hint)

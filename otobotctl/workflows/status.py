@@ -172,7 +172,7 @@ def secrets_due(loaded: Loaded, client: str, now: float) -> tuple[DueSecret, ...
     """A client's secrets that are to be rotated now or soon, the most urgent first; needs no key."""
     if client not in loaded.manifest.clients:
         return ()
-    specs = loaded.catalog.secret_specs(loaded.manifest.client(client).services)
+    specs = loaded.catalog.specs_of(loaded.manifest.client(client))
     try:
         known = secrets.read_metadata(loaded.fleet.client(client))
     except ManifestError:

@@ -40,6 +40,8 @@ def variables(**changes):
         "front": release("front"),
         "images": [image],
         "operators": [],
+        "backups": [{"client": "acme", "state": "absent"}],
+        "backup_packages": [],
     }
     return {**given, **changes}
 
@@ -65,7 +67,7 @@ def test_the_vps_playbook_becomes_typed_steps():
     stages = load_playbook(data_dir("playbooks") / "vps.yaml", variables())
     assert [stage.name for stage in stages] == [
         "base", "docker", "otobot", "operators", "hardening", "login", "images", "client-acme", "client-beta", "front",
-        "certificates", "health",
+        "certificates", "health", "backup",
     ]  # fmt: skip
     steps = vps()
     assert steps["docker/repository"].fingerprint == "9DC858229FC7DD38854AE2D88D81803C0EBFCD88"
@@ -105,8 +107,9 @@ def test_a_host_without_a_proxy_has_no_stage_for_it():
         "hardening",
         "login",
         "certificates",
+        "backup",
     ]
-    assert {step.spec.state for step in stages[-1].steps} == {"absent"}
+    assert {step.spec.state for stage in stages[-2:] for step in stage.steps} == {"absent"}
 
 
 def test_what_signs_itself_is_made_anew_in_its_last_month_and_what_an_authority_signed_never():

@@ -120,7 +120,7 @@ def test_backups_by_environment():
     assert (dev.schedule, dev.before_deploy) == ("never", False)
     assert (stage.schedule, stage.keep_daily, stage.keep_weekly, stage.keep_yearly) == ("daily", 7, 4, 0)
     assert (prod.schedule, prod.keep_daily, prod.keep_weekly, prod.keep_monthly, prod.keep_yearly) == (
-        *("daily", 30, 12),
+        *("4-hourly", 30, 12),
         *(12, 7),
     )
     assert stage.before_deploy

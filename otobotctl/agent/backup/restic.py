@@ -108,8 +108,9 @@ class Restic:
         cached = ["--cache-dir", cache] if cache else ["--no-cache"]
         self._argv = ["restic", "--quiet", *cached, *options]
         self._env = dict(os.environ, PATH=PATH, LC_ALL="C.UTF-8", HOME="/root", **target["environment"])
-        self._env.update(RESTIC_REPOSITORY=target["repository"], RESTIC_PASSWORD_FILE=key_file)
-        self._secrets = [value for value in target["environment"].values() if len(value) >= _SHORTEST]
+        self._env.update(RESTIC_REPOSITORY=_address(target), RESTIC_PASSWORD_FILE=key_file)
+        plain = [value for value in target["environment"].values() if len(value) >= _SHORTEST]
+        self._secrets = [*plain, *(_quoted(value) for value in plain)]
 
     def run(self, *words: str, timeout_s: Optional[float] = None) -> str:
         """Run restic to its end; return its stdout. Raises ResticError."""
@@ -264,6 +265,23 @@ class Saving:
             self._stop()
         for descriptor in self._said:
             os.close(descriptor)
+
+
+def _address(target: Dict[str, Any]) -> str:
+    """The repository as every version understands it: variables for a REST server's login exist since 0.16 only."""
+    repository: str = target["repository"]
+    password = target["environment"].get("RESTIC_REST_PASSWORD")
+    if not repository.startswith("rest:") or not password:
+        return repository
+    scheme, _, rest = repository.partition("://")
+    user = target["environment"].get("RESTIC_REST_USERNAME", "")
+    return "{}://{}:{}@{}".format(scheme, _quoted(user), _quoted(password), rest)
+
+
+def _quoted(text: str) -> str:
+    """Text as it stands in an address, where no letter or digit means anything."""
+    plain = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+    return "".join(chr(byte) if byte in plain else "%{:02X}".format(byte) for byte in text.encode())
 
 
 def _saved(said: bytes) -> Saved:

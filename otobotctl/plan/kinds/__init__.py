@@ -9,6 +9,7 @@ from otobotctl.plan.model import Spec
 KINDS = (
     "apt_repository",
     "authorized_key",
+    "backup",
     "command",
     "compose_release",
     "directory",

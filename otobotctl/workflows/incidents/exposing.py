@@ -72,7 +72,7 @@ def affected(fleet: Fleet, exposed: Exposed) -> tuple[str, ...]:
     slugs = named(fleet, exposed)
     loaded = load(fleet)
     for slug in slugs:
-        specs = {spec.name for spec in loaded.catalog.secret_specs(loaded.manifest.client(slug).services)}
+        specs = {spec.name for spec in loaded.catalog.specs_of(loaded.manifest.client(slug))}
         if unknown := [name for name in exposed.secrets if name not in specs]:
             hint = f"otobotctl secrets list {slug}"
             raise UsageError(f"no service of {slug} has a secret {unknown[0]}", hint=hint)

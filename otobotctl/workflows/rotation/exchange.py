@@ -71,7 +71,7 @@ class Exchange:
         self._password = password
         self._loaded: Loaded = load(fleet)
         self._client = self._loaded.manifest.client(slug)
-        self._specs = {spec.name: spec for spec in self._loaded.catalog.secret_specs(self._client.services)}
+        self._specs = {spec.name: spec for spec in self._loaded.catalog.specs_of(self._client)}
         self._call = _Call()
 
     def run(self, wanted: Wanted, *, wait: bool = False, backup: bool = True) -> Rotated:
@@ -254,7 +254,7 @@ def preview(fleet: Fleet, slug: str, wanted: Wanted) -> tuple[Choice, tuple[str,
     """What `run` would begin, and what that ends; changes nothing. Raises UsageError, ManifestError."""
     choice.check(wanted, slug)
     loaded = load(fleet)
-    specs = {spec.name: spec for spec in loaded.catalog.secret_specs(loaded.manifest.client(slug).services)}
+    specs = {spec.name: spec for spec in loaded.catalog.specs_of(loaded.manifest.client(slug))}
     if wanted.resume or wanted.undo:
         return choice.Choice((), {}), ()
     found = chosen(slug, wanted, specs, secrets.open_store(fleet.client(slug), secrets.identities()))
