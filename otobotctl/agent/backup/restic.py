@@ -267,9 +267,9 @@ class Saving:
             os.close(descriptor)
 
 
-def _address(target: Dict[str, Any]) -> str:
+def _address(target: Target) -> str:
     """The repository as every version understands it: variables for a REST server's login exist since 0.16 only."""
-    repository: str = target["repository"]
+    repository = target["repository"]
     password = target["environment"].get("RESTIC_REST_PASSWORD")
     if not repository.startswith("rest:") or not password:
         return repository
