@@ -31,7 +31,7 @@ def archive(request: Dict[str, Any], places: Places, wire: Wire) -> None:
     """
     places.prepare()
     if request["final"]:
-        _stand_apart("otobot-" + request["run"])
+        stand_apart("otobot-" + request["run"])
         lock.acquire(places.lock, {"run": "", "who": request["who"], "at": round(time.time(), 3), "pid": os.getpid()})
     try:
         _serve(request, Releases(request["client"]), places, wire)
@@ -39,7 +39,7 @@ def archive(request: Dict[str, Any], places: Places, wire: Wire) -> None:
         raise RefusedError("archive", str(error)) from error
 
 
-def _stand_apart(name: str) -> None:
+def stand_apart(name: str) -> None:
     """Go on in a process outside the SSH session: what ends that must not keep the containers from starting again.
 
     The process of the session only waits, so that the line stays open.

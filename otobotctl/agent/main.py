@@ -1,4 +1,4 @@
-"""Serves one request: observe, apply, follow, archive, inside, exec, ledger or logs."""
+"""Serves one request: observe, apply, follow, archive, inside, exec, ledger, logs or backup."""
 
 from __future__ import annotations
 
@@ -106,6 +106,12 @@ def _serve_asking(request: Dict[str, Any], places: Places, wire: Wire) -> None:
 
         _note(request, places, "client", "services")
         loglines(request, wire)
+    elif request["op"] == "backup":
+        from otobotctl.agent.backup.asked import serve as serve_backup
+
+        if request["do"] == "run":
+            _note(request, places, "clients", "reason", "run")
+        serve_backup(request, places, wire)
     else:
         raise RefusedError("refused", "no such operation: {!r}".format(request["op"]))
 

@@ -20,6 +20,21 @@ def read(client: str, state: str = STATE_DIR) -> Optional[Dict[str, Any]]:
     return found if isinstance(found, dict) and "made" in found else None
 
 
+def newest(client: str, state: str = STATE_DIR) -> Optional[Dict[str, Any]]:
+    """The note of the last archive, whoever made it: an export (see `read`), or the host's own backup on any target.
+
+    Of a backup it is what its state.json says (agent/backup/state.py), with `target`.
+    """
+    found = [read(client, state)]
+    try:
+        said = decode(files.read(os.path.join(state, "backup", client, "state.json")) or b"{}")
+        targets = said["targets"].items()
+        found += [dict(each["archive"], target=name) for name, each in targets if each.get("archive")]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        pass  # it has no backup, or nobody can tell
+    return max((each for each in found if each), key=lambda each: float(each["made"]), default=None)
+
+
 def write(client: str, state: str, confirmation: Dict[str, Any], final: bool) -> None:
     """Note an archive that the operator has on disk. Raises OSError."""
     path = _path(client, state)

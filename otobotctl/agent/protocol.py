@@ -159,6 +159,24 @@ class LogsRequest(TypedDict):
     follow: bool
 
 
+class BackupRequest(TypedDict):
+    """op = "backup": `do` is run, list or status, of these clients. Without `targets`: all of them.
+
+    `patience_s` is how long a run waits for one that is under way. With `consistent` what writes is stopped meanwhile.
+    """
+
+    version: int
+    op: str
+    do: str
+    run: str
+    who: str
+    clients: List[str]
+    targets: List[str]
+    reason: str
+    consistent: bool
+    patience_s: float
+
+
 class Confirmation(TypedDict):
     """The operator's word, in one line on stdin, that the archive `file` is on disk; sha256 and bytes are its own."""
 
@@ -208,6 +226,10 @@ class LastRun(TypedDict):
 # Records of an exec: {"block": n} for its stdout, also with "of": 2 for its stderr, as they come; {"said": str} when it
 # could not be started; then {"exit": status}
 # Records of logs: {"block": n} for the lines, then {"exit": status}
+# Records of a backup's run, each with client: {"target": name} begins one; {"part": name}; {"saved": name}, also bytes
+#   and added; {"pruning": name}; {"warning": str}; {"result": {target, archive, error, took_s}} ends a target
+# Records of its list: {"listed": {client, target, archives, error}}; of its status: {"standing": {...}}, see
+#   agent/backup/asked.py
 # Lines that only the live stream has:
 #   {"ready": true} or {"need": "agent"}    first: whether the host keeps an agent of this digest, or needs it sent
 #   {"end": true}   also boot_id (str), holder (Holder or None), last (LastRun or None); ends the exchange

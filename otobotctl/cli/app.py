@@ -9,6 +9,7 @@ import typer
 
 from otobotctl.cli.commands import (
     asking,
+    backups,
     client,
     deploy,
     doctor,
@@ -53,6 +54,7 @@ def build() -> typer.Typer:
     app.add_typer(vault.build(), name="vault")
     app.add_typer(incident.build(), name="incident")
     app.add_typer(n8n.build(), name="n8n")
+    app.add_typer(backups.build(), name="backup")
     return app
 
 

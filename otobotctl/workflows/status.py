@@ -44,7 +44,7 @@ class Release:
 
     `release` is the number, None when nothing is deployed; `matches` whether its digest is that of what would be
     deployed (None: not to be told without the secrets' key); `services` are states, `trouble` those that are not well.
-    `archive` is the host's note of the last one (agent/notes.py) with its age_s; None: never; {}: none is needed.
+    `archive` is the note of the last one (agent/notes.py: newest) with its age_s; None: never; {}: none is needed.
     """
 
     client: str

@@ -52,6 +52,7 @@ class ClientHost:
         self.docker = root / "docker"
         self.opt = root / "opt"
         self.home = root / "home"
+        self.jobs = root / "jobs"  # what schedules write to /etc/otobot/backup
         self.fleet = fleets.Fleet(root / "fleet")
 
     def make(self) -> None:
@@ -116,6 +117,8 @@ class ClientHost:
         real["otobotctl/agent/releases.py"] = _moved(real["otobotctl/agent/releases.py"], "/opt/otobot", self.opt)
         path = f"{self.host.root / 'bin'}:/usr/local/sbin"
         real["otobotctl/agent/run.py"] = _moved(real["otobotctl/agent/run.py"], "/usr/local/sbin", path)
+        shapes = real["otobotctl/agent/backup/shapes.py"]
+        real["otobotctl/agent/backup/shapes.py"] = _moved(shapes, "/etc/otobot/backup", self.jobs)
         pack.sources = cache(lambda: real)
         pack.digest.cache_clear()
         pack.archive.cache_clear()

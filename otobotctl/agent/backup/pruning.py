@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from otobotctl.agent.backup.keeping import Verdict, counted, groups
 from otobotctl.agent.backup.restic import Restic
@@ -12,9 +12,10 @@ from otobotctl.agent.backup.shapes import ARCHIVE_FILE
 _AT_ONCE = 200  # snapshots on one command line
 
 
-def snapshots(restic: Restic, *words: str) -> List[Dict[str, Any]]:
+def snapshots(restic: Restic, *words: str, limit_s: Optional[float] = None) -> List[Dict[str, Any]]:
     """What `restic snapshots --json` lists. Raises ResticError."""
-    found: List[Dict[str, Any]] = json.loads(restic.run("snapshots", "--json", "--no-lock", *words) or "[]") or []
+    said = restic.run("snapshots", "--json", "--no-lock", *words, timeout_s=limit_s)
+    found: List[Dict[str, Any]] = json.loads(said or "[]") or []
     return found
 
 
@@ -35,10 +36,10 @@ def _forget(restic: Restic, which: Sequence[str]) -> None:
         restic.run("forget", *which[start : start + _AT_ONCE])
 
 
-def archives(restic: Restic) -> List[Dict[str, Any]]:
+def archives(restic: Restic, limit_s: Optional[float] = None) -> List[Dict[str, Any]]:
     """The archives of a repository by time: id, snapshot, at (restic's words) and what tags say. Raises ResticError."""
     found = []
-    for each in snapshots(restic, "--path", ARCHIVE_FILE):
+    for each in snapshots(restic, "--path", ARCHIVE_FILE, limit_s=limit_s):
         said = dict(tag.split("=", 1) for tag in each.get("tags") or () if "=" in tag)
         if "archive" in said:
             found.append({**said, "id": said["archive"], "snapshot": each["id"], "at": each["time"]})

@@ -133,7 +133,8 @@ class Run:
         reach(restic, target, known is not None)
         archive, added = Making(self.job, self.places, restic, self._asked.wanted, self._tell).make()
         short = _short(archive, added, known)
-        state.note_target(self.places.note, target["name"], archive=short)
+        first = state.of_target(state.read(self.places.note), target["name"]).get("first") or short["made"]
+        state.note_target(self.places.note, target["name"], archive=short, first=first)
         return short
 
     def _prune(self, target: Target) -> None:

@@ -1,10 +1,12 @@
 """What became of a client's archives, checks and drills: one small file, without secrets, that status is read from.
 
 {"version": 1, "targets": {NAME: {"archive": {id, made, bytes, added, grew, took_s, consistent} | null,
- "attempt": {at, error} | null, "verified": {at, part, of, error} | null, "pruned": {at} | null}},
+ "attempt": {at, error} | null, "verified": {at, part, of, error} | null, "pruned": {at} | null,
+ "first": 1763690400.0}},
  "drill": {at, ok, took_s, report} | null, "restored": {...} | null}
 
-`archive` is the newest that is whole, `attempt` the last run, whose `error` is null where it went well.
+`first` is when the first archive began, `archive` the newest that is whole; `attempt` is the last run, whose `error` is
+null where it went well.
 """
 
 from __future__ import annotations

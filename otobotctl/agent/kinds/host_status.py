@@ -16,7 +16,7 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
 
     `projects` ({client: Compose project}) and `names` (host names that are served) are what to look at. A release is
     current (number or None), digest, healthy (the newest that was), services ({service: state}) and trouble, both
-    empty where Docker does not answer; and archive, the note of the last one (notes.py) or None.
+    empty where Docker does not answer; and archive, the note of the last one, a backup's too (notes.py), or None.
     """
     trouble = None
     try:
@@ -48,7 +48,7 @@ def _release(client: str, states: Optional[Dict[str, str]]) -> Dict[str, Any]:
         "current": number,
         "digest": record.get("digest"),
         "healthy": here.healthy(),
-        "archive": notes.read(client),
+        "archive": notes.newest(client),
         "services": states or {},
         "trouble": {} if states is None else compose.wrong(states, record.get("services", ()), record.get("once", ())),
     }

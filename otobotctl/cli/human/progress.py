@@ -115,12 +115,20 @@ def told(record: Mapping[str, Any], *, verbose: bool) -> str:
     return _said(record)
 
 
+_DOING = {"backup_target": "archiving", "backup_pruning": "removing what is not kept"}
+
+
 def _said(record: Mapping[str, Any]) -> str:
     match record.get("event"):
         case "hook":
             return f"hook on the {record.get('where')}: {record.get('program')}"
         case "trial":
             return f"trying the vault of {record.get('client')}"
+        case "backup_saved":
+            size = amounts.size(record.get("bytes", 0))
+            return f"{record.get('client')}: {record.get('saved')}: {size}, {amounts.size(record.get('added', 0))} new"
+        case "backup_target" | "backup_pruning" as kind:
+            return f"{record.get('client')}: {record.get('target') or record.get('pruning')}: {_DOING[kind]}"
         case "reattached" | "lost" | "rebooting" as kind:
             return f"{kind} {record.get('message') or record.get('run') or ''}".rstrip()
     return ""

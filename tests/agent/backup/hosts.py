@@ -27,7 +27,7 @@ PARTS = {
     "/volumes/n8n_data.tar",
 }
 # Answers as psql does what the runner asks of it: a snapshot's name, rows, and what it is to echo.
-_PSQL = r"""while read -r line; do case "$line" in
+PSQL = r"""while read -r line; do case "$line" in
 *pg_export_snapshot*) echo 00000003-0000001B-1 ;;
 *gexec*) echo '["public.credentials", 12]'; echo '["public.users", 3]' ;;
 '\echo '*) echo "${line#?echo }" ;;
@@ -35,7 +35,7 @@ esac; done"""
 INSIDE = {
     "pg_dumpall": "echo 'CREATE ROLE vault_owner;'",
     "pg_dump": 'echo "$*" >>@HERE@/dumped; cat @HERE@/rows',
-    "psql": _PSQL,
+    "psql": PSQL,
     "mongodump": "cat >@HERE@/mongo-config; echo mongo archive",
 }
 _BEGIN = """

@@ -1,0 +1,111 @@
+"""What an operator asks of a host's backups over the line: a run, the archives of a client, how all of it stands."""
+
+from __future__ import annotations
+
+import calendar
+import contextlib
+import os
+import time
+from typing import Any, Dict, Optional
+
+from otobotctl.agent import systemd
+from otobotctl.agent.archive import stand_apart
+from otobotctl.agent.backup import pruning, state
+from otobotctl.agent.backup.clock import Clock, TerminatedError
+from otobotctl.agent.backup.making import Wanted
+from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
+from otobotctl.agent.backup.remedies import failure
+from otobotctl.agent.backup.restic import Restic, ResticError
+from otobotctl.agent.backup.runner import Asked, Run
+from otobotctl.agent.backup.shapes import HOME
+from otobotctl.agent.places import Places
+from otobotctl.agent.run import ProbeError, StepError
+from otobotctl.agent.wire import RefusedError, Wire
+
+_LIST_S = 300.0
+
+
+def serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:
+    """Serve a BackupRequest. Raises RefusedError."""
+    try:
+        if request["do"] == "run":
+            _run(request, places, wire)
+        elif request["do"] == "list":
+            for client in request["clients"]:
+                _list(_here(client, places), request["targets"], wire)
+        else:
+            for client in request["clients"]:
+                wire.send({"standing": standing(_here(client, places))})
+    except JobError as error:
+        raise RefusedError("refused", str(error)) from error
+
+
+def _here(client: str, places: Places) -> BackupPlaces:
+    return BackupPlaces(client, HOME, os.path.join(places.state, "backup"), places.runtime)
+
+
+def _run(request: Dict[str, Any], places: Places, wire: Wire) -> None:
+    """Make archives in a process that outlives the line; whoever listens hears how it goes on."""
+    for client in request["clients"]:
+        read_job(_here(client, places))
+    places.prepare()
+    stand_apart("otobot-" + request["run"])
+    wire.alone = True
+    clock = Clock(wire.beat)
+
+    def tell(record: Dict[str, Any]) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            wire.send({**record, "client": client})
+
+    for client in request["clients"]:
+        wanted = Wanted(request["reason"], request["consistent"], request["who"], places.lock)
+        asked = Asked(wanted, request["targets"], patience_s=request["patience_s"])
+        try:
+            Run(_here(client, places), asked, clock, tell).make()
+        except TerminatedError as error:
+            raise RefusedError("refused", "the run was ended on the host before it was done") from error
+        except (OSError, StepError, ProbeError) as error:
+            raise RefusedError("refused", "{}: the run did not begin: {}".format(client, error)) from error
+
+
+def _list(here: BackupPlaces, targets: "list[str]", wire: Wire) -> None:
+    for target in read_job(here)["targets"]:
+        if targets and target["name"] not in targets:
+            continue
+        restic = Restic(target, here.key, here.cache(target["repository"]))
+        told: Dict[str, Any] = {"client": here.client, "target": target["name"], "archives": [], "error": None}
+        try:
+            told["archives"] = pruning.archives(restic, _LIST_S)
+        except ResticError as error:
+            told["error"] = failure(error.kind, str(error), here.client, target["name"])
+        wire.send({"listed": told})
+
+
+def standing(here: BackupPlaces) -> Dict[str, Any]:
+    """How a client's backups stand: its promise, its targets, what state.json says, when each unit is next.
+
+    `targets` is None where it has no job.
+    """
+    try:
+        job = read_job(here)
+    except JobError:
+        return {"client": here.client, "targets": None}
+    return {
+        "client": here.client,
+        "targets": [{"name": each["name"], "append_only": each["append_only"]} for each in job["targets"]],
+        "rpo_s": job["rpo_s"],
+        "rto_s": job["rto_s"],
+        "drill_days": job["drill_days"],
+        "pitr": job["pitr"],
+        "state": state.read(here.note),
+        "next": _next("otobot-backup-{}.timer".format(here.client)),
+    }
+
+
+def _next(timer: str) -> Optional[float]:
+    """When a timer starts its unit next, in Unix seconds; None: never, or nobody knows."""
+    os.environ["TZ"] = "UTC"  # how systemctl writes times
+    with contextlib.suppress(ProbeError, ValueError):
+        said = systemd.show(timer, ["NextElapseUSecRealtime"]).get("NextElapseUSecRealtime", "")
+        return float(calendar.timegm(time.strptime(said, "%a %Y-%m-%d %H:%M:%S UTC")))
+    return None

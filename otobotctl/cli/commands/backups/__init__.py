@@ -1,0 +1,15 @@
+"""`otobotctl backup ...`."""
+
+from __future__ import annotations
+
+import typer
+
+from otobotctl.cli.commands.backups import runs
+
+
+def build() -> typer.Typer:
+    """The commands about backups."""
+    app = typer.Typer(help="Archives: made, listed, proved by restoring them.", no_args_is_help=True)
+    for module in (runs,):
+        module.register(app)
+    return app

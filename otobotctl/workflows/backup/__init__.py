@@ -1,0 +1,1 @@
+"""Backups: runs, lists and how they stand."""

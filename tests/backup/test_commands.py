@@ -1,0 +1,141 @@
+"""`otobotctl backup run | list | status` through the real agent on a stand-in host, with real restic."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+
+import pytest
+
+from otobotctl.cli import main as cli
+from tests.agent.backup.hosts import PSQL
+
+
+@pytest.fixture
+def backup(client):
+    """A deployed client whose host has a job with one target."""
+    if shutil.which("restic") is None:
+        pytest.skip("restic is not installed")
+    client.inside("psql", PSQL)
+    release = client.opt / "acme/releases/1/release.json"
+    release.write_text(json.dumps({**json.loads(release.read_text()), "secret": ["env/mongo.env"]}))
+    write(client, {"disk": str(client.home / "repository")})
+    return client
+
+
+def write(client, targets):
+    """The job, as the host gets it."""
+    source = {"kind": "postgres", "name": "otobot_n8n", "service": "postgres", "of": "n8n", "exclude": []}
+    volume = {"kind": "volume", "name": "n8n_data", "service": "", "of": "n8n", "exclude": []}
+    known = {"environment": {}, "options": [], "append_only": False}
+    job = {
+        "version": 1, "client": "acme", "project": "otobot-acme", "sources": [source, volume],
+        "engines": ["postgres", "mongo"],
+        "targets": [{"name": name, "repository": place, **known} for name, place in targets.items()],
+        "keep": {"daily": 30, "weekly": 12, "monthly": 12, "yearly": 7}, "rpo_s": 14400, "rto_s": 1800,
+        "drill_days": 31, "webhook": "", "mail": "", "pitr": False,
+    }  # fmt: skip
+    folder = client.jobs / "acme"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "job.json").write_text(json.dumps(job))
+    (folder / "key").write_text("password-of-the-repository")
+
+
+def say(client, capsys, *words):
+    """Call the command line with --json; return the exit code and the envelope."""
+    capsys.readouterr()
+    code = cli.main(["--fleet", str(client.fleet.root), "--json", "backup", *words])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_run_is_listed_and_stands(backup, capsys):
+    """One archive: the run names it, the list has it, the status tells its age, and `status` shows it too."""
+    code, said = say(backup, capsys, "run", "acme")
+    assert (code, said["ok"], said["version"], said["command"]) == (0, True, 1, "backup run")
+    (made,) = said["data"]["made"]
+    assert made["error"] is None
+    code, said = say(backup, capsys, "list", "acme")
+    (only,) = said["data"]["archives"]
+    assert (code, only["id"], only["bytes"]) == (0, made["archive"]["id"], made["archive"]["bytes"])
+    assert (only["target"], only["reason"], only["release"], only["consistent"]) == ("disk", "manual", 1, False)
+    code, said = say(backup, capsys, "status", "acme")
+    (client,) = said["data"]["clients"]
+    (target,) = client["targets"]
+    assert code == 0
+    assert target["archive"]["id"] == only["id"]
+    assert 0 <= target["age_s"] < 3600
+    assert (client["overdue"], target["overdue"]) == ([], [])
+
+
+def test_writers_rest_until_the_files_are_read(backup, capsys):
+    """With --consistent everything but the databases is stopped and started again, and the archive says so."""
+    before = backup.running()
+    code, said = say(backup, capsys, "run", "acme", "--consistent")
+    assert code == 0
+    assert said["data"]["made"][0]["archive"]["consistent"] is True
+    assert backup.running() == before
+    (stopped,) = backup.calls("stop --time")
+    assert "id-n8n" in stopped
+    assert "id-postgres" not in stopped
+
+
+def test_a_failure_names_what_to_do(backup, capsys):
+    """Exit code 1 for the only target, 3 for one of two; status then ends with 4 and says which run failed."""
+    backup.inside("pg_dump", "echo 'server closed the connection' >&2; exit 1")
+    code, said = say(backup, capsys, "run", "acme")
+    assert (code, said["error"]["kind"]) == (1, "StepFailed")
+    assert "server closed the connection" in said["error"]["message"]
+    assert "otobotctl backup run acme" in said["error"]["hint"]
+    backup.inside("pg_dump", "echo rows")
+    write(backup, {"disk": str(backup.home / "repository"), "gone": "/dev/null/nowhere"})
+    code, said = say(backup, capsys, "run", "acme")
+    assert (code, [bool(each["error"]) for each in said["data"]["made"]]) == (3, [False, True])
+    code, said = say(backup, capsys, "status")
+    assert code == 4
+    assert any(line.startswith("acme on gone: the last run failed") for line in said["error"]["details"])
+    code, said = say(backup, capsys, "list", "acme")
+    assert (code, len(said["data"]["archives"])) == (3, 1)
+
+
+def test_an_archive_that_is_too_old_is_overdue(backup, capsys):
+    """By the promise of the job, with a quarter's grace."""
+    say(backup, capsys, "run", "acme")
+    path = backup.host.state / "backup/acme/state.json"
+    state = json.loads(path.read_text())
+    state["targets"]["disk"]["archive"]["made"] = time.time() - 6 * 3600
+    path.write_text(json.dumps(state))
+    code, said = say(backup, capsys, "status", "--all")
+    assert (code, said["error"]["kind"]) == (4, "Drift")
+    assert "6.0 h old" in said["error"]["details"][0]
+    assert cli.main(["--fleet", str(backup.fleet.root), "backup", "status"]) == 4
+    assert "6 h, late" in capsys.readouterr().out
+
+
+def test_another_run_is_told_of(backup, capsys):
+    """Exit code 11, and who it is."""
+    backup.inside("pg_dump", "touch @HERE@/begun; while [ ! -e @HERE@/go ]; do sleep 0.05; done; echo rows")
+    script = "import subprocess, sys; sys.exit(cli.main(['--fleet', str(here.fleet.root), 'backup', 'run', 'acme']))"
+    import threading
+
+    done = []
+    thread = threading.Thread(target=lambda: done.append(backup.start(script)))
+    thread.start()
+    deadline = time.monotonic() + 120
+    while not (backup.docker / "begun").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    code, said = say(backup, capsys, "run", "acme")
+    (backup.docker / "go").touch()
+    thread.join(120)
+    assert (code, said["error"]["kind"]) == (11, "Locked")
+    assert done[0].returncode == 0, done[0].stderr
+
+
+def test_a_client_without_a_target_is_no_failure_of_status(client, capsys):
+    """It is told, and there is nothing to run."""
+    code, said = say(client, capsys, "status")
+    assert (code, said["data"]["clients"][0]["targets"]) == (0, [])
+    code, said = say(client, capsys, "run", "acme")
+    assert (code, said["error"]["kind"]) == (1, "StepFailed")
+    assert "has no backup on this host" in said["error"]["message"]
