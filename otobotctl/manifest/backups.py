@@ -72,6 +72,9 @@ def _promises(backup: Mapping[str, Any], path: Path) -> Iterator[Finding]:
         yield Finding((*path, "mail"), *wrong)
     if isinstance(webhook := backup.get("webhook"), str) and webhook and (wrong := _url(webhook)):
         yield Finding((*path, "webhook"), *wrong)
+    if backup.get("pitr"):
+        problem = "asks for a restore to any moment, which this version cannot do: it would promise what nobody keeps"
+        yield Finding((*path, "pitr"), problem, 'take it out; "schedule": "hourly" loses an hour at most')
 
 
 def _target(target: Mapping[str, Any], path: Path, taken: dict[str, Path], *, shared: bool) -> Iterator[Finding]:

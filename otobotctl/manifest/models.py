@@ -65,7 +65,7 @@ class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = None
     webhook: Annotated[str | None, Meta(description="What an archive that failed is posted to, as JSON.")] = None
     mail: Annotated[str | None, Meta(description="Whom the host writes to of an archive that failed.")] = None
-    pitr: Annotated[bool | None, Meta(description="Also archive PostgreSQL's log as it is written.")] = None
+    pitr: Annotated[bool | None, Meta(description="Restores to any moment; not there yet, so only false.")] = None
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
