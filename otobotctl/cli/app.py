@@ -50,6 +50,7 @@ def build() -> typer.Typer:
     app.add_typer(manifest.build(), name="manifest")
     app.add_typer(host.build(), name="host")
     app.add_typer(client.build(), name="client")
+    app.add_typer(backups.build(), name="backup")
     app.add_typer(secrets.build(), name="secrets")
     app.add_typer(vault.build(), name="vault")
     app.add_typer(incident.build(), name="incident")

@@ -67,6 +67,18 @@ def set_host(path: Path, name: str, changes: Mapping[str, Any], services: Servic
     return change(path, edit, services)
 
 
+def move_client(path: Path, slug: str, host: str, services: Services = None) -> bool:
+    """Give a client another host; return whether that changed anything. Raises ManifestError, UsageError."""
+
+    def edit(raw: str, parsed: document.Object, manifest: Manifest) -> str:
+        _known("client", slug, manifest.clients)
+        _known("host", host, manifest.hosts)
+        there = parsed["clients"][slug].get("host")
+        return raw if there == host else text.put(raw, ("clients", slug, "host"), host)
+
+    return change(path, edit, services)
+
+
 def set_versions(path: Path, slug: str, versions: Mapping[str, str | None], services: Services = None) -> bool:
     """Set the versions of a client's services, None takes one out; return whether anything changed.
 

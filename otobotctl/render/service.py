@@ -207,7 +207,8 @@ class ServiceTemplate(_Model, frozen=True, kw_only=True):
     one tar each. `scope: host` services exist once a host, for all of its clients; `offered: false` ones are not for
     the manifest to name; only `public` ones may listen on every address. Two containers of a `stateless` one may answer
     side by side, so a deploy changes it without a pause; its requests get `drain_s` to end. `smoke` is tried after
-    every deploy. `guide` is a template of what only a person can do.
+    every deploy, `restored` once its data has come back from an archive. `guide` is a template of what only a person
+    can do.
     """
 
     name: Name = ""
@@ -239,6 +240,7 @@ class ServiceTemplate(_Model, frozen=True, kw_only=True):
     smoke: tuple[Smoke, ...] = ()
     provision: Provision | None = None
     guide: str = ""
+    restored: tuple[Smoke, ...] = ()
 
 
 class EnvironmentData(_Model, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from . import keys, logs, rewrap
+from . import erasure, keys, logs, rewrap
 from .chain import trim_proof
 from .configuration import Settings
 from .database import SCHEMA, conninfo
@@ -85,6 +85,11 @@ def migrate(settings: Settings, *, wait_s: float = 60, shipped: tuple[Migration,
             _list_services(connection, known)
         with connection.transaction():
             _forget(connection, settings)
+        # Before anybody is answered: an archive that was restored may know people who were erased since.
+        with connection.transaction():
+            erased = erasure.again(connection)
+        if erased:
+            logs.event("erased_again", logging.WARNING, processed=erased)
         # A read's statement is planned once, when the vault connects: it must know by then which tables are large. A
         # restored database has no statistics, and without any the users of a whole company were looked through.
         connection.execute("ANALYZE users, client_connections")

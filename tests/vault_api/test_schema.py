@@ -118,3 +118,28 @@ def test_a_row_cannot_point_into_another_client(settings):
                 " VALUES (%s, gen_random_uuid(), %s, 'google', 'x')",
                 (ids["acme"], user),
             )
+
+
+def test_who_was_erased_is_erased_again_before_anybody_is_answered(settings):
+    """A restored archive brings a person back, and the erasure with it: the migration empties what it says of him."""
+    migrate(settings)
+    client, person, other = (f"{digit * 8}-0000-4000-8000-{digit * 12}" for digit in "abc")
+    with as_owner(settings) as connection:
+        connection.execute("INSERT INTO clients (id, slug) VALUES (%s, 'acme-2')", (client,))
+        for user in (person, other):
+            connection.execute(
+                "INSERT INTO users (client_id, id, email) VALUES (%s, %s, %s)", (client, user, f"{user}@acme.example")
+            )
+            connection.execute(
+                "INSERT INTO client_connections (client_id, id, user_id, service_code, encrypted_api_key)"
+                " VALUES (%s, gen_random_uuid(), %s, 'openai', '1:a:b:c')",
+                (client, user),
+            )
+        connection.execute("INSERT INTO erasures (client_id, user_id) VALUES (%s, %s)", (client, person))
+    migrate(settings)
+    migrate(settings)
+    with as_owner(settings) as connection:
+        people = connection.execute("SELECT id::text, email, erased_at IS NULL FROM users ORDER BY id").fetchall()
+        left = connection.execute("SELECT user_id::text FROM client_connections").fetchall()
+    assert people == [(person, f"{person}@erased.invalid", False), (other, f"{other}@acme.example", True)]
+    assert left == [(other,)]

@@ -24,6 +24,7 @@ KINDS = (
     "package",
     "provision",
     "reboot",
+    "restore",
     "service",
     "shield",
     "sshd_config",

@@ -1,1 +1,1 @@
-"""Backups: runs, lists and how they stand."""
+"""What operators do with archives on hosts: make, list, verify, prune, restore, drill."""

@@ -2,12 +2,15 @@
 
 /**
  * Carries workflows: `workflows.js export` prints one a line, without what n8n remembers of their runs; `workflows.js
- * import` takes {items, workflows, active} on stdin and prints what became of each, one a line.
+ * import` takes {items, workflows, active} on stdin and prints what became of each, one a line. `workflows.js prove` says
+ * how many there are, and opens every stored credential with n8n's own key.
  */
 
-const { Editor, NO_ENTRY, activate, alone, database, given, main, store, stored } = require('./n8n.js');
+const crypto = require('node:crypto');
 
-main({ export: exported, import: imported });
+const { Editor, NO_ENTRY, Trouble, activate, alone, database, given, main, store, stored } = require('./n8n.js');
+
+main({ export: exported, import: imported, prove: proved });
 
 async function exported() {
 	const client = await database();
@@ -38,6 +41,35 @@ async function imported() {
 		}
 	} finally {
 		await client.end();
+	}
+}
+
+async function proved() {
+	const client = await database();
+	try {
+		const workflows = (await stored(client, null)).length;
+		const rows = (await client.query('SELECT id, data FROM credentials_entity ORDER BY id')).rows;
+		const shut = rows.filter((row) => !opens(row.data)).length;
+		if (shut) throw new Trouble(`n8n's key does not open ${shut} of ${rows.length} credentials`);
+		console.log(`${workflows} workflows, ${rows.length} credentials that its key opens`);
+	} finally {
+		await client.end();
+	}
+}
+
+/** As n8n seals a credential: "Salted__", eight bytes of salt, AES-256-CBC of JSON; key and IV by MD5 of key and salt. */
+function opens(data) {
+	const raw = Buffer.from(data, 'base64');
+	const secret = Buffer.concat([Buffer.from(process.env.N8N_ENCRYPTION_KEY ?? '', 'binary'), raw.subarray(8, 16)]);
+	const md5 = (...parts) => crypto.createHash('md5').update(Buffer.concat(parts)).digest();
+	const first = md5(secret);
+	const second = md5(first, secret);
+	try {
+		const cipher = crypto.createDecipheriv('aes-256-cbc', Buffer.concat([first, second]), md5(second, secret));
+		JSON.parse(Buffer.concat([cipher.update(raw.subarray(16)), cipher.final()]).toString('utf8'));
+		return true;
+	} catch {
+		return false;
 	}
 }
 

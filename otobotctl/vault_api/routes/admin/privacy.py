@@ -7,6 +7,7 @@ from typing import Final
 
 from ... import connections as rows
 from ... import contract_admin as shapes
+from ... import erasure
 from ...access import sessions
 from ...connections import By
 from ...endpoint import Call, Endpoint
@@ -23,24 +24,6 @@ SELECT {COLUMNS} FROM credential_access_logs
 WHERE client_id = %s AND user_id = %s ORDER BY id DESC LIMIT %s"""  # noqa: S608 - a constant
 
 _LOCK: Final = "SELECT role FROM users WHERE client_id = %s AND id = %s AND erased_at IS NULL FOR UPDATE"
-
-# Every table that says something about a person; the audit stays, with the id alone.
-_EMPTY: Final = (
-    "DELETE FROM client_connections WHERE client_id = %s AND user_id = %s",
-    "DELETE FROM curation_sources WHERE client_id = %s AND user_id = %s",
-    "DELETE FROM client_sessions WHERE client_id = %s AND user_id = %s",
-    "DELETE FROM password_history WHERE client_id = %s AND user_id = %s",
-    "DELETE FROM mfa_recovery_codes WHERE client_id = %s AND user_id = %s",
-    "DELETE FROM user_permissions WHERE client_id = %s AND user_id = %s",
-    "DELETE FROM oauth_states WHERE client_id = %s AND user_id = %s",
-    "DELETE FROM oauth_tickets WHERE client_id = %s AND user_id = %s",
-    """UPDATE users SET email = id || '@erased.invalid', name = '', role = 'user', is_active = false,
-        password_hash = NULL, password_changed_at = NULL, last_login_at = NULL, failed_logins = 0,
-        locked_until = NULL, mfa_secret = NULL, mfa_enabled = false, mfa_last_step = 0,
-        erased_at = now(), updated_at = now()
-    WHERE client_id = %s AND id = %s""",
-    "INSERT INTO erasures (client_id, user_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-)
 
 
 async def export(call: Call) -> shapes.Exported:
@@ -81,7 +64,7 @@ async def erase(call: Call) -> shapes.Erased:
     async with call.vault.audit.transaction() as tx:
         if await (await tx.connection.execute(_LOCK, (client, user))).fetchone() is None:
             raise missing("user")
-        for statement in _EMPTY:
+        for statement in erasure.EMPTY:
             await tx.connection.execute(statement, (client, user))
         tx.note(entry(call, "privacy", "erased", user, connections=str(len(found)), not_revoked=str(len(not_revoked))))
     return shapes.Erased(
