@@ -55,7 +55,6 @@ def build() -> typer.Typer:
     app.add_typer(vault.build(), name="vault")
     app.add_typer(incident.build(), name="incident")
     app.add_typer(n8n.build(), name="n8n")
-    app.add_typer(backups.build(), name="backup")
     return app
 
 
