@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any, Dict, List, Sequence
 
 from otobotctl.agent import files, systemd
 from otobotctl.agent.backup.shapes import HOME, STATE
+from otobotctl.agent.lines import decode
 from otobotctl.agent.releases import Releases, remove_tree
 from otobotctl.agent.run import Run
 from otobotctl.agent.shell import ask
@@ -94,9 +94,9 @@ def _started(client: str) -> Any:
 def _archived(client: str) -> bool:
     """Whether any target has an archive: before the first one, repositories may still have to be made."""
     try:
-        targets = json.loads(_text(os.path.join(STATE, client, "state.json")) or "{}").get("targets") or {}
+        targets = decode(files.read(os.path.join(STATE, client, "state.json")) or b"{}").get("targets") or {}
         return any(each.get("archive") for each in targets.values())
-    except (ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError):
         return False
 
 
