@@ -160,7 +160,7 @@ class LogsRequest(TypedDict):
 
 
 class BackupRequest(TypedDict):
-    """op = "backup": `do` is run, list or status, of these clients. Without `targets`: all of them.
+    """op = "backup": `do` is run, list, status, schedule or init, of these clients. Without `targets`: all of them.
 
     `patience_s` is how long a run waits for one that is under way. With `consistent` what writes is stopped meanwhile.
     """
@@ -229,7 +229,7 @@ class LastRun(TypedDict):
 # Records of a backup's run, each with client: {"target": name} begins one; {"part": name}; {"saved": name}, also bytes
 #   and added; {"pruning": name}; {"warning": str}; {"result": {target, archive, error, took_s}} ends a target
 # Records of its list: {"listed": {client, target, archives, error}}; of its status: {"standing": {...}}, see
-#   agent/backup/asked.py
+#   agent/backup/asked.py; of its schedule and init: {"repository": {...}} each, then {"planned": {...}}, see scheduled
 # Lines that only the live stream has:
 #   {"ready": true} or {"need": "agent"}    first: whether the host keeps an agent of this digest, or needs it sent
 #   {"end": true}   also boot_id (str), holder (Holder or None), last (LastRun or None); ends the exchange

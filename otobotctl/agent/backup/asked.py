@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional
 
 from otobotctl.agent import systemd
 from otobotctl.agent.archive import stand_apart
-from otobotctl.agent.backup import pruning, state
+from otobotctl.agent.backup import pruning, scheduled, state
 from otobotctl.agent.backup.clock import Clock, TerminatedError
 from otobotctl.agent.backup.making import Wanted
 from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
@@ -33,6 +33,9 @@ def serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:
         elif request["do"] == "list":
             for client in request["clients"]:
                 _list(_here(client, places), request["targets"], wire)
+        elif request["do"] in ("schedule", "init"):
+            for client in request["clients"]:
+                scheduled.serve(_here(client, places), request["targets"], request["do"] == "init", wire)
         else:
             for client in request["clients"]:
                 wire.send({"standing": standing(_here(client, places))})
