@@ -101,6 +101,11 @@ def _serve_asking(request: Dict[str, Any], places: Places, wire: Wire) -> None:
         from otobotctl.agent.ledger import serve
 
         serve(request, places, wire)
+    elif request["op"] == "proof":
+        from otobotctl.agent.backup.serving import serve as serve_proof
+
+        _note(request, places, "client", "word")
+        serve_proof(request, wire)
     elif request["op"] == "logs":
         from otobotctl.agent.loglines import loglines
 

@@ -145,6 +145,17 @@ class LedgerRequest(TypedDict):
     status: Optional[int]
 
 
+class ProofRequest(TypedDict):
+    """op = "proof": of a client's archives; `word` is verify, drill or reports, `asked` what each module says."""
+
+    version: int
+    op: str
+    who: str
+    client: str
+    word: str
+    asked: Dict[str, Any]
+
+
 class LogsRequest(TypedDict):
     """op = "logs": what a client's containers say. `tail` is a number of lines or "all"; `since` a time or ""."""
 
@@ -223,6 +234,7 @@ class LastRun(TypedDict):
 #   {"archived": n}                  all n members came; also consistent. Now the host waits for a Confirmation
 #   {"final": {...} or None}         instead: nothing runs; the note of a final archive made before; also left (bool)
 # Records of a command inside a container: {"block": n} for its stdout, then {"exit": status, "said": lines of stderr}
+# Records of a proof: those of its word (agent/backup/verify.py, drill.py); {"results"}, {"done"} or {"signed"} last
 # Records of an exec: {"block": n} for its stdout, also with "of": 2 for its stderr, as they come; {"said": str} when it
 # could not be started; then {"exit": status}
 # Records of logs: {"block": n} for the lines, then {"exit": status}

@@ -1,0 +1,139 @@
+"""`otobot-backup CLIENT drill`, and what an operator's `backup drill` is served by."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from typing import Any, Callable, Dict, NoReturn
+
+from otobotctl.agent import compose, lock
+from otobotctl.agent.backup import reports, signing, state, throwaway
+from otobotctl.agent.backup.drilling import VAULT, Drill
+from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
+from otobotctl.agent.backup.remedies import failure
+from otobotctl.agent.backup.restic import Restic, ResticError
+from otobotctl.agent.backup.shapes import Job, Target
+from otobotctl.agent.backup.throwaway import DrillError
+from otobotctl.agent.lines import decode
+from otobotctl.agent.releases import Releases
+from otobotctl.agent.run import ProbeError, StepError
+from otobotctl.agent.shell import ask
+from otobotctl.agent.wire import RefusedError
+
+Say = Callable[[Dict[str, Any]], None]
+
+
+def main(client: str) -> int:
+    """Drill one target, another each month; return 1 where the archive was not proved."""
+    signal.signal(signal.SIGTERM, _end)
+    places = BackupPlaces(client)
+    try:
+        job = read_job(places)
+        done = drill(places, job, _turn(job, places), "the timer", _print)
+    except (JobError, RefusedError) as error:
+        sys.stderr.write("{}\n".format(error))
+        return 1
+    for problem in reports.report(job, "drill", [{"target": done["target"], "error": done["error"]}], {}):
+        sys.stderr.write(problem + "\n")
+    return 1 if done["error"] else 0
+
+
+def serve(request: Dict[str, Any], tell: Say) -> None:
+    """Drill the target that an operator asks for ("": the first), or show a report. Raises RefusedError."""
+    places = BackupPlaces(request["client"])
+    asked = request["asked"]
+    try:
+        job = read_job(places)
+        if request["word"] == "reports":
+            tell({"signed": signing.read(os.path.join(places.state, "reports"), asked["report"])})
+            return
+        targets = {each["name"]: each for each in job["targets"]}
+        name = asked["target"] or next(iter(targets), "")
+        if name not in targets:
+            known = ", ".join(targets) or "none"
+            raise RefusedError("backup", "{} has no target {}; it has {}".format(places.client, name, known))
+        tell({"done": drill(places, job, targets[name], request["who"], tell)})
+    except LookupError as error:
+        raise RefusedError("backup", "{} has no report of a drill".format(places.client)) from error
+    except JobError as error:
+        raise RefusedError("backup", str(error)) from error
+
+
+def drill(places: BackupPlaces, job: Job, target: Target, who: str, say: Say) -> Dict[str, Any]:
+    """Drill a target, remove everything, sign the report and note it; return target, signed, and error or None.
+
+    Raises:
+        RefusedError: another drill of this client is under way.
+    """
+    places.prepare()
+    holder = {"run": "drill", "who": who, "at": round(time.time(), 3), "pid": os.getpid()}
+    path = os.path.join(places.runtime, "drill-{}.lock".format(places.client))
+    try:
+        lock.acquire(path, holder)
+    except RefusedError as error:
+        raise RefusedError("locked", "another drill of {} is under way".format(places.client), error.holder) from error
+    throwaway.clear(places.client)  # whatever one before was killed among
+    began, name = time.time(), target["name"]
+    wrong: Any = None
+    report: Dict[str, Any] = {}
+    try:
+        restic = Restic(target, places.key, places.cache(target["repository"]))
+        report = Drill(job, restic, lambda: _vault(job), say).run()
+    except ResticError as failed:
+        wrong = failure(failed.kind, str(failed), places.client, name)
+    except (DrillError, ProbeError, OSError) as failed:
+        wrong = failure("drill", str(failed), places.client, name)
+    finally:
+        throwaway.clear(places.client)
+    if not report:
+        report = {"version": 1, "client": places.client, "target": name, "at": round(began, 3), "ok": False,
+                  "took_s": round(time.time() - began, 3), "failed": wrong["message"], "checks": []}  # fmt: skip
+    elif not report["ok"]:
+        bad = "; ".join("{}: {}".format(each["name"], each["error"]) for each in report["checks"] if not each["ok"])
+        wrong = failure("drill", "archive {} was not proved: {}".format(report["archive"], bad), places.client, name)
+    return {"target": name, "signed": _keep(places, dict(report, host=socket.gethostname()), say), "error": wrong}
+
+
+def _keep(places: BackupPlaces, report: Dict[str, Any], say: Say) -> Dict[str, Any]:
+    named = time.strftime("%Y%m%dT%H%M%SZ.json", time.gmtime(report["at"]))
+    note = {"at": report["at"], "ok": report["ok"], "took_s": report["took_s"], "report": named}
+    note.update({key: report.get(key) for key in ("target", "archive", "rpo_s", "age_s")})
+    try:
+        signed = signing.write(os.path.join(places.state, "reports"), named, report)
+        state.change(places.note, lambda known: known.update(drill=note))
+    except (OSError, StepError) as error:
+        say({"warning": "the drill could not be noted in {}: {}".format(places.state, error)})
+        return {"report": "", "signatures": []}
+    return signed
+
+
+def _vault(job: Job) -> Dict[str, str]:
+    """The variables of the vault's container, which reach the drill's database instead. Raises DrillError."""
+    here = Releases(job["client"])
+    answer = ask(compose.argv(job["project"], here.link, "config", "--format", "json"))
+    if answer.status:
+        raise DrillError("docker compose does not read the release ({})".format(answer.status))
+    found = decode(answer.stdout)["services"].get(VAULT, {}).get("environment") or {}
+    return {name: str(value).replace("$$", "$") for name, value in found.items()}
+
+
+def _turn(job: Job, places: BackupPlaces) -> Target:
+    """The target after the one that was drilled last: each has its turn."""
+    names = [each["name"] for each in job["targets"]]
+    last = (state.read(places.note)["drill"] or {}).get("target")
+    return job["targets"][(names.index(last) + 1) % len(names) if last in names else 0]
+
+
+def _end(*_: Any) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(1)
+
+
+def _print(record: Dict[str, Any]) -> None:
+    """The journal of systemd keeps it."""
+    if "check" in record:
+        sys.stdout.write("{}: {}\n".format(record["check"], record["error"] or "well"))
+        sys.stdout.flush()

@@ -1,0 +1,143 @@
+"""Containers that a drill restores into: in a network without a way out, and gone afterwards, whoever is killed.
+
+Docker itself removes them when they stop (--rm), so that not even a reboot leaves one; the next drill removes what
+still runs. Nobody outside reaches them, so their database trusts whoever comes, and no password of the client's is
+needed or set.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from typing import Dict, List, Sequence
+
+from otobotctl.agent.dumps import ADMIN
+from otobotctl.agent.run import PATH
+from otobotctl.agent.shell import ask
+
+_PREFIX = "otobot-drill-"
+_LABEL = "otobot.drill="
+_START_S = 180.0
+_TAIL = 3
+# The client's own work goes first where both want the processor.
+_MILD = ("--cpu-shares=128", "--pids-limit=512", "--security-opt=no-new-privileges")
+
+
+class DrillError(Exception):
+    """A drill cannot go on; the text is for the operator and holds no secret."""
+
+
+def names(client: str) -> List[str]:
+    """The containers of this client's drills that are there."""
+    answer = ask(["docker", "ps", "--all", "--quiet", "--filter", "label=" + _LABEL + client])
+    return answer.stdout.split()
+
+
+def clear(client: str) -> int:
+    """Remove every container and network of this client's drills; return how many containers there were."""
+    found = names(client)
+    if found:
+        ask(["docker", "rm", "--force", "--volumes", *found], timeout_s=300.0)
+    ask(["docker", "network", "rm", _PREFIX + client])
+    return len(found)
+
+
+class Throwaway:
+    """What a drill of one client runs. It is in the place of a Project for whoever reads a database."""
+
+    def __init__(self, client: str) -> None:
+        """Make the network. Raises DrillError."""
+        self.client = client
+        self._network = _PREFIX + client
+        self._do(
+            ["docker", "network", "create", "--internal", "--label", _LABEL + client, self._network], "the network"
+        )
+
+    def name(self, service: str) -> str:
+        """The name of a container."""
+        return _PREFIX + self.client + "-" + service
+
+    def inside(self, service: str, *argv: str) -> List[str]:
+        """The command line that runs `argv` in a container, with its stdin."""
+        return ["docker", "exec", "--interactive", self.name(service), *argv]
+
+    def postgres(self, service: str, image: str) -> None:
+        """Start an empty server; it answers when this returns. Raises DrillError."""
+        words = ("--env=POSTGRES_USER=" + ADMIN, "--env=POSTGRES_HOST_AUTH_METHOD=trust", "--shm-size=128m")
+        self._start(service, image, *words)
+        # Over TCP: the first start runs a temporary server that answers on the socket alone.
+        ready = ("pg_isready", "--quiet", "--host=127.0.0.1", "--username=" + ADMIN)
+        self._wait(service, *ready)
+
+    def mongo(self, service: str, image: str) -> None:
+        """Start an empty server; it answers when this returns. Raises DrillError."""
+        self._start(service, image)
+        self._wait(service, "mongosh", "--quiet", "--eval", "db.runCommand({ping: 1}).ok")
+
+    def once(self, service: str, image: str, variables: Dict[str, str], *argv: str) -> "tuple[int, str, str]":
+        """Run a program in a container of its own to its end; return its status, stdout and last words of stderr.
+
+        `variables` may hold secrets: they are in memory and in that container alone, and none is in what is returned.
+        """
+        listed = os.memfd_create("environment")
+        try:
+            os.write(listed, "".join("{}={}\n".format(*each) for each in sorted(variables.items())).encode())
+            os.lseek(listed, 0, os.SEEK_SET)
+            words = [*self._run(service), "--env-file", "/proc/self/fd/{}".format(listed), image, *argv]
+            done = subprocess.run(
+                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+                pass_fds=(listed,), check=False,
+            )  # fmt: skip
+        except OSError as error:
+            raise DrillError("docker cannot be run: {}".format(error.strerror)) from error
+        finally:
+            os.close(listed)
+        said = last(done.stderr)
+        for value in variables.values():
+            said = said.replace(value, "***") if len(value) > _TAIL * 2 else said
+        return done.returncode, done.stdout.decode("utf-8", "replace"), said
+
+    def sql(self, service: str, script: str, database: str = "postgres") -> str:
+        """Run a script up to its first error; return what it printed. Raises DrillError."""
+        words = ("psql", "--username=" + ADMIN, "--no-password", "--no-psqlrc", "--quiet", "--tuples-only")
+        argv = self.inside(service, *words, "--no-align", "--set=ON_ERROR_STOP=1", "--dbname=" + database)
+        done = subprocess.run(
+            argv, input=script.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), check=False
+        )
+        if done.returncode:
+            raise DrillError("psql in {} ended with {}: {}".format(database, done.returncode, last(done.stderr)))
+        return done.stdout.decode("utf-8", "replace").rstrip("\n")
+
+    def _run(self, service: str) -> List[str]:
+        label = ("--label", _LABEL + self.client, "--network", self._network, "--network-alias", service)
+        return ["docker", "run", "--rm", "--name", self.name(service), *label, *_MILD]
+
+    def _start(self, service: str, image: str, *words: str) -> None:
+        argv = [*self._run(service), "--detach", *words, image]
+        self._do(argv, "{} of {}".format(service, image))
+
+    def _do(self, argv: Sequence[str], what: str) -> None:
+        answer = ask(argv, timeout_s=600.0)
+        if answer.status:
+            raise DrillError("{} cannot be made: {}".format(what, last(answer.stderr.encode())))
+
+    def _wait(self, service: str, *argv: str) -> None:
+        deadline = time.monotonic() + _START_S
+        while ask(self.inside(service, *argv)).status:
+            if time.monotonic() > deadline:
+                said = ask(["docker", "logs", "--tail", "5", self.name(service)])
+                why = last((said.stdout + said.stderr).encode())
+                raise DrillError("{} did not answer in {:.0f} s: {}".format(service, _START_S, why))
+            time.sleep(0.25)
+
+
+def last(said: bytes) -> str:
+    """The last words of a program."""
+    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+    return "; ".join(lines[-_TAIL:]) or "no word why"
+
+
+def environment() -> Dict[str, str]:
+    """What programs get here."""
+    return dict(os.environ, PATH=PATH, LC_ALL="C.UTF-8")
