@@ -18,6 +18,7 @@ from otobotctl.agent.run import ProbeError, Run, StepError
 
 STATE = protocol.STATE_DIR + "/trials"
 UNITS = "/etc/systemd/system"
+_PATIENCE_S = 30
 
 _SCRIPT = """#!/bin/sh
 # Written by otobotctl: no new login proved this change in time, so what was before comes back.
@@ -81,8 +82,7 @@ def arm(name: str, delay_s: int, body: str, run: Run, keeps: Optional[str] = Non
     folder = os.path.join(STATE, name)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     os.chmod(STATE, 0o700)
-    if os.path.exists(_path(name, "restoring")):
-        raise StepError("{} is being taken back at this moment; run the same command again".format(name))
+    _wait_for_what_is_taken_back(name)
     if not facts(name)["armed"]:
         _forget(name, "restored", "previous")
         if keeps is not None and os.path.lexists(keeps):
@@ -97,6 +97,15 @@ def arm(name: str, delay_s: int, body: str, run: Run, keeps: Optional[str] = Non
     files.write(_path(name, "armed"), b"", 0o600)
     run.command(["systemctl", "restart", _unit(name) + ".timer"])
     run.say("{}: taken back in {} s unless a new login proves it".format(name, delay_s))
+
+
+def _wait_for_what_is_taken_back(name: str) -> None:
+    """Let the timer's script end. Raises StepError: it does not, and would put its file over what is set now."""
+    for _ in range(_PATIENCE_S * 5):
+        if not os.path.exists(_path(name, "restoring")):
+            return
+        time.sleep(0.2)
+    raise StepError("{} is being taken back at this moment; run the same command again".format(name))
 
 
 def loaded(name: str) -> None:

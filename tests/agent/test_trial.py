@@ -95,8 +95,9 @@ def test_a_change_of_a_change_on_trial_goes_back_to_what_was_proved(host):
     assert (host / "setting").read_text() == "old"
 
 
-def test_a_way_back_that_was_cut_short_is_taken_up(host):
+def test_a_way_back_that_was_cut_short_is_taken_up(host, monkeypatch):
     """A power cut in the middle of it: the next firing goes on, and no login can claim the change meanwhile."""
+    monkeypatch.setattr(trial, "_PATIENCE_S", 1)
     arm(host, Recorded())
     (host / "setting").write_text("new")
     folder = Path(trial.STATE) / "door"
@@ -106,6 +107,17 @@ def test_a_way_back_that_was_cut_short_is_taken_up(host):
     with pytest.raises(StepError, match="being taken back"):
         arm(host, Recorded())
     fire()
+    assert (host / "setting").read_text() == "old"
+
+
+def test_a_new_change_waits_for_the_way_back_to_end(host, monkeypatch):
+    """The script's file is not put over what is set now."""
+    arm(host, Recorded())
+    folder = Path(trial.STATE) / "door"
+    (folder / "armed").rename(folder / "restoring")
+    monkeypatch.setattr(trial.time, "sleep", lambda _: fire())
+    arm(host, Recorded())
+    assert (folder / "armed").exists()
     assert (host / "setting").read_text() == "old"
 
 
