@@ -13,6 +13,7 @@ from otobotctl.cli.commands import (
     client,
     deploy,
     doctor,
+    gpu,
     host,
     incident,
     manifest,
@@ -55,6 +56,7 @@ def build() -> typer.Typer:
     app.add_typer(vault.build(), name="vault")
     app.add_typer(incident.build(), name="incident")
     app.add_typer(n8n.build(), name="n8n")
+    app.add_typer(gpu.build(), name="gpu")
     return app
 
 

@@ -44,8 +44,8 @@ def check_allowed(host: str, plan: StagePlan) -> None:
     ]
     if refused:
         raise ManifestError(
-            f"{host}: {plan.stage.name} would lose data",
-            hint="change the manifest back, or read what each line says",
+            f"{host}: {plan.stage.name} cannot be made as the manifest says",
+            hint="change the manifest, or do what each line says",
             details=refused,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from otobotctl.manifest import backups, settings, words
+from otobotctl.manifest import backups, gpu, settings, words
 from otobotctl.manifest.document import Object, objects, texts
 from otobotctl.manifest.findings import Finding, Path, show
 from otobotctl.manifest.models import ENVIRONMENTS, VERSION
@@ -34,6 +34,7 @@ def check(document: Object, services: Services) -> Iterator[Finding]:
     yield from _operators(objects(document, "operators"), objects(document, "hosts"))
     yield from _roles(objects(document, "roles"))
     yield from _hosts(objects(document, "hosts"))
+    yield from gpu.check(objects(document, "hosts"), objects(document, "clients"))
     hosts = document.get("hosts", {})
     yield from _clients(objects(document, "clients"), hosts if isinstance(hosts, dict) else None, services)
     yield from _layers(document, services)

@@ -123,6 +123,30 @@ class Defaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     hooks: _Hooks = None
 
 
+class Caller(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A client that may ask IA Interne, with one key for each purpose."""
+
+    purposes: Annotated[
+        tuple[str, ...], Meta(min_length=1, description="What it has a key for: librechat, or a word of yours.")
+    ] = ("librechat",)
+    per_minute: Annotated[int, Meta(ge=0, description="The most requests a minute; 0: no limit.")] = 0
+
+
+class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """IA Interne on a host of the stack `gpu`: language models that clients ask over HTTPS."""
+
+    domain: Annotated[str, Meta(description="The name that it answers at.", examples=["ia.otobot.example"])]
+    email: Annotated[str, Meta(description="Given to the certificate authority.")]
+    tls: Annotated[Tls | None, Meta(description="Where the certificate comes from.")] = None
+    cpu: Annotated[bool, Meta(description="The host has no card: models run on its processors.")] = False
+    driver: Annotated[
+        str, Meta(description="The branch of NVIDIA's driver, such as 580-server. Default: the newest that is signed.")
+    ] = ""
+    models: Annotated[tuple[str, ...], Meta(description="The models that are there, such as mistral:7b.")] = ()
+    callers: Annotated[dict[str, Caller], Meta(description="Clients that may ask it, by slug.")] = {}
+    settings: _Settings = {}
+
+
 class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A machine reached over SSH."""
 
@@ -134,8 +158,11 @@ class Host(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     jump: Annotated[str | None, Meta(description="Another host of this manifest to go through.")] = None
     tags: Annotated[tuple[str, ...], Meta(description="Words to select hosts by.")] = ()
     stack: Annotated[str, Meta(description="What the host runs.")] = "client-vps"
-    playbook: Annotated[str, Meta(description="The playbook that provisions the host.")] = "vps"
+    playbook: Annotated[
+        str | None, Meta(description="The playbook that provisions the host. Default: vps, or gpu for that stack.")
+    ] = None
     docker: Annotated[Docker | None, Meta(description="Docker's own packages, or the distribution's.")] = None
+    gpu: Annotated[Gpu | None, Meta(description="IA Interne, on a host of the stack gpu.")] = None
 
 
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,6 +14,7 @@ from otobotctl.manifest.models import (
     CommandRole,
     Defaults,
     Environment,
+    Gpu,
     Hook,
     Host,
     Manifest,
@@ -55,7 +56,7 @@ class ResolvedBackup(msgspec.Struct, frozen=True):
 
 
 class ResolvedHost(msgspec.Struct, frozen=True):
-    """A host with every field concrete. `jump` names another host of the manifest."""
+    """A host with every field concrete. `jump` names another host of the manifest; `gpu` is IA Interne, if any."""
 
     name: str
     address: str
@@ -66,6 +67,7 @@ class ResolvedHost(msgspec.Struct, frozen=True):
     stack: str
     playbook: str
     docker: str
+    gpu: Gpu | None = None
 
 
 class ResolvedClient(msgspec.Struct, frozen=True):
@@ -170,9 +172,15 @@ def _host(name: str, host: Host, defaults: Defaults, login: str | None) -> Resol
         jump=host.jump,
         tags=host.tags,
         stack=host.stack,
-        playbook=host.playbook,
+        playbook=host.playbook or ("gpu" if host.gpu else "vps"),
         docker=host.docker or defaults.docker,
+        gpu=_gpu(host.gpu, defaults) if host.gpu else None,
     )
+
+
+def _gpu(gpu: Gpu, defaults: Defaults) -> Gpu:
+    domain = gpu.domain.rstrip(".").lower()
+    return msgspec.structs.replace(gpu, domain=domain, tls=gpu.tls or defaults.tls)
 
 
 def _client(slug: str, client: Client, manifest: Manifest, archives: Archives) -> ResolvedClient:

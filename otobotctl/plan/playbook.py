@@ -34,17 +34,41 @@ def load_playbook(path: Path, variables: Variables) -> tuple[Stage, ...]:
         text = path.read_bytes()
     except OSError as error:
         raise ManifestError(f"{name}: cannot be read: {error.strerror}") from error
-    return parse_playbook(text, name, variables)
+    return parse_playbook(text, name, variables, path.parent)
 
 
-def parse_playbook(text: str | bytes, name: str, variables: Variables) -> tuple[Stage, ...]:
-    """Return the stages of the playbook in `text`; `name` is the file's, for messages. Raises as `load_playbook`."""
+def parse_playbook(text: str | bytes, name: str, variables: Variables, beside: Path | None = None) -> tuple[Stage, ...]:
+    """Return the stages of the playbook in `text`; `name` is the file's, for messages. Raises as `load_playbook`.
+
+    An entry {include: vps, stages: [base, docker]} stands for those stages of the playbook vps.yaml in `beside`.
+    """
     raw = _read(text, name)
     with _at(name):
         found = _mapping(raw, ("stages",), "a playbook")
-        stages = [stage for each in _list(found, "stages") for stage in _stages(each, variables)]
+        listed = [stage for each in _list(found, "stages") for stage in _with_included(each, beside)]
+        stages = [stage for each in listed for stage in _stages(each, variables)]
         _unique("stage", (stage.name for stage in stages))
     return tuple(stages)
+
+
+def _with_included(raw: Any, beside: Path | None) -> list[Any]:
+    """The stages that an entry stands for: itself, or those of another playbook, as they are written there."""
+    if not isinstance(raw, dict) or "include" not in raw:
+        return [raw]
+    entry = _mapping(raw, ("include", "stages"), "an include")
+    other, names = f"{entry['include']}.yaml", _list(entry, "stages")
+    with _at(f"include {entry['include']}"):
+        try:
+            text = b"" if beside is None else (beside / other).read_bytes()
+        except OSError as error:
+            raise ManifestError(f"{other}: cannot be read: {error.strerror}") from error
+        there = {
+            _label(each): each for each in _list(_mapping(_read(text, other), ("stages",), "a playbook"), "stages")
+        }
+        for name in names:
+            if name not in there:
+                raise ManifestError(f"{other} has no stage {name}", hint=f"it has: {', '.join(there)}")
+    return [there[name] for name in names]
 
 
 @lru_cache(maxsize=8)  # many hosts have the same one; nothing changes what is read

@@ -12,6 +12,7 @@ from otobotctl.errors import ManifestError
 from otobotctl.render import layout, names
 from otobotctl.render.client import alias, services_of
 from otobotctl.render.engine import NoSecrets
+from otobotctl.render.ia import render_ia
 from otobotctl.render.project import Part, render_project
 from otobotctl.render.settings import settings_for, shared_settings
 
@@ -28,9 +29,13 @@ _NEWEST = (99,)
 def render_front(host: ResolvedHost, clients: Sequence[ResolvedClient], catalog: Catalog) -> RenderedRelease | None:
     """Return the release of the host's proxy, or None when no client wants one. Clients may come in any order.
 
+    On a GPU host it is IA Interne: its own proxy and what that serves.
+
     Raises:
         ManifestError: clients disagree about what they share, or a setting does not fit.
     """
+    if host.gpu:
+        return render_ia(host, host.gpu, catalog)
     served = front_clients(clients, catalog)
     if not served:
         return None

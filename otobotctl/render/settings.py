@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import ManifestError
@@ -24,21 +24,22 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 def settings_for(service: ServiceTemplate, client: ResolvedClient, stack: Stack) -> dict[str, Any]:
     """Return every setting of `service` for `client`. Raises ManifestError for a value that it cannot have."""
     environment = stack.environments.get(client.environment)
-    layers = (
-        {name: setting.default for name, setting in service.settings.items()},
-        environment.settings.get(service.name, {}) if environment else {},
-        client.settings.get(service.name, {}),
-    )
-    chosen: dict[str, Any] = {}
-    for layer in layers:
+    layers = (environment.settings.get(service.name, {}) if environment else {}, client.settings.get(service.name, {}))
+    return chosen(service, layers, f"clients.{client.slug}.settings")
+
+
+def chosen(service: ServiceTemplate, layers: Iterable[Mapping[str, Any]], path: str) -> dict[str, Any]:
+    """Return every setting of `service`: a later layer wins. Raises ManifestError, with `path` before its name."""
+    found: dict[str, Any] = {}
+    for layer in ({name: setting.default for name, setting in service.settings.items()}, *layers):
         for name, value in layer.items():
-            where = f"clients.{client.slug}.settings.{service.name}.{name}"
+            where = f"{path}.{service.name}.{name}"
             if name not in service.settings:
                 known = ", ".join(sorted(service.settings))
                 raise ManifestError(f"{where}: {service.name} has no such setting", hint=f"it has: {known}")
             _check(where, value, service.settings[name])
-            chosen[name] = value
-    return chosen
+            found[name] = value
+    return found
 
 
 def shared_settings(service: ServiceTemplate, per_client: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -168,6 +168,8 @@ def desired_of(loaded: Loaded, name: str, *, without: str | None = None) -> Desi
         kept = {other: client for other, client in loaded.manifest.clients.items() if other != without}
         loaded = replace(loaded, manifest=msgspec.structs.replace(loaded.manifest, clients=kept))
     stores = {client.slug: secrets.opened(loaded, client.slug) for client in loaded.manifest.clients_of(host.name)}
+    if host.gpu:  # those who may ask IA Interne live elsewhere
+        stores |= {slug: secrets.known(loaded, slug) for slug in host.gpu.callers if slug not in stores}
     return desired(loaded, host.name, stores, () if without is None else (without,))
 
 

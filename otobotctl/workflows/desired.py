@@ -70,7 +70,7 @@ def desired(
 ) -> Desired:
     """What a host should be with these secrets, by client. Nothing of the backups of those who are `gone` stays."""
     from otobotctl.plan.playbook import load_playbook
-    from otobotctl.render import backups, roles
+    from otobotctl.render import backups, ia, roles
     from otobotctl.render.client import render_client
     from otobotctl.render.front import render_front
 
@@ -92,6 +92,7 @@ def desired(
         "policy": roles.policy(loaded.manifest, name),
         "backups": [backups.variables(each) for each in (*kept, *map(backups.HostBackup, gone))],
         "backup_packages": sorted({package for each in kept for package in each.packages}),
+        "ia_keys": ia.key_list(host.gpu, secrets) if host.gpu else "",
     }
     return Desired(name, load_playbook(playbook_path(host.playbook), variables), masked(secrets.values()))
 

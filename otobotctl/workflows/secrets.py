@@ -74,6 +74,11 @@ def opened(loaded: Loaded, slug: str) -> Mapping[str, secrets.Secret]:
     return store.values
 
 
+def known(loaded: Loaded, slug: str) -> Mapping[str, secrets.Secret]:
+    """A client's secrets as they are, whatever else it needs."""
+    return secrets.open_store(loaded.fleet.client(slug), secrets.identities()).values
+
+
 def listed(fleet: Fleet, slug: str) -> tuple[SecretRow, ...]:
     """A client's secrets without their values; needs no key."""
     load(fleet).manifest.client(slug)

@@ -256,3 +256,48 @@ def test_a_playbook_that_is_not_there_is_named(tmp_path):
     """A missing file is an error of the fleet, not a traceback."""
     with pytest.raises(ManifestError, match=r"vps\.yaml: cannot be read: No such file"):
         load_playbook(tmp_path / "vps.yaml", {})
+
+
+def test_stages_of_another_playbook_are_included_as_they_are_written_there(tmp_path):
+    """In the order that is asked for, with the variables of whoever includes them; what is not there is named."""
+    (tmp_path / "one.yaml").write_text(
+        "stages:\n"
+        "  - {name: a, steps: [{name: x, directory: {path: '/{{ host }}'}}]}\n"
+        "  - {name: b, steps: [{name: x, directory: {path: /b}}]}\n"
+    )
+    two = tmp_path / "two.yaml"
+    two.write_text(
+        "stages:\n  - {include: one, stages: [b, a]}\n  - {name: c, steps: [{name: x, directory: {path: /c}}]}\n"
+    )
+    stages = load_playbook(two, {"host": "here"})
+    assert [stage.name for stage in stages] == ["b", "a", "c"]
+    assert stages[1].steps[0].spec.path == "/here"
+    two.write_text("stages:\n  - {include: one, stages: [d]}\n")
+    with pytest.raises(ManifestError, match=r"include one: one.yaml has no stage d"):
+        load_playbook(two, {})
+    two.write_text("stages:\n  - {include: three, stages: [d]}\n")
+    with pytest.raises(ManifestError, match=r"three.yaml: cannot be read"):
+        load_playbook(two, {})
+
+
+def gpu_stages(*, cpu, front):
+    """The stages of playbooks/gpu.yaml."""
+    from otobotctl.manifest.models import Gpu
+
+    gpu = Gpu(domain="ia.example", email="it@ia.example", cpu=cpu, models=("mistral:7b",), driver="580-server")
+    host = SimpleNamespace(name="gpu-1", docker="upstream", user="root", gpu=gpu)
+    given = {"host": host, "clients": [], "front": front, "images": [], "operators": [], "ia_keys": "{}"}
+    return load_playbook(data_dir("playbooks") / "gpu.yaml", given)
+
+
+def test_a_gpu_host_gets_its_driver_before_docker_and_one_without_a_card_neither():
+    """The rest is the same; Docker hands out devices only where there are any."""
+    with_card, without = gpu_stages(cpu=False, front=release("front")), gpu_stages(cpu=True, front=release("front"))
+    names = [stage.name for stage in with_card]
+    assert names[:6] == ["base", "card", "driver", "reboot", "toolkit", "docker"]
+    assert [name for name in names if name not in ("card", "driver", "reboot", "toolkit")] == [s.name for s in without]
+    steps = [{step.name: step.spec for stage in stages for step in stage.steps} for stages in (with_card, without)]
+    assert ["cdi" in each["docker/settings"].content for each in steps] == [True, False]
+    assert steps[0]["driver/nvidia"].branch == "580-server"
+    models = next(stage for stage in without if stage.name == "models")
+    assert [(step.spec.name, step.spec.cpu) for step in models.steps] == [("mistral:7b", True)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from otobotctl.cli import output
 from otobotctl.cli.human import amounts
+from otobotctl.cli.human.fetching import Fetching, progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -58,10 +59,11 @@ class Lines:
 
     def __init__(self, *, verbose: bool) -> None:
         self._verbose = verbose
+        self._fetching = Fetching()
 
     def event(self, record: Mapping[str, Any]) -> None:
         """Tell what matters."""
-        text = told(record, verbose=self._verbose)
+        text = self._fetching.line(record) or told(record, verbose=self._verbose)
         if text:
             output.story(text)
 
@@ -73,6 +75,7 @@ class Live:
         self._progress = progress
         self._verbose = verbose
         self._task: TaskID | None = None
+        self._fetching = Fetching()
 
     def event(self, record: Mapping[str, Any]) -> None:
         """Move the bar; tell what matters above it."""
@@ -87,6 +90,8 @@ class Live:
             self._progress.advance(self._task)
         elif kind in {"member_start", "member_bytes"}:
             self._member(record)
+        elif (words := self._fetching.told(record)) and self._task is not None:
+            self._progress.update(self._task, description=words)
         text = told(record, verbose=self._verbose)
         if text:
             self._progress.console.print(text, markup=False, highlight=False)
@@ -102,6 +107,8 @@ class Live:
 def told(record: Mapping[str, Any], *, verbose: bool) -> str:
     """A record in words; empty when it is not worth a line."""
     kind = record.get("event")
+    if progress(record) is not None:
+        return ""
     if kind == "output":
         text = str(record.get("text", ""))
         return f"    {text}" if verbose else text if text.startswith("warning: ") else ""

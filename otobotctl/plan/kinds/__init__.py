@@ -20,6 +20,8 @@ KINDS = (
     "group",
     "line",
     "login",
+    "nvidia_driver",
+    "ollama_model",
     "operators",
     "package",
     "provision",

@@ -1,0 +1,99 @@
+"""`otobotctl gpu setup`, `status` and `usage`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from otobotctl.cli import session
+from otobotctl.cli.human import gpu
+from otobotctl.cli.human import hosts as human
+from otobotctl.errors import InterruptedRunError
+
+HostName = Annotated[str, typer.Argument(metavar="HOST", help="A host of the manifest.")]
+AskSudo = Annotated[bool, typer.Option("--ask-sudo", help="Ask for the sudo password of the host's user.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands about hosts."""
+    example = (
+        "Example: otobotctl gpu setup gpu-1 --domain ia.otobot.example --email it@otobot.example --model mistral:7b"
+    )
+    app.command("setup", epilog=example)(setup)
+    app.command("status", epilog="Example: otobotctl gpu status gpu-1 --watch 5")(status)
+    app.command("usage", epilog="Example: otobotctl gpu usage --month 2026-11 --html usage.html")(usage)
+
+
+def setup(
+    context: typer.Context,
+    name: HostName,
+    domain: Annotated[str | None, typer.Option(help="The name that it answers at.")] = None,
+    email: Annotated[str | None, typer.Option(help="For the certificate authority.")] = None,
+    tls: Annotated[str | None, typer.Option(help="Where the certificate comes from: acme or self-signed.")] = None,
+    cpu: Annotated[
+        bool | None, typer.Option("--cpu/--card", help="The host has no card: models run on its processors.")
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(help="A model to have, such as mistral:7b; repeatable.")] = None,
+    ask_sudo: AskSudo = False,
+) -> None:
+    """Make a registered host a server of IA Interne, from a bare system on. Safe to run again at any time.
+
+    What is said here is written into the manifest; without options, that is what counts.
+    """
+    from otobotctl.workflows.gpu import hosts
+
+    here = session.of(context)
+    said = hosts.Said(domain, email, tls, cpu, tuple(model or ()))
+    with human.watching(here) as listener:
+        done = hosts.setup(here.fleet(), name, said, listener, human.sudo_password(ask=ask_sudo))
+    here.show("gpu setup", done, lambda: human.applied(done))
+
+
+def status(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="[HOST]", help="A GPU host. Default: every one.")] = None,
+    watch: Annotated[
+        float | None, typer.Option(min=1, help="Look again every so many seconds, until Ctrl-C.", metavar="SECONDS")
+    ] = None,
+    ask_sudo: AskSudo = False,
+) -> None:
+    """Show cards, memory, temperature, power and models; warn of a model that spills onto the processor."""
+    import time
+
+    from otobotctl.workflows.gpu import status as workflow
+
+    here = session.of(context)
+    where, password = here.fleet(), human.sudo_password(ask=ask_sudo)
+    try:
+        while True:
+            found = workflow.status(where, name, password)
+            for each in found:
+                here.warn(each)
+            here.tell("gpu status", found, lambda shown=found: gpu.status(shown))  # type: ignore[misc]
+            if watch is None:
+                return
+            time.sleep(watch)
+    except (KeyboardInterrupt, InterruptedRunError):
+        if watch is None:
+            raise
+
+
+def usage(
+    context: typer.Context,
+    host: Annotated[str | None, typer.Argument(metavar="[HOST]", help="A GPU host. Default: every one.")] = None,
+    month: Annotated[str | None, typer.Option(help="A month such as 2026-11, in UTC. Default: this one.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write it as one page, with a chart, to this file.")] = None,
+    ask_sudo: AskSudo = False,
+) -> None:
+    """Count what each client asked in a month, from the proxy's log: requests, refusals, bytes, times, days, paths."""
+    from otobotctl.cli import pages
+    from otobotctl.cli.human import usage as shown
+    from otobotctl.workflows.gpu import usage as workflow
+
+    here = session.of(context)
+    found = workflow.usage(here.fleet(), month, host, human.sudo_password(ask=ask_sudo))
+    if html is not None:
+        pages.write(here, html, shown.page(found))
+    here.show("gpu usage", found, lambda: shown.table(found))

@@ -1,0 +1,85 @@
+"""IA Interne in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from otobotctl.cli import output
+from otobotctl.cli.human import amounts
+
+if TYPE_CHECKING:
+    from otobotctl.workflows.gpu.keys import Changed, Key
+    from otobotctl.workflows.gpu.models import Model
+    from otobotctl.workflows.gpu.status import Card, GpuStatus
+
+
+def models(rows: Sequence[Model]) -> str:
+    """The models of a host."""
+    cells = [(row.name, _size(row.size_bytes), _standing(row), _memory(row), row.digest or "-") for row in rows]
+    return output.table(("MODEL", "SIZE", "", "IN MEMORY", "DIGEST"), cells)
+
+
+def status(hosts: Sequence[GpuStatus]) -> str:
+    """Each host: its cards, its models, its room."""
+    return "\n\n".join(_host(each) for each in hosts) or "the fleet has no GPU host"
+
+
+def _host(found: GpuStatus) -> str:
+    free = found.disk["free"]
+    room = f"memory {amounts.used(found.memory)}, {_size(free)} of disk free"
+    lines = [f"{found.host}: Ollama {found.ollama or 'does not answer'}; {room}"]
+    if found.cards:
+        head = ("CARD", "DRIVER", "MEMORY", "USE", "TEMPERATURE", "POWER")
+        lines.append(output.table(head, [_card(each) for each in found.cards]))
+    if found.models:
+        lines.append(models(found.models))
+    return "\n".join(lines)
+
+
+def _card(card: Card) -> tuple[str, ...]:
+    memory = f"{_told(card.used_mib)} of {_told(card.memory_mib)} MiB"
+    power = f"{_told(card.watts)} of {_told(card.limit_watts)} W"
+    return (card.name, card.driver, memory, f"{_told(card.use)} %", f"{_told(card.celsius)} C", power)
+
+
+def _told(value: float | None) -> str:
+    return "?" if value is None else f"{value:.0f}"
+
+
+def keys(rows: Sequence[Key]) -> str:
+    """Who may ask."""
+    cells = [
+        (row.client, row.purpose, row.state, row.created[:10] or "-", _limit(row.per_minute), ",".join(row.hosts))
+        for row in rows
+    ]
+    return output.table(("CLIENT", "PURPOSE", "STATE", "SINCE", "A MINUTE", "HOSTS"), cells)
+
+
+def changed(done: Changed, what: str) -> str:
+    """A key that changed."""
+    said = f"{done.client}, {done.purpose}: {what} on {', '.join(done.hosts)}"
+    return f"{said}\nnext: {done.next}" if done.next else said
+
+
+def _standing(row: Model) -> str:
+    if row.size_bytes is None:
+        return "missing"
+    return "" if row.wanted else "not in the manifest"
+
+
+def _memory(row: Model) -> str:
+    """What it takes, and how much of that is not on the cards: there it is slow."""
+    if row.loaded_bytes is None:
+        return "-"
+    aside = row.loaded_bytes - (row.on_cards_bytes or 0)
+    taken = amounts.size(row.loaded_bytes)
+    return taken if aside <= 0 else f"{taken}, {aside / max(row.loaded_bytes, 1):.0%} on the processor"
+
+
+def _size(count: int | None) -> str:
+    return "-" if count is None else amounts.size(count)
+
+
+def _limit(per_minute: int) -> str:
+    return str(per_minute) if per_minute else "-"

@@ -1,0 +1,70 @@
+"""What a manifest says of IA Interne: the host's stack, names of models, and who may ask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from otobotctl.manifest import words
+from otobotctl.manifest.document import objects, texts
+from otobotctl.manifest.findings import Finding, Path
+
+STACK = "gpu"
+# A library's name, or a registry's before it, and a tag: mistral:7b, hf.co/someone/model:Q4_K_M.
+MODEL = r"[a-z0-9][a-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*){0,3}:[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
+PURPOSE = r"[a-z][a-z0-9]{0,19}"
+
+Objects = Mapping[str, Mapping[str, Any]]
+
+
+def check(hosts: Objects, clients: Objects) -> Iterator[Finding]:
+    """Yield what is wrong with the GPU hosts among `hosts`; their settings are judged where they are rendered."""
+    domains: dict[str, str] = {}
+    for slug, client in clients.items():
+        domains[str(client.get("domain", "")).removesuffix(".").lower()] = f"clients.{slug}"
+    for name, host in hosts.items():
+        gpu = host.get("gpu")
+        if host.get("stack") == STACK and gpu is None:
+            yield Finding(("hosts", name, "gpu"), "is missing", f"otobotctl gpu setup {name} --domain ... --email ...")
+        if not isinstance(gpu, dict):
+            continue
+        path: Path = ("hosts", name, "gpu")
+        if host.get("stack", "client-vps") != STACK:
+            yield Finding(("hosts", name, "stack"), "is not gpu, yet it has a `gpu`", f'write "stack": "{STACK}"')
+        yield from _words(path, gpu)
+        yield from _models(path, gpu)
+        yield from _callers(path, objects(gpu, "callers"), clients)
+        domain = str(gpu.get("domain", "")).removesuffix(".").lower()
+        first = domains.setdefault(domain, f"hosts.{name}.gpu")
+        if first != f"hosts.{name}.gpu":
+            yield Finding((*path, "domain"), f"{domain} is {first}'s", "give it a name of its own")
+
+
+def _words(path: Path, gpu: Mapping[str, Any]) -> Iterator[Finding]:
+    for key, look in (("domain", words.domain), ("email", words.email)):
+        wrong = look(gpu[key]) if isinstance(gpu.get(key), str) else None
+        if wrong:
+            yield Finding((*path, key), *wrong)
+
+
+def _models(path: Path, gpu: Mapping[str, Any]) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for place, model in texts(gpu.get("models")):
+        here: Path = (*path, "models", place)
+        if not re.fullmatch(MODEL, model):
+            # Without a tag it would be whatever is the latest on the day.
+            yield Finding(here, f'"{model}" is not a model with its tag', "write it like mistral:7b")
+        elif model in seen:
+            yield Finding(here, f'"{model}" is there twice', "keep one")
+        seen.add(model)
+
+
+def _callers(path: Path, callers: Objects, clients: Objects) -> Iterator[Finding]:
+    for slug, caller in callers.items():
+        here: Path = (*path, "callers", slug)
+        if slug not in clients:
+            yield Finding(here, f'there is no client "{slug}"', words.suggest(slug, clients))
+        for place, purpose in texts(caller.get("purposes")):
+            if not re.fullmatch(PURPOSE, purpose):
+                yield Finding((*here, "purposes", place), f'"{purpose}" is not a purpose', "use a-z and 0-9: librechat")

@@ -1,0 +1,1 @@
+"""IA Interne: its hosts, models, keys and use."""

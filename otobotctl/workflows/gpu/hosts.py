@@ -1,0 +1,104 @@
+"""The hosts of IA Interne: set up, and what they are asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from otobotctl import manifest
+from otobotctl.errors import StepFailedError, UsageError
+from otobotctl.manifest.gpu import STACK
+from otobotctl.render.catalog import load_catalog
+from otobotctl.workflows import converging
+from otobotctl.workflows.desired import load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otobotctl.converge.model import Listener, Password
+    from otobotctl.fleet import Fleet
+    from otobotctl.manifest.models import Gpu
+    from otobotctl.workflows.converging import HostRun
+    from otobotctl.workflows.desired import Loaded
+
+
+@dataclass(frozen=True)
+class Said:
+    """What an operator says of IA Interne on a host; None or empty: as the manifest says already."""
+
+    domain: str | None = None
+    email: str | None = None
+    tls: str | None = None
+    cpu: bool | None = None
+    models: tuple[str, ...] = ()
+
+
+def setup(fleet: Fleet, name: str, said: Said, listener: Listener, password: Password | None = None) -> HostRun:
+    """Write what is said into the manifest, and make the host so. Safe to run again; what is done is not done again.
+
+    Raises:
+        UsageError: no such host, it has clients, or nobody has said its domain or e-mail address yet.
+    """
+    loaded = load(fleet)
+    host = loaded.manifest.host(name)
+    clients = [client.slug for client in loaded.manifest.clients_of(name)]
+    if clients:
+        raise UsageError(f"{name} serves {', '.join(clients)}; IA Interne has a host of its own")
+    entry = merged(host.gpu, said)
+    missing = [key for key in ("domain", "email") if not entry.get(key)]
+    if missing:
+        shown = f"--domain ia.{'otobot'}.example --email it@otobot.example"
+        raise UsageError(f"nobody has said the {missing[0]} yet", hint=f"otobotctl gpu setup {name} {shown}")
+    change(fleet, name, entry)
+    return converging.apply(fleet, name, listener, password)
+
+
+def merged(gpu: Gpu | None, said: Said) -> dict[str, Any]:
+    """The manifest's entry with what is said over it; models are added to those that are there."""
+    entry: dict[str, Any] = msgspec.to_builtins(gpu) if gpu else {}
+    entry = {key: value for key, value in entry.items() if value not in (None, "", {}, [])}
+    over = {"domain": said.domain, "email": said.email, "tls": said.tls, "cpu": said.cpu}
+    entry |= {key: value for key, value in over.items() if value is not None}
+    models = list(dict.fromkeys((*entry.get("models", ()), *said.models)))
+    return {**entry, "models": models} if models else entry
+
+
+def change(fleet: Fleet, name: str, entry: Mapping[str, Any]) -> bool:
+    """Write a host's `gpu` into the manifest; return whether that changed it. Raises ManifestError."""
+    shown = {key: value for key, value in entry.items() if value is not False}
+    return manifest.set_host(fleet.manifest, name, {"stack": STACK, "gpu": shown}, load_catalog().service_shapes())
+
+
+def gpu_of(loaded: Loaded, name: str) -> Gpu:
+    """What the manifest says of IA Interne on a host. Raises UsageError where it says nothing."""
+    found = loaded.manifest.host(name).gpu
+    if found is None:
+        known = ", ".join(named(loaded)) or "none yet"
+        raise UsageError(f"{name} is no GPU host", hint=f"the GPU hosts are: {known}; otobotctl gpu setup {name} ...")
+    return found
+
+
+def named(loaded: Loaded) -> tuple[str, ...]:
+    """The GPU hosts of the fleet."""
+    return tuple(name for name, host in loaded.manifest.hosts.items() if host.gpu)
+
+
+def written(loaded: Loaded, name: str) -> dict[str, Any]:
+    """The manifest's own entry of a host's `gpu`, without defaults, to be changed and written back."""
+    from otobotctl.manifest import document
+
+    parsed = document.parse(document.read(loaded.fleet.manifest), loaded.fleet.manifest.name)
+    return dict(parsed["hosts"][name]["gpu"])
+
+
+def looked(loaded: Loaded, name: str, password: Password | None = None) -> Mapping[str, Any]:
+    """What the host tells of itself (agent/kinds/gpu_status.py). Raises StepFailedError when it cannot look."""
+    from otobotctl.converge import engine
+
+    question: Any = {"kind": "gpu_status", "params": {"url": "http://127.0.0.1:11434"}}
+    answer = engine.ask(converging.opener(loaded, name), [question], password=password).answers[0]
+    if answer.facts is None:
+        raise StepFailedError(f"{name}: cannot be looked at: {answer.error}", hint=f"otobotctl host plan {name}")
+    return answer.facts

@@ -1,0 +1,104 @@
+"""`gpu status`: cards, Ollama and its models, and what an operator should look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from otobotctl.workflows.desired import load
+from otobotctl.workflows.gpu.hosts import gpu_of, looked, named
+from otobotctl.workflows.gpu.models import Model, rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from otobotctl.converge.model import Password
+    from otobotctl.fleet import Fleet
+    from otobotctl.manifest.models import Gpu
+
+_HOT = 85.0  # degrees Celsius, from which on NVIDIA's data centre cards slow down
+_FULL = 0.05  # of the disk
+
+
+@dataclass(frozen=True)
+class Card:
+    """A card. Memory in MiB, power in W, temperature in degrees Celsius, use in per cent; None: it does not tell."""
+
+    name: str
+    driver: str
+    memory_mib: float | None
+    used_mib: float | None
+    use: float | None
+    celsius: float | None
+    watts: float | None
+    limit_watts: float | None
+    errors: float | None
+
+
+@dataclass(frozen=True)
+class GpuStatus:
+    """A GPU host now; `warnings` are for the operator. `ollama` is its version, "" when it does not answer."""
+
+    host: str
+    ollama: str
+    cards: tuple[Card, ...]
+    models: tuple[Model, ...]
+    memory: Mapping[str, Any]
+    disk: Mapping[str, Any]
+    warnings: tuple[str, ...]
+
+
+def status(fleet: Fleet, name: str | None, password: Password | None = None) -> tuple[GpuStatus, ...]:
+    """How a GPU host is, or every one. Raises HostUnreachableError, StepFailedError."""
+    loaded = load(fleet)
+    hosts = (name,) if name else named(loaded)
+    return tuple(judged(each, gpu_of(loaded, each), looked(loaded, each, password)) for each in hosts)
+
+
+def judged(name: str, gpu: Gpu, facts: Mapping[str, Any]) -> GpuStatus:
+    """What a host answers, and what is wrong with it. Pure."""
+    cards = tuple(_card(each) for each in facts["cards"])
+    models = () if facts["error"] else rows(gpu.models, facts, name)
+    said = [f"Ollama does not answer: {facts['error']}"] if facts["error"] else []
+    if not cards and not gpu.cpu:
+        said.append("no card answers: nvidia-smi tells of none")
+    for card in cards:
+        said += _of_card(card)
+    for model in models:
+        said += _of_model(model, name, cpu=gpu.cpu)
+    disk = facts["disk"]
+    if disk["total"] and disk["free"] < _FULL * disk["total"]:
+        said.append(f"the disk of the models is nearly full: {disk['free'] >> 30} GiB are free")
+    return GpuStatus(name, facts["version"], cards, models, facts["memory"], disk, tuple(f"{name}: {s}" for s in said))
+
+
+def _of_card(card: Card) -> list[str]:
+    said = []
+    if card.celsius is not None and card.celsius >= _HOT:
+        said.append(f"{card.name} is at {card.celsius:.0f} degrees")
+    if card.errors:
+        said.append(f"{card.name} has had {card.errors:.0f} memory errors that could not be corrected")
+    return said
+
+
+def _of_model(model: Model, host: str, *, cpu: bool) -> list[str]:
+    if model.size_bytes is None:
+        return [f"{model.name} is not there; fetch it with: otobotctl gpu models sync {host}"]
+    if not cpu and model.loaded_bytes and (model.on_cards_bytes or 0) < model.loaded_bytes:
+        aside = 1 - (model.on_cards_bytes or 0) / model.loaded_bytes
+        return [f"{model.name} does not fit in the cards: {aside:.0%} of it is on the processor, which is slow"]
+    return []
+
+
+def _card(said: Mapping[str, Any]) -> Card:
+    return Card(
+        name=said["name"] or "a card",
+        driver=said["driver_version"] or "",
+        memory_mib=said["memory.total"],
+        used_mib=said["memory.used"],
+        use=said["utilization.gpu"],
+        celsius=said["temperature.gpu"],
+        watts=said["power.draw"],
+        limit_watts=said["power.limit"],
+        errors=said["ecc.errors.uncorrected.volatile.total"],
+    )

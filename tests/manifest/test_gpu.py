@@ -1,0 +1,47 @@
+"""What a manifest may say of IA Interne, and what is found wrong with it."""
+
+import pytest
+
+from otobotctl import manifest
+from tests.manifest.sample import SERVICES, encoded, right
+
+GPU = {"domain": "IA.otobot.example.", "email": "it@otobot.example", "models": ["mistral:7b"], "callers": {"acme": {}}}
+
+
+def findings(host, **gpu):
+    document = right()
+    document["hosts"]["gpu-1"] = {"address": "203.0.113.20", "stack": "gpu", "gpu": {**GPU, **gpu}, **host}
+    return [str(finding) for finding in manifest.findings(encoded(document), "clients-config.json", SERVICES)]
+
+
+def test_a_gpu_host_has_its_playbook_and_the_fleets_certificates():
+    """Its name is written in one way; callers have a key for LibreChat unless they say otherwise."""
+    document = right()
+    document["hosts"]["gpu-1"] = {"address": "203.0.113.20", "stack": "gpu", "gpu": GPU}
+    resolved = manifest.resolve(manifest.decode(encoded(document), "clients-config.json", SERVICES))
+    host = resolved.host("gpu-1")
+    assert (host.playbook, host.gpu.domain, host.gpu.tls) == ("gpu", "ia.otobot.example", "acme")
+    assert host.gpu.callers["acme"].purposes == ("librechat",)
+    assert (resolved.host("vps-1").playbook, resolved.host("vps-1").gpu) == ("vps", None)
+
+
+@pytest.mark.parametrize(
+    ("host", "gpu", "place"),
+    [
+        pytest.param({}, {"models": ["mistral"]}, "gpu.models[0]", id="a model without its tag"),
+        pytest.param({}, {"models": ["mistral:7b", "mistral:7b"]}, "gpu.models[1]", id="a model twice"),
+        pytest.param({}, {"models": ["../x:1"]}, "gpu.models[0]", id="a path as a model"),
+        pytest.param({}, {"callers": {"acne": {}}}, "gpu.callers.acne", id="a client that there is not"),
+        pytest.param({}, {"callers": {"acme": {"purposes": ["N8N"]}}}, "purposes[0]", id="a purpose in capitals"),
+        pytest.param({}, {"callers": {"acme": {"purposes": []}}}, "purposes", id="a caller for nothing"),
+        pytest.param({}, {"domain": "acme.example"}, "gpu.domain", id="a client's domain"),
+        pytest.param({}, {"domain": "ia"}, "gpu.domain", id="no domain name"),
+        pytest.param({}, {"email": "it"}, "gpu.email", id="no address"),
+        pytest.param({"stack": "client-vps"}, {}, "hosts.gpu-1.stack", id="another stack"),
+        pytest.param({"gpu": None}, {}, "hosts.gpu-1.gpu", id="the stack without its words"),
+    ],
+)
+def test_what_is_wrong_is_found_where_it_stands(host, gpu, place):
+    """One finding, at its place."""
+    [found] = findings(host, **gpu)
+    assert place in found

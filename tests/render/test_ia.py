@@ -1,0 +1,218 @@
+"""IA Interne as it is rendered, and a real Caddy and the gate that read it."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from otobotctl.errors import ManifestError
+from otobotctl.render import ia
+from otobotctl.secrets import Secret
+from tests.render.sample import composed, front, resolved, text
+from tests.render.test_caddy import caddy, run  # noqa: F401 - a fixture among them
+from tests.render.test_nginx import free_port
+
+ROOT = Path(__file__).parents[2]
+STAND_IN = ROOT / "tests/lab/files/images/ollama/ollama.py"
+GATE = ROOT / "templates/services/ia-gate/gate.py"
+KEY = "k" * 64
+
+
+def fleet(**changes):
+    """The sample, with a GPU host."""
+    gpu = {"domain": "ia.example", "email": "it@ia.example", "callers": {"acme": {}}, **changes}
+    host = {"address": "203.0.113.20", "stack": "gpu", "gpu": gpu}
+    return resolved(lambda document: document["hosts"].update({"gpu-1": host}))
+
+
+def release(**changes):
+    return front(fleet(**changes), "gpu-1")
+
+
+def test_three_containers_and_one_of_them_is_public():
+    """Ollama is on 127.0.0.1 for the operator, the gate on no port, and the proxy alone listens on every address."""
+    services = composed(release())["services"]
+    assert {name: tree.get("ports", []) for name, tree in services.items()} == {
+        "ollama": ["127.0.0.1:11434:11434"],
+        "ia-gate": [],
+        "ia-proxy": ["0.0.0.0:80:80", "[::]:80:80", "0.0.0.0:443:443", "[::]:443:443"],
+    }
+    assert all(tree["read_only"] for tree in services.values())
+
+
+def test_the_card_comes_by_cdi_and_a_host_without_one_asks_for_none():
+    """A device of the Container Device Interface outlives a daemon-reload."""
+    assert composed(release())["services"]["ollama"]["devices"] == ["nvidia.com/gpu=all"]
+    assert "devices" not in composed(release(cpu=True))["services"]["ollama"]
+
+
+def test_settings_of_the_manifest_reach_their_service_and_wrong_ones_are_named():
+    """Each by its own service.yaml."""
+    given = release(settings={"ollama": {"context": 4096}, "ia-proxy": {"max_body": "5MB"}})
+    assert "OLLAMA_CONTEXT_LENGTH=4096" in text(given, "env/ollama.env")
+    assert "max_size 5MB" in text(given, "ia-proxy/Caddyfile")
+    with pytest.raises(ManifestError, match=r"settings\.ollama\.contxt: ollama has no such"):
+        release(settings={"ollama": {"contxt": 4096}})
+    with pytest.raises(ManifestError, match="has the wrong form"):
+        release(settings={"ollama": {"parallel": 0}})
+
+
+def test_the_list_of_keys_holds_digests_and_the_value_before_while_there_is_one():
+    """No value is in it, and an ended one neither."""
+    gpu = fleet(callers={"acme": {"purposes": ["librechat", "n8n"], "per_minute": 9}}).host("gpu-1").gpu
+    named = {"IA_INTERNE_API_KEY": "new", "IA_INTERNE_API_KEY_PREVIOUS": "old", "IA_INTERNE_API_KEY_N8N": "other"}
+    named["IA_INTERNE_API_KEY_N8N_PREVIOUS"] = ""
+    found = json.loads(ia.key_list(gpu, {"acme": {name: Secret(name, value) for name, value in named.items()}}))
+    digests = [hashlib.sha256(value.encode()).hexdigest() for value in ("new", "old", "other")]
+    assert found["callers"] == [
+        {"name": "acme", "purpose": "librechat", "sha256": digests[:2], "per_minute": 9},
+        {"name": "acme", "purpose": "n8n", "sha256": digests[2:], "per_minute": 9},
+    ]
+
+
+def test_a_caller_without_a_key_is_told_how_to_get_one():
+    """An empty key would let in whoever shows none."""
+    for store in ({}, {"IA_INTERNE_API_KEY": Secret("IA_INTERNE_API_KEY", "")}):
+        with pytest.raises(ManifestError) as raised:
+            ia.key_list(fleet().host("gpu-1").gpu, {"acme": store})
+        assert raised.value.hint == "otobotctl gpu keys add acme --purpose librechat"
+
+
+@pytest.mark.parametrize("tls", ["acme", "self-signed"])
+def test_a_real_caddy_accepts_what_is_rendered(tls, caddy, tmp_path):  # noqa: F811
+    """With the authority's roots and without."""
+    file = tmp_path / "Caddyfile"
+    file.write_text(text(release(tls=tls), "ia-proxy/Caddyfile"))
+    done = run(caddy, tmp_path, "adapt", "--config", str(file), "--adapter", "caddyfile")
+    assert done.returncode == 0, done.stderr
+    policies = json.loads(done.stdout)["apps"]["tls"]["automation"]["policies"]
+    assert policies[0]["issuers"][-1]["module"] == "internal"
+    assert (policies[0]["issuers"][0]["module"] == "acme") == (tls == "acme")
+
+
+@contextmanager
+def started(*argv, env=None):
+    """A program that runs as long as this."""
+    process = subprocess.Popen(
+        argv, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def served(caddy, tmp_path):  # noqa: F811
+    """The rendered proxy over plain HTTP on this machine, with the gate and a server behind it."""
+    front_port, gate_port, ollama_port = free_port(), free_port(), free_port()
+    keys = tmp_path / "keys.json"
+    keys.write_text(listed())
+    config = text(release(cpu=True), "ia-proxy/Caddyfile")
+    site = config[config.index("https://ia.example {") :].replace(
+        "https://ia.example", f"http://127.0.0.1:{front_port}"
+    )
+    site = site.replace("\ttls internal\n", "").replace("/var/log/ia", str(tmp_path))
+    site = site.replace("ia-gate:8080", f"127.0.0.1:{gate_port}").replace("ollama:11434", f"127.0.0.1:{ollama_port}")
+    file = tmp_path / "Caddyfile"
+    file.write_text("{\n\tadmin off\n}\n" + site)
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    own = {"IA_KEYS": str(keys), "IA_LISTEN": "127.0.0.1", "IA_PORT": str(gate_port)}
+    model = {"OLLAMA_HOST": f"127.0.0.1:{ollama_port}", "OLLAMA_MODELS": str(tmp_path / "models")}
+    words = (caddy, "run", "--config", str(file), "--adapter", "caddyfile")
+    with (
+        started(sys.executable, str(GATE), env=own),
+        started(sys.executable, str(STAND_IN), "serve", env=model),
+        started(*words, env=env),
+        httpx.Client(base_url=f"http://127.0.0.1:{front_port}", timeout=60, trust_env=False) as caller,
+    ):
+        until_up(caller)
+        yield caller, keys, tmp_path / "access.log"
+
+
+def listed(*callers):
+    """A list of keys."""
+    own = {"name": "acme", "purpose": "chat", "sha256": [hashlib.sha256(KEY.encode()).hexdigest()], "per_minute": 0}
+    return json.dumps({"callers": [own, *callers]})
+
+
+def until_up(caller):
+    end = time.monotonic() + 60
+    while True:
+        try:
+            if caller.get("/api/version", headers=bearer(KEY)).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def bearer(key):
+    return {"Authorization": f"Bearer {key}"}
+
+
+def test_nobody_passes_without_a_key_and_nobody_is_who_he_says(served):
+    """Refused in every spelling; a header that names a caller is not believed; the key goes no further."""
+    caller, _, log = served
+    for headers in (
+        {},
+        {"Authorization": "Bearer"},
+        bearer("x"),
+        {"Authorization": KEY},
+        {"Authorization": f"Basic {KEY}"},
+    ):
+        assert caller.get("/v1/models", headers={**headers, "X-Otobot-Caller": "root/root"}).status_code == 401
+    repeated = [("Authorization", f"Bearer {KEY}"), ("Authorization", "Bearer x")]
+    assert caller.get("/v1/models", headers=repeated).status_code != 200
+    assert caller.get("/v1/models", headers={"authorization": f"bearer {KEY}"}).status_code == 200
+    for path in ("/api/pull", "/api/delete", "/v1/..%2fapi/pull", "//api/pull", "/api/tags/../pull"):
+        assert caller.post(path, headers=bearer(KEY), json={}).status_code == 403
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {entry["user_id"] for entry in entries} == {"", "acme/chat"}
+    assert KEY not in log.read_text()
+
+
+def test_a_key_is_given_and_taken_by_writing_the_list(served):
+    """By the next request, without a restart; a list that cannot be read lets nobody in."""
+    caller, keys, _ = served
+    other = {"name": "beta", "purpose": "n8n", "sha256": [hashlib.sha256(b"b").hexdigest()], "per_minute": 0}
+    assert caller.get("/v1/models", headers=bearer("b")).status_code == 401
+    written(keys, listed(other))
+    assert caller.get("/v1/models", headers=bearer("b")).status_code == 200
+    written(keys, listed())
+    assert caller.get("/v1/models", headers=bearer("b")).status_code == 401
+    for broken in ("{", "[]", '{"callers": [{}]}', '{"callers": 3}'):
+        written(keys, broken)
+        assert caller.get("/v1/models", headers=bearer(KEY)).status_code == 503
+    keys.unlink()
+    assert caller.get("/v1/models", headers=bearer(KEY)).status_code == 503
+    written(keys, listed())
+    assert caller.get("/v1/models", headers=bearer(KEY)).status_code == 200
+
+
+def test_a_caller_has_so_many_requests_a_minute(served):
+    """The next one is told how long to wait."""
+    caller, keys, _ = served
+    few = {"name": "beta", "purpose": "n8n", "sha256": [hashlib.sha256(b"b").hexdigest()], "per_minute": 2}
+    written(keys, listed(few))
+    seen = [caller.get("/v1/models", headers=bearer("b")) for _ in range(4)]
+    assert [each.status_code for each in seen[:2]] == [200, 200]
+    assert 429 in [each.status_code for each in seen]
+    assert 1 <= int(next(each for each in seen if each.status_code == 429).headers["retry-after"]) <= 31
+    assert caller.get("/v1/models", headers=bearer(KEY)).status_code == 200
+
+
+def written(path, content):
+    """Replace a file as the agent does."""
+    beside = path.with_suffix(".new")
+    beside.write_text(content)
+    beside.rename(path)

@@ -1,0 +1,70 @@
+"""What is made of a GPU host's answer, without a host."""
+
+from otobotctl.cli.human import gpu as human
+from otobotctl.manifest.models import Gpu
+from otobotctl.workflows.gpu.status import judged
+
+GIB = 1 << 30
+CARD = {
+    "uuid": "GPU-1",
+    "name": "NVIDIA L4",
+    "driver_version": "580.82.07",
+    "pstate": "P0",
+    "index": 0.0,
+    "temperature.gpu": 41.0,
+    "utilization.gpu": 97.0,
+    "memory.total": 23034.0,
+    "memory.used": 14221.0,
+    "power.draw": 71.0,
+    "power.limit": 72.0,
+    "ecc.errors.uncorrected.volatile.total": 0.0,
+}
+
+
+def facts(**changes):
+    model = {"name": "gemma2:27b", "size": 16 * GIB, "digest": "sha"}
+    return {
+        "version": "0.32.15",
+        "models": [model],
+        "loaded": [],
+        "error": "",
+        "cards": [CARD],
+        "memory": {"total": 90 * GIB, "available": 45 * GIB},
+        "disk": {"total": 400 * GIB, "free": 300 * GIB},
+        **changes,
+    }
+
+
+def seen(*, cpu=False, models=("gemma2:27b",), **changes):
+    return judged("gpu-1", Gpu(domain="ia.example", email="a@b.example", cpu=cpu, models=models), facts(**changes))
+
+
+def test_a_host_that_is_well_has_no_warning():
+    """And everything is on the screen."""
+    found = seen()
+    assert found.warnings == ()
+    shown = human.status([found])
+    for word in ("NVIDIA L4", "14221 of 23034 MiB", "97 %", "41 C", "71 of 72 W", "gemma2:27b", "16.0G", "300G"):
+        assert word in shown
+
+
+def test_a_model_that_spills_onto_the_processor_is_told():
+    """With how much of it; not where there is no card to be on."""
+    loaded = [{"name": "gemma2:27b", "size": 20 * GIB, "size_vram": 15 * GIB}]
+    assert "25% of it is on the processor" in seen(loaded=loaded).warnings[0]
+    assert "25% on the processor" in human.status([seen(loaded=loaded)])
+    assert seen(loaded=loaded, cpu=True, cards=[]).warnings == ()
+
+
+def test_what_is_missing_or_wrong_is_told():
+    """A model of the list, a card, heat, errors, the disk, Ollama itself."""
+    assert "mistral:7b is not there" in seen(models=("gemma2:27b", "mistral:7b")).warnings[0]
+    assert "no card answers" in seen(cards=[]).warnings[0]
+    hot = {**CARD, "temperature.gpu": 88.0, "ecc.errors.uncorrected.volatile.total": 2.0, "power.draw": None}
+    assert [word for word in ("88 degrees", "2 memory errors") if word in "".join(seen(cards=[hot]).warnings)] != []
+    assert len(seen(cards=[hot]).warnings) == 2
+    assert "? of 72 W" in human.status([seen(cards=[hot])])
+    assert "10 GiB are free" in seen(disk={"total": 400 * GIB, "free": 10 * GIB}).warnings[0]
+    silent = seen(error="refused", version="", models=("gemma2:27b",))
+    assert "Ollama does not answer: refused" in silent.warnings[0]
+    assert silent.models == ()
