@@ -200,7 +200,7 @@ def _sftp_command(client: str, name: str, repository: str) -> str:
         "ServerAliveCountMax": "8",
     }
     options = " ".join(f"-o {key}={value}" for key, value in settings.items())
-    return f"ssh -F none {options} -p {port} -l {user} {host} -s sftp"
+    return f"ssh -F none {options} -p {port} -l {user} -s -- {host} sftp"
 
 
 def _known_hosts(client: ResolvedClient) -> bytes:

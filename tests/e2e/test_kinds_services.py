@@ -331,3 +331,51 @@ def test_absent_takes_a_client_away_and_keeps_its_data(host, converge):
     assert converge(all_gone)[0].changed == ("gone/acme",)
     assert host.ssh(left, user="root").stdout.split() == []
     assert converge(all_gone)[0].changed == ()
+
+
+def backed_up(state="present", at="*-*-* 02:00:00 UTC"):
+    """A client's backup, with a program in the agent's place that only notes what it is told."""
+    content = "#!/bin/sh\necho $@ >> /run/kinds-backups\n"
+    files = [{"path": name, "mode": "0600", "secret": True, "content": SECRET} for name in ("job.json", "key")]
+    timers = [{"word": word, "at": at, "delay_s": 600} for word in ("run", "verify", "drill")]
+    given = {"files": files, "timers": timers, "targets": ["nas"]} if state == "present" else {}
+    return stage(
+        "backup",
+        program={"file": {"path": "/usr/local/sbin/otobot-backup", "mode": "0755", "content": content}},
+        acme={"backup": {"client": "acme", "state": state, **given}},
+    )
+
+
+def test_backups_are_timed_a_new_release_is_archived_and_nothing_is_left_of_them(host, converge):
+    """Files are root's alone, timers are on; once there is an archive, a release that came up starts a run, once."""
+    result, heard = converge(backed_up())
+    assert result.changed == names(backed_up())
+    assert SECRET not in heard
+    assert converge(backed_up())[0].changed == ()
+    folder = "/etc/otobot/backup/acme"
+    listing = host.ssh(f"stat -c '%a %n' {folder} {folder}/*", user="root").stdout.split("\n")
+    assert listing == [f"700 {folder}", f"600 {folder}/job.json", f"600 {folder}/key", ""]
+    timers = [f"otobot-backup-acme{end}.timer" for end in ("", "-verify", "-drill")]
+    assert host.ssh(f"systemctl is-enabled {' '.join(timers)}", user="root").stdout.split() == ["enabled"] * 3
+    moved = converge(backed_up(at="*-*-* 05:00:00 UTC"))[0]
+    assert moved.changed == ("backup/acme",)
+    assert (
+        "05:"
+        in host.ssh("systemctl show --property=NextElapseUSecRealtime otobot-backup-acme.timer", user="root").stdout
+    )
+
+    host.ssh("mkdir -p /opt/otobot/acme/releases/3 && ln -s releases/3 /opt/otobot/acme/current", user="root")
+    assert converge(backed_up(at="*-*-* 05:00:00 UTC"))[0].changed == ()
+    state = '{"targets": {"nas": {"archive": {"id": "one"}}}}'
+    host.ssh(f"echo '{state}' > /var/lib/otobot/backup/acme/state.json", user="root")
+    assert converge(backed_up(at="*-*-* 05:00:00 UTC"))[0].changed == ("backup/acme",)
+    assert converge(backed_up(at="*-*-* 05:00:00 UTC"))[0].changed == ()
+    deadline = time.monotonic() + 60
+    while not (said := host.ssh("cat /run/kinds-backups || true", user="root").stdout) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert said.split() == ["acme", "run"]
+
+    assert converge(backed_up("absent"))[0].changed == ("backup/acme",)
+    assert converge(backed_up("absent"))[0].changed == ()
+    left = "ls -d /etc/otobot/backup/acme /var/lib/otobot/backup/acme /etc/systemd/system/*acme* /etc/systemd/system/*/*acme*"
+    assert host.ssh(f"{left} 2>/dev/null || true", user="root").stdout == ""
