@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
-from typing import Any, Dict
+from typing import Any, Dict, NoReturn
 
+from otobotctl.agent.archive import stand_apart
 from otobotctl.agent.wire import RefusedError, Wire
 
 WORDS: Dict[str, str] = {"verify": "verify", "drill": "drill", "reports": "drill"}
@@ -16,4 +20,19 @@ def serve(request: Dict[str, Any], wire: Wire) -> None:
         raise RefusedError("refused", "this host's agent knows no proof {}".format(request["word"]))
     name = "otobotctl.agent.backup." + WORDS[request["word"]]
     __import__(name)
-    sys.modules[name].serve(request, wire.send)
+    if request["word"] != "reports":
+        # What was begun is ended and removed, also when the line is cut.
+        stand_apart("otobot-{}-{}-{}".format(request["word"], request["client"], os.urandom(4).hex()))
+        wire.alone = True
+        signal.signal(signal.SIGTERM, _end)
+
+    def tell(record: Dict[str, Any]) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            wire.send(record)
+
+    sys.modules[name].serve(request, tell)
+
+
+def _end(*_: Any) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(1)

@@ -62,7 +62,7 @@ def verify(restic: Restic, append_only: bool, part: int, of: int) -> Verdict:
 
 def noted(verdict: Verdict, last: Optional[Dict[str, Any]], now: float) -> Dict[str, Any]:
     """What state.json keeps as `verified`; a check that could not be done leaves the time of the one before."""
-    at = now if verdict.conclusive else (last or {}).get("at")
+    at = now if verdict.conclusive else (last or {}).get("at") or now
     found = {"at": at, "part": verdict.part, "of": verdict.of, "error": verdict.error or None}
     if not verdict.conclusive and last and not last.get("error"):
         found.update(part=last["part"], of=last["of"])

@@ -117,6 +117,8 @@ def told(record: Mapping[str, Any], *, verbose: bool) -> str:
             return f"{record.get('step')}: failed"
         what = "changed" if record.get("changed") else "as it was"
         return f"{record.get('step')}: {what} ({float(record.get('took_s', 0)):.1f} s)"
+    if kind == "backup_proof":
+        return str(record.get("text"))
     if kind in {"member_end", "archived"}:
         return _archive_told(record, verbose=verbose)
     return _said(record)

@@ -1,0 +1,67 @@
+"""What a prune from the operator's machine would take away, and what speaks against it. Pure.
+
+A host that somebody else has taken over can add to a repository that it cannot delete from. It could add archives whose
+times drive the real ones out, so a prune of such a repository keeps by periods of the operator's own clock, and refuses
+where the times do not look like those of a host that does its work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from otobotctl.agent.backup import keeping
+
+_AHEAD_S = 3600.0  # clocks differ; more than that is no clock's doing
+_SPREAD_S = 2 * 86400.0  # no archive takes longer to make
+_DAY_S = 86400.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What stays of a repository, with the reasons, and what goes; archives by id, from old to new.
+
+    `orphans` are groups of snapshots that are no archive. `heads` are the snapshots to forget first, `parts` those to
+    forget then: a prune that is cut in between leaves parts of no archive, and no archive without its parts.
+    """
+
+    keep: Mapping[str, Sequence[str]]
+    forget: tuple[str, ...]
+    orphans: tuple[str, ...]
+    heads: tuple[str, ...]
+    parts: tuple[str, ...]
+
+
+def plan(snapshots: Sequence[Mapping[str, Any]], keep: Mapping[str, int], now: float, *, append_only: bool) -> Plan:
+    """Decide. Of an append-only repository within periods before `now`, else by count, as its host does."""
+    found = keeping.groups(snapshots)
+    verdict = keeping.within(found, keep, now) if append_only else keeping.counted(found, keep, now)
+    return Plan(
+        dict(verdict.keep), tuple(verdict.forget), tuple(verdict.orphans), tuple(verdict.heads), tuple(verdict.parts)
+    )
+
+
+def against(
+    snapshots: Sequence[Mapping[str, Any]], keep: Mapping[str, int], now: float, *, append_only: bool
+) -> tuple[str, ...]:
+    """Why nothing should be pruned now, a sentence each; empty where nothing speaks against it."""
+    found = keeping.groups(snapshots)
+    archives = [group for group in found if group.heads]
+    said = []
+    ahead = sorted({group.id for group in found if max(group.newest, group.made) > now + _AHEAD_S})
+    if ahead:
+        said.append(f"{_some(ahead)} lies in the future, which a host at work never writes")
+    forged = [group.id for group in found if group.newest - group.made > _SPREAD_S]
+    if forged:
+        said.append(f"{_some(forged)} was written at another time than its name says")
+    oldest = now - max(int(keep.get("daily") or 0), 2) * _DAY_S
+    if append_only and archives and archives[-1].made < oldest:
+        days = (now - archives[-1].made) / _DAY_S
+        said.append(f"the newest archive is {days:.0f} days old, so that by its age every daily one would go")
+    return tuple(said)
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"  # noqa: PLR2004

@@ -1,0 +1,67 @@
+"""A repository from the operator's own machine, by his own restic and what his environment lets it do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from otobotctl.errors import LockedError, OtobotError, StepFailedError
+from otobotctl.transport import program
+
+_AT_ONCE = 200  # snapshots on one command line
+_SHORTEST = 6
+
+
+class Repository:
+    """One repository. `variables` hold secrets: the environment of restic's process, and nothing else, gets them."""
+
+    def __init__(self, name: str, repository: str, variables: Mapping[str, str]) -> None:
+        self.name = name
+        self._variables = {**variables, "RESTIC_REPOSITORY": repository, "LC_ALL": "C.UTF-8"}
+        self._secrets = [value for value in variables.values() if len(value) >= _SHORTEST]
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """All snapshots, as restic lists them. Raises as `run`."""
+        found: list[dict[str, Any]] = json.loads(self.run("snapshots", "--json", "--no-lock") or "[]") or []
+        return found
+
+    def forget(self, snapshots: Sequence[str]) -> None:
+        """Forget these snapshots; their data stays until a prune. Raises as `run`."""
+        for start in range(0, len(snapshots), _AT_ONCE):
+            self.run("forget", *snapshots[start : start + _AT_ONCE])
+
+    def prune(self) -> None:
+        """Free the room of what no snapshot needs. Raises as `run`."""
+        self.run("prune")
+
+    def run(self, *words: str) -> str:
+        """Run restic to its end; return its stdout.
+
+        Raises:
+            LockedError: something else works on the repository.
+            StepFailedError: restic failed, or may not do it.
+            OtobotError: there is no restic here.
+        """
+        argv = ("restic", "--quiet", *words)
+        variables = {**program.environment(), **self._variables}
+        try:
+            done = subprocess.run(argv, env=variables, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        except OSError as error:
+            hint = "install restic on this machine, such as: sudo apt install restic"
+            raise OtobotError(f"restic cannot be run: {error.strerror}", hint=hint) from error
+        if done.returncode:
+            raise self._failed(words[0], done.returncode, done.stderr.decode("utf-8", "replace"))
+        return done.stdout.decode("utf-8", "replace")
+
+    def _failed(self, what: str, status: int, said: str) -> OtobotError:
+        for secret in self._secrets:
+            said = said.replace(secret, "***")
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        message = f"restic {what} ended with {status} on {self.name}"
+        if "already locked" in said:
+            hint = "wait until it has ended; a lock whose process is gone is removed by: restic unlock"
+            return LockedError(f"something else works on {self.name}", hint=hint, details=lines[-3:])
+        hint = "nothing was lost; see that this machine may delete there, with credentials of its own (docs/backups.md)"
+        return StepFailedError(message, hint=hint, details=lines[-3:])
