@@ -105,7 +105,7 @@ def _serve_asking(request: Dict[str, Any], places: Places, wire: Wire) -> None:
         from otobotctl.agent.backup.serving import serve as serve_proof
 
         _note(request, places, "client", "word")
-        serve_proof(request, wire)
+        serve_proof(request, places, wire)
     elif request["op"] == "logs":
         from otobotctl.agent.loglines import loglines
 

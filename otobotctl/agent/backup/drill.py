@@ -41,9 +41,8 @@ def main(client: str) -> int:
     return 1 if done["error"] else 0
 
 
-def serve(request: Dict[str, Any], tell: Say) -> None:
+def serve(request: Dict[str, Any], places: BackupPlaces, tell: Say) -> None:
     """Drill the target that an operator asks for ("": the first), or show a report. Raises RefusedError."""
-    places = BackupPlaces(request["client"])
     asked = request["asked"]
     try:
         job = read_job(places)

@@ -9,12 +9,15 @@ import sys
 from typing import Any, Dict, NoReturn
 
 from otobotctl.agent.archive import stand_apart
+from otobotctl.agent.backup.places import BackupPlaces
+from otobotctl.agent.backup.shapes import HOME
+from otobotctl.agent.places import Places
 from otobotctl.agent.wire import RefusedError, Wire
 
 WORDS: Dict[str, str] = {"verify": "verify", "drill": "drill", "reports": "drill"}
 
 
-def serve(request: Dict[str, Any], wire: Wire) -> None:
+def serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:
     """Send the records of the word's module. Raises RefusedError."""
     if request["word"] not in WORDS:
         raise RefusedError("refused", "this host's agent knows no proof {}".format(request["word"]))
@@ -30,7 +33,8 @@ def serve(request: Dict[str, Any], wire: Wire) -> None:
         with contextlib.suppress(BrokenPipeError):
             wire.send(record)
 
-    sys.modules[name].serve(request, tell)
+    here = BackupPlaces(request["client"], HOME, os.path.join(places.state, "backup"), places.runtime)
+    sys.modules[name].serve(request, here, tell)
 
 
 def _end(*_: Any) -> NoReturn:

@@ -34,10 +34,9 @@ def main(client: str) -> int:
     return 1 if any(each["error"] for each in results) else 0
 
 
-def serve(request: Dict[str, Any], tell: Tell) -> None:
+def serve(request: Dict[str, Any], places: BackupPlaces, tell: Tell) -> None:
     """Check what an operator asks for: `targets` (none: all), `full`. Raises RefusedError."""
     try:
-        places = BackupPlaces(request["client"])
         job = read_job(places)
         asked = request["asked"]
         names = asked["targets"] or [each["name"] for each in job["targets"]]

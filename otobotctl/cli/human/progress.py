@@ -117,8 +117,6 @@ def told(record: Mapping[str, Any], *, verbose: bool) -> str:
             return f"{record.get('step')}: failed"
         what = "changed" if record.get("changed") else "as it was"
         return f"{record.get('step')}: {what} ({float(record.get('took_s', 0)):.1f} s)"
-    if kind == "backup_proof":
-        return str(record.get("text"))
     if kind in {"member_end", "archived"}:
         return _archive_told(record, verbose=verbose)
     return _said(record)
@@ -140,7 +138,7 @@ def _said(record: Mapping[str, Any]) -> str:
             return f"{record.get('client')}: {record.get('target') or record.get('pruning')}: {_DOING[kind]}"
         case "reattached" | "lost" | "rebooting" as kind:
             return f"{kind} {record.get('message') or record.get('run') or ''}".rstrip()
-    return ""
+    return str(record["text"]) if record.get("event") == "backup_proof" else ""
 
 
 def _archive_told(record: Mapping[str, Any], *, verbose: bool) -> str:
