@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
+from tests.e2e.ci_jobs import Runner, git, gitlab_api
 from tests.e2e.deployed import DIGEST, DOMAIN, FILL, Deployed, eventually, in_database
 from tests.e2e.operator import Operator
 from tests.e2e.visitors import Visitors
@@ -244,25 +246,116 @@ def test_logs_tell_without_secrets(deployed):
     eventually(lambda: not deployed.host.pids(name="docker-compose"), 60)
 
 
-def test_a_ci_deploys_with_keys_from_its_environment(deployed, tmp_path):
-    """No terminal, no keys at home, no ssh configuration: both keys come as variables, and reach no disk."""
-    key = deployed.host.key.read_text()
-    age = (deployed.operator.home / ".config/otobotctl/identity.txt").read_text()
-    empty = tmp_path / "ssh_config"
-    empty.write_text("")
-    variables = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(tmp_path),
-        "OTOBOTCTL_SSH_CONFIG": str(empty),
-        "OTOBOTCTL_SSH_PERSIST": "0",
-        "OTOBOTCTL_AGE_KEY": age.strip().replace("\n", "\\n"),
-        "OTOBOTCTL_SSH_KEY": key.strip(),
-    }
-    argv = deployed.operator.argv("deploy", "acme", "--yes", "--json")
-    done = subprocess.run(
-        argv, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["data"]["clients"][0]["state"] == "changed"
-    one_healthy_release(deployed)
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
+@pytest.fixture(scope="module")
+def repository(deployed, tmp_path_factory):
+    """The fleet in git with the jobs of both, and a key that the CI alone has: what a person sets there."""
+    operator, place = deployed.operator, tmp_path_factory.mktemp("ci")
+    for name in ("github", "gitlab"):
+        operator.run("init", str(operator.fleet), "--ci", name)
+    key = place / "ci.txt"
+    operator.run("secrets", "recipients", "add", made_key(key))
+    # The host's key is pinned in the fleet, not at somebody's home.
+    git("init", "--quiet", cwd=operator.fleet)
+    committed(deployed, "the fleet")
+    return {"ssh": deployed.host.key, "age": key, "place": place}
+
+
+def made_key(file: Path) -> str:
+    """Make an age key as the documentation says; return its public half."""
+    subprocess.run(["age-keygen", "--output", str(file)], check=True, capture_output=True, timeout=60)
+    return next(line.split()[-1] for line in file.read_text().splitlines() if "public key" in line)
+
+
+def committed(deployed: Deployed, why: str) -> None:
+    """Commit the fleet as it is."""
+    git("add", "--all", cwd=deployed.operator.fleet)
+    git("commit", "--quiet", "--allow-empty", "--message", why, cwd=deployed.operator.fleet)
+
+
+def runner(deployed: Deployed, repository: dict, name: str, *, files: bool, **more: str) -> Runner:
+    """A fresh runner; GitLab's variables can be files, GitHub's are the keys themselves."""
+    keys = {"OTOBOTCTL_AGE_KEY": repository["age"], "OTOBOTCTL_SSH_KEY": repository["ssh"]}
+    said = {variable: str(path) if files else path.read_text().strip() for variable, path in keys.items()}
+    given = {**said, "OTOBOTCTL_PACKAGE": "otobotctl==0.1.0"}
+    return Runner.cloned(deployed.operator.fleet, repository["place"] / name, given, more)
+
+
+def no_key_left(place: Path) -> bool:
+    """Whether neither key is in a file below a runner's home or checkout."""
+    return not [path for path in place.rglob("*") if path.is_file() and b"PRIVATE KEY" in path.read_bytes()]
+
+
+def test_the_jobs_of_github_plan_deploy_and_watch(deployed, repository):
+    """As `init --ci github` writes them, with keys from variables alone: the comment, the deploy, and drift at night."""
+    operator = deployed.operator
+    before = one_healthy_release(deployed)["current"]
+    settings(deployed, **{"vault-api": {"log_level": "debug"}})
+    committed(deployed, "more in the log")
+    pull = {"github.token": "ghs_0123", "github.repository": "otobot/fleet", "github.event.pull_request.number": "7"}
+    ci = runner(deployed, repository, "github", files=False, **pull)
+    planned = ci.github("plan")
+    assert planned.status == 0, planned.said
+    assert ci.note("gh") == "pr comment 7 --body-file comment.md\n"
+    assert ci.note("comment") == ci.note("summary") == (ci.folder / "comment.md").read_text()
+    assert ci.note("comment").startswith("### What a deploy would do\n~~~text\n")
+    assert "replace vault-api" in ci.note("comment")
+    assert "acme: an archive first, then 1 steps" in ci.note("comment")
+    assert one_healthy_release(deployed)["current"] == before
+    merged = ci.github("deploy")
+    assert merged.status == 0, merged.said
+    told = json.loads((ci.folder / "deploy.json").read_text())
+    assert (told["version"], told["ok"], told["data"]["clients"][0]["state"]) == (1, True, "changed")
+    assert one_healthy_release(deployed)["current"] == told["data"]["clients"][0]["release"] != before
+    assert [path.name for path in ci.folder.glob("clients/*/archives/before-deploy/*.zip.age")]  # what is kept of it
+    night = ci.github("nightly")
+    assert night.steps == {
+        "Install otobotctl": 0,
+        "Hosts that differ from the manifest": 0,
+        "Secrets whose time has come": 0,
+    }, night.said
+    deployed.host.ssh("echo '# by hand' >> /opt/otobot/acme/current/compose.yaml", user="root")
+    night = ci.github("nightly")
+    assert list(night.steps.values()) == [0, 4, 0], night.said  # the last one is looked at all the same
+    assert "client-acme/release" in night.said
+    assert ci.note("installed").count("--quiet otobotctl==0.1.0") == 4
+    values = operator.secrets("acme").values()
+    assert not [value for value in values if value in planned.said + merged.said + night.said + ci.note("comment")]
+    assert no_key_left(ci.place)
+
+
+def test_the_jobs_of_gitlab_plan_deploy_and_watch(deployed, repository):
+    """The same with keys in files, the note sent to an API; the deploy puts right what the night had found."""
+    merge = {"CI_PROJECT_ID": "5", "CI_MERGE_REQUEST_IID": "9"}
+    ci = runner(deployed, repository, "gitlab", files=True, **merge)
+    night = ci.gitlab("nightly")
+    assert night.status == 4, night.said
+    with gitlab_api() as api:
+        ci.more |= {"CI_API_V4_URL": api.url, "OTOBOTCTL_GITLAB_TOKEN": "glpat-0123"}
+        planned = ci.gitlab("plan")
+        assert planned.status == 0, planned.said
+        # A plan that cannot be made is told there too, and fails the job.
+        ci.variables = {**ci.variables, "OTOBOTCTL_AGE_KEY": "AGE-SECRET-KEY-1NONE"}
+        failed = ci.gitlab("plan")
+        assert failed.status, failed.said
+    ((path, token, body), (_, _, second)) = api.came
+    assert (path, token) == ("/api/v4/projects/5/merge_requests/9/notes", "glpat-0123")
+    (first,) = parse_qs(body)["body"]
+    assert first.startswith("### What a deploy would do\n~~~text\n")
+    assert "compose.yaml" in first
+    assert "error:" in parse_qs(second)["body"][0]
+    ci.variables = {**ci.variables, "OTOBOTCTL_AGE_KEY": str(repository["age"])}
+    merged = ci.gitlab("deploy")
+    assert merged.status == 0, merged.said
+    assert json.loads((ci.folder / "deploy.json").read_text())["ok"]
+    night = ci.gitlab("nightly")
+    assert night.status == 0, night.said
+    # Who leaves could read everything, so that everything is due.
+    operator = deployed.operator
+    operator.run("secrets", "recipients", "add", leaving := made_key(repository["place"] / "leaving.txt"))
+    operator.run("secrets", "recipients", "remove", leaving, "--yes")
+    committed(deployed, "somebody leaves")
+    night = runner(deployed, repository, "later", files=True).gitlab("nightly")
+    assert (night.status, "exposed" in night.said) == (4, True), night.said
+    assert "install -qy --no-install-recommends openssh-client git curl" in ci.note("apt")
+    assert "glpat-0123" not in planned.said
+    assert no_key_left(ci.place)
