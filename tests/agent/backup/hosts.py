@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -130,11 +131,11 @@ class BackupHost:
         path.write_text(text)
 
     def start(self, call: str = "go()") -> subprocess.Popen[str]:
-        """Start a run in a process of its own."""
+        """Start a run in a process and a session of its own."""
         argv = [sys.executable, "-c", _BEGIN + call, str(self.root)]
         environment = {**os.environ, "PYTHONPATH": str(TOP)}
         ends = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(argv, text=True, env=environment, **ends)
+        return subprocess.Popen(argv, text=True, env=environment, start_new_session=True, **ends)
 
     def run(self, call: str = "go()") -> dict[str, dict]:
         """Run to the end; return the result of each target. Whatever is printed on stderr is a failure."""
@@ -142,6 +143,19 @@ class BackupHost:
         assert errors == ""
         self.said = [json.loads(line) for line in said.splitlines()]
         return {each["result"]["target"]: each["result"] for each in self.said if "result" in each}
+
+    def kill(self, call: str, claim, *, all_of_it: bool) -> None:
+        """Start a run, and kill it as soon as `claim` holds of a record, or with everything that it has started."""
+        process = self.start(call)
+        assert process.stdout is not None
+        for line in process.stdout:
+            if claim(json.loads(line)):
+                break
+        if all_of_it:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.communicate(timeout=120)
 
     def restic(self, name: str, *words: str) -> str:
         """What restic itself says of a target."""
