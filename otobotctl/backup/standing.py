@@ -64,9 +64,10 @@ def _target(host: str, told: Mapping[str, Any], target: Mapping[str, Any], now: 
     archive, attempt, verified = known.get("archive"), known.get("attempt") or {}, known.get("verified")
     age_s = None if archive is None else round(now - archive["made"])
     overdue = []
-    if age_s is None:
+    promised = told["rpo_s"] > 0  # a client whose schedule is "never" is promised nothing
+    if age_s is None and promised:
         overdue.append("no archive yet")
-    elif age_s > told["rpo_s"] * _GRACE:
+    elif age_s is not None and promised and age_s > told["rpo_s"] * _GRACE:
         overdue.append(f"the newest archive is {age_s / 3600:.1f} h old, promised are {told['rpo_s'] / 3600:g}")
     if attempt.get("error"):
         overdue.append(f"the last run failed: {attempt['error']}")

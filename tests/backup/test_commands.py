@@ -9,6 +9,7 @@ import time
 import pytest
 
 from otobotctl.cli import main as cli
+from otobotctl.workflows.deploying import archive
 from tests.agent.backup.hosts import PSQL
 
 
@@ -139,3 +140,36 @@ def test_a_client_without_a_target_is_no_failure_of_status(client, capsys):
     code, said = say(client, capsys, "run", "acme")
     assert (code, said["error"]["kind"]) == (1, "StepFailed")
     assert "has no backup on this host" in said["error"]["message"]
+
+
+class Ears:
+    """Keeps what a workflow tells."""
+
+    def __init__(self):
+        self.heard = []
+
+    def event(self, record):
+        """Keep it."""
+        self.heard.append(record)
+
+
+def test_the_archive_before_a_deploy_is_made_on_the_targets(backup):
+    """A dead target is told of and keeps no deploy; where none takes it, the archive comes into the fleet."""
+    manifest = json.loads(backup.fleet.manifest.read_text())
+    disk = str(backup.home / "repository")
+    manifest["clients"]["acme"]["backup"] = {"targets": {"disk": {"repository": disk}, "dead": {"repository": "/no"}}}
+    backup.fleet.manifest.write_text(json.dumps(manifest))
+    ears = Ears()
+    write(backup, {"disk": disk, "dead": "/dev/null/nowhere"})
+    made = archive.before_deploy(backup.fleet, "acme", ears)
+    assert made.endswith(" on disk")
+    warnings = [each["text"] for each in ears.heard if each["event"] == "output"]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("warning: acme on dead: ")
+    state = json.loads((backup.host.state / "backup/acme/state.json").read_text())
+    assert state["targets"]["disk"]["archive"]["reason"] == "deploy"
+    write(backup, {"dead": "/dev/null/nowhere"})
+    assert archive.before_deploy(backup.fleet, "acme", ears, what="rotation").endswith(".zip.age")
+    shutil.rmtree(backup.jobs)
+    assert archive.before_deploy(backup.fleet, "acme", ears).endswith(".zip.age")
+    assert any("has no backup on this host" in each.get("text", "") for each in ears.heard)

@@ -62,7 +62,7 @@ def _row(client: ClientStanding, each: TargetStanding) -> tuple[str, ...]:
         client.client,
         each.target,
         f"{age}, late" if each.overdue else age,
-        amounts.duration(each.rpo_s),
+        amounts.duration(each.rpo_s) if each.rpo_s else "-",
         "-" if archive is None else amounts.size(archive["bytes"]),
         "-" if grew is None else f"{'-' if grew < 0 else '+'}{amounts.size(abs(grew))}",
         _check(each),

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from otobotctl.errors import LockedError, OtobotError, StepFailedError
 from otobotctl.workflows import archives
+from otobotctl.workflows.backup.runs import Wish, on_host, target_failed
+from otobotctl.workflows.desired import load
 
 if TYPE_CHECKING:
     from otobotctl.converge.model import Listener, Password
@@ -13,18 +15,49 @@ if TYPE_CHECKING:
     from otobotctl.workflows.desired import Loaded
 
 KEPT = 5  # as many as releases are kept on a host
+_PATIENCE_S = 1800.0  # a scheduled run that is under way ends first
 
 
 def before_deploy(
     fleet: Fleet, slug: str, listener: Listener, password: Password | None = None, *, what: str = "deploy"
 ) -> str:
-    """Make an archive of a client as it runs now, beside its secrets in the fleet; return its path.
+    """Make an archive of a client as it runs now; return where it is: "ID on TARGET", or a file in the fleet.
 
-    Older ones go, all but the last `KEPT`. `what` is to come, in a message's words.
+    The host makes it on the client's targets. One that takes it is enough; what failed on the others is told. A client
+    that has no target on its host yet, or none that takes it, gets one streamed into the fleet beside its secrets:
+    older ones of those go, all but the last `KEPT`. `what` is to come, in a message's words.
 
     Raises:
-        StepFailedError: it could not be made; nothing was changed.
+        StepFailedError: it could not be made at all; nothing was changed.
+        LockedError: another run of the client's backup did not end in time.
     """
+    made = _on_targets(load(fleet), slug, what, listener, password)
+    return made or _streamed(fleet, slug, listener, password, what)
+
+
+def _on_targets(loaded: Loaded, slug: str, reason: str, listener: Listener, password: Password | None) -> str:
+    """Have the host make one; return where it is, "" where no target took it."""
+    client = loaded.manifest.client(slug)
+    if not client.backup.targets:
+        return ""
+    wish = Wish(reason=reason, patience_s=_PATIENCE_S)
+    try:
+        done = on_host(loaded, client.host, [slug], wish, listener, password)
+    except StepFailedError as error:  # targets are in the manifest, and this deploy is what brings them to the host
+        _warn(listener, f"{slug}: {error.message}")
+        return ""
+    for each in done.made:
+        if each.error is not None:
+            failed = target_failed(each)
+            _warn(listener, f"{failed.message}; {failed.hint}")
+    return ", ".join(f"{each.archive['id']} on {each.target}" for each in done.made if each.archive and not each.error)
+
+
+def _warn(listener: Listener, text: str) -> None:
+    listener.event({"event": "output", "text": f"warning: {text}"})
+
+
+def _streamed(fleet: Fleet, slug: str, listener: Listener, password: Password | None, what: str) -> str:
     fleet.prepare_archives(slug)
     folder = fleet.archives(slug) / "before-deploy"
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -37,7 +37,7 @@ class Choices:
 class Deployed:
     """One client of a deploy. `state`: unchanged, changed, failed, or left out; `reason` says why it was left out.
 
-    `before` and `release` are the current release's numbers before and after; `archive` is the file of the archive that
+    `before` and `release` are the current release's numbers before and after; `archive` is where the archive is that
     was made first, `smoke` the steps of the vault's trial. `executions` counts remote ones, but for that trial's.
     """
 
