@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -34,15 +35,16 @@ def host(tmp_path: Path) -> BackupHost:
 
 def whole(host: BackupHost, name: str = "disk") -> list[str]:
     """The ids of a target's archives, after a look that each has all of its parts."""
-    there = [each["id"] for each in host.snapshots(name)]
-    found = host.archives(name)
+    snapshots = host.snapshots(name)
+    heads = {each["tags"][0][len("archive=") :]: each["id"] for each in snapshots if each["paths"] == ["/archive.json"]}
+    found = sorted(heads)
     for ident in found:
-        parts = host.archive(name, ident)["parts"]
+        parts = json.loads(host.restic(name, "dump", heads[ident], "/archive.json"))["parts"]
         assert [part["name"] for part in parts] == [
             "/configuration.tar", "/databases/roles.sql", "/volumes/n8n_data.tar", "/databases/otobot_n8n.dump",
         ]  # fmt: skip
         for part in parts:  # restic before 0.17 says the beginning of an id
-            assert any(each.startswith(part["snapshot"]) for each in there)
+            assert any(each["id"].startswith(part["snapshot"]) for each in snapshots)
     return found
 
 
@@ -66,8 +68,7 @@ def test_a_run_that_is_killed_leaves_nothing_that_looks_like_an_archive(host: Ba
     assert len(left) <= 2
     second = host.run()["disk"]["archive"]["id"]
     assert set(whole(host)) == {*left, second}
-    orphans = [each for each in host.snapshots("disk") if each["tags"][0][len("archive=") :] not in whole(host)]
-    assert orphans
+    assert len(host.snapshots("disk")) > 5 * len([*left, second])  # there are parts of no archive
     host.write_job(keep={"daily": 1})
     later = "import time; real = time.time; time.time = lambda: real() + 3 * 86400; go('schedule')"
     result = host.run(later)["disk"]
@@ -179,6 +180,16 @@ def test_a_full_disk_costs_no_older_archive(host: BackupHost, small_disk: Path) 
     assert (known["archive"]["id"], "no space left" in known["attempt"]["error"]) == (first, True)
 
 
+def held_by(locks: Path) -> list[Path]:
+    """The locks of a repository, once there are some that are whole."""
+
+    def found() -> list[Path]:
+        return [path for path in locks.iterdir() if "-tmp" not in path.name]
+
+    until(found)
+    return found()
+
+
 def test_a_stale_lock_is_taken_away_and_a_live_one_is_not(host: BackupHost) -> None:
     """Of a process that is gone, also an exclusive one; while somebody works there, only the prune has to wait."""
     host.run()
@@ -186,16 +197,14 @@ def test_a_stale_lock_is_taken_away_and_a_live_one_is_not(host: BackupHost) -> N
     environment = {**os.environ, "RESTIC_PASSWORD_FILE": str(host.root / "etc/acme/key")}
     argv = ["restic", "--no-cache", "--quiet", "--repo", host.targets["disk"]["repository"]]
     died = subprocess.Popen([*argv, "backup", "--stdin"], stdin=subprocess.PIPE, env=environment)
-    until(lambda: any(locks.iterdir()))
+    (stale,) = held_by(locks)
     died.kill()
     died.communicate()
-    (stale,) = locks.iterdir()
     assert host.run("go('schedule')")["disk"]["error"] is None
     assert not stale.exists()
     assert host.state()["targets"]["disk"]["pruned"] is not None
     with subprocess.Popen([*argv, "backup", "--stdin"], stdin=subprocess.PIPE, env=environment) as alive:
-        until(lambda: any(locks.iterdir()))
-        (held,) = locks.iterdir()
+        (held,) = held_by(locks)
         result = host.run("runner.PRUNE_EVERY_S = 0.0; go('schedule')")["disk"]
         assert result["error"] is None  # the prune of today is not so urgent
         assert held.exists()
