@@ -12,6 +12,8 @@ from otobotctl.render import layout
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PREFIX = "doctor/"  # of every step here
+
 _HELD_S = 240
 _WELL = (
     's=$(docker inspect --format "{{.State.Status}} {{if .State.Health}}{{.State.Health.Status}}{{end}}" "$0"); '
@@ -22,7 +24,7 @@ _RESTART = f'docker restart "$0" && n=0 && until {_WELL}; do n=$((n+1)); [ $n -l
 
 def command(name: str, *argv: str, unless: tuple[str, ...]) -> Step:
     """A program that runs, and after which `unless` ends with 0; it does not run where that holds already."""
-    return Step(f"doctor/{name}", CommandSpec(argv=argv, unless=unless))
+    return Step(f"{PREFIX}{name}", CommandSpec(argv=argv, unless=unless))
 
 
 def shell(name: str, script: str, *arguments: str, unless: str) -> Step:
@@ -32,7 +34,7 @@ def shell(name: str, script: str, *arguments: str, unless: str) -> Step:
 
 def service(name: str) -> Step:
     """A unit of systemd that runs, now and after a boot."""
-    return Step(f"doctor/{name}", ServiceSpec(name=name))
+    return Step(f"{PREFIX}{name}", ServiceSpec(name=name))
 
 
 def restarted(container: Mapping[str, Any]) -> Step:
@@ -43,14 +45,13 @@ def restarted(container: Mapping[str, Any]) -> Step:
 
 def release_up(client: str, what: str) -> Step:
     """A service of the current release that has a running container; the other containers are left as they are."""
-    project, directory = layout.project(client), f"{layout.BASE}/{client}/current"
-    compose = f"docker compose --project-name {project} --project-directory {directory} --file {directory}/compose.yaml"
+    project = layout.project(client)
     labels = " ".join(
         f"--filter label=com.docker.compose.{key}={value}" for key, value in (("project", project), ("service", what))
     )
     return shell(
         f"up-{client}-{what}",
-        f"{compose} up --detach --no-recreate --wait {what}",
+        f"{_compose(client)} up --detach --no-recreate --wait {what}",
         unless=f'[ -n "$(docker ps --quiet {labels})" ]',
     )
 
@@ -58,13 +59,22 @@ def release_up(client: str, what: str) -> Step:
 def run_again(client: str, what: str) -> Step:
     """A container of the release that runs and ends (an init, a migration), run once more; it must end well.
 
-    Such a container changes nothing that is right already, so a second time is no harm.
+    Such a container changes nothing that is right already, so a second time is no harm. One that somebody removed, as
+    `docker container prune` does, is made anew.
     """
     name = f"{layout.project(client)}-{what}-1"
     mark = f"/run/otobot/again-{name}"
+    anew = f'{_compose(client)} up --detach --no-deps {what} && docker logs --follow "$0"'
     return shell(
         f"again-{client}-{what}",
-        f'docker start --attach "$0" && touch {mark}',
+        f'if docker container inspect "$0" >/dev/null 2>&1; then docker start --attach "$0"; else {anew}; fi '
+        f'&& [ "$(docker wait "$0")" = 0 ] && touch {mark}',
         name,
         unless=f'[ -n "$(find {mark} -newermt "-30 seconds" 2>/dev/null)" ]',
     )
+
+
+def _compose(client: str) -> str:
+    directory = f"{layout.BASE}/{client}/current"
+    project = layout.project(client)
+    return f"docker compose --project-name {project} --project-directory {directory} --file {directory}/compose.yaml"

@@ -23,12 +23,30 @@ class Patient(Operator):
         self.hosts = directory / "hosts"
         self.hosts.write_text("127.0.0.1 localhost\n")
         self.clock_s = 0
+        self.asks_silence = False
+        self.trusts = ""
+        (directory / "nsswitch").write_text("passwd: files\ngroup: files\nhosts: files\n")
+        (directory / "silence").write_text("passwd: files\ngroup: files\nhosts: files dns\n")
+        # Nothing answers there.
+        (directory / "resolv").write_text("nameserver 127.0.0.123\noptions timeout:1 attempts:1\n")
 
     def argv(self, *arguments: str) -> list[str]:
         words = super().argv(*arguments)
         if self.clock_s:
             words = [sys.executable, "-c", _LATE.format(seconds=self.clock_s), *words[3:]]
-        return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(self.hosts), *words]
+        return ["unshare", "--mount", "sh", "-c", self._names(), str(self.hosts.parent), *words]
+
+    def _names(self) -> str:
+        """Where names come from: the test's file, and where it `asks_silence` also a name server that says nothing."""
+        ways = {"/etc/hosts": "hosts", "/etc/nsswitch.conf": "silence" if self.asks_silence else "nsswitch"}
+        if self.asks_silence:
+            ways["/etc/resolv.conf"] = "resolv"
+        return " && ".join((*(f'mount --bind "$0/{own}" {path}' for path, own in ways.items()), 'exec "$@"'))
+
+    def environment(self) -> dict[str, str]:
+        """Believes the authority whose certificate is in the file `trusts`, and no other, where one is set."""
+        own = {"SSL_CERT_FILE": self.trusts} if self.trusts else {}
+        return super().environment() | own
 
     def resolve(self, *lines: str) -> None:
         """What this machine knows of names: lines of a hosts file."""

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tests.e2e.breaking import as_root, ill
+from tests.e2e.breaking import as_root
 from tests.e2e.deployed import DOMAIN, eventually, visit
+from tests.e2e.told import HELD_OFF, ISOLATED, NOT_IN_FORCE, TAKEN_BACK, unheard
 from tests.lab.shell import run, until
 
 if TYPE_CHECKING:
-    from tests.e2e.test_doctor import Ward
+    from tests.e2e.ward import Ward
 
 _TRIAL = "/var/lib/otobot/trials/shield"
 _KNOCK = """
@@ -89,6 +90,12 @@ def an_address_that_is_held_off_gets_nothing_and_others_are_served(ward: Ward) -
     again = data(ward, "block-ip", four, "--host", "vps-1", "--for", "forever", "--incident", done["incident"])
     assert again["incident"] == done["incident"]
     assert stranger_sees(ward) == set()
+    ward.hears(*HELD_OFF)
+    as_root(ward.host, "systemctl stop otobot-shield.timer", "iptables -t raw -F OTOBOT-IN")  # it would mend it first
+    ward.hears(*NOT_IN_FORCE)
+    ward.operator.run("doctor", "--fix", "--yes")
+    as_root(ward.host, "systemctl start otobot-shield.timer")
+    assert stranger_sees(ward) == set()
 
     before = len(ward.operator.data("incident", "list"))
     mine = ward.host.ssh("echo ${SSH_CONNECTION%% *}").stdout.strip()
@@ -127,8 +134,7 @@ def an_isolated_host_answers_the_operators_ssh_and_nobody_else(ward: Ward) -> No
     assert stranger_sees(ward) == set()
     assert not reached(ward, 443)
     eventually(lambda: healthy_inside(ward), 180)
-    found = ward.operator.doctor(code=4)
-    assert "isolated" in json.dumps(found["findings"])
+    assert unheard(ward.operator.doctor(code=4), *ISOLATED) == []
     opened = data(ward, "release", "vps-1", "--yes", "--incident", done["incident"])
     assert opened["details"]["answering"] == [80, 443]
     assert stranger_sees(ward) == everything(ward)
@@ -152,7 +158,7 @@ def an_isolation_that_no_login_proves_is_taken_back(ward: Ward) -> None:
     eventually(lambda: stranger_sees(ward) == everything(ward), 120)
     report = ward.operator.data("incident", "report")
     assert report["interrupted"] == ["isolate vps-1"]
-    assert ("shield", "vps-1") in ill(ward.operator.doctor(code=4))
+    assert unheard(ward.operator.doctor(code=4), *TAKEN_BACK) == []
     data(ward, "release", "vps-1", "--yes", "--incident", report["id"])
     assert ward.operator.data("host", "plan", "vps-1")["steps"] == []
 

@@ -16,8 +16,11 @@ from typing import Self
 
 import pytest
 
-from tests.e2e.operator import Operator
+from tests.e2e import told
+from tests.e2e.breaking import Patient
+from tests.e2e.real_breaks import late_clock
 from tests.e2e.test_client import eventually
+from tests.e2e.ward import Ward
 from tests.lab import images
 from tests.lab.authority import NAME, Authority
 from tests.lab.host import Host
@@ -44,7 +47,7 @@ CMD []
 class Site:
     """One client on one host, and the authority that knows where its names are."""
 
-    operator: Operator
+    operator: Patient
     host: Host
     authority: Authority
     warned: list[str] = field(default_factory=list)
@@ -75,6 +78,14 @@ class Site:
         found = self.operator.data("status", "vps-1")["hosts"][0]
         return next(each for each in found["releases"] if each["client"] == "acme"), found["attention"]
 
+    @property
+    def ward(self) -> Ward:
+        """What the doctor says of the host, to an operator whose machine believes the authority."""
+        roots = self.operator.home / "roots.pem"
+        roots.write_text(self.authority.root())
+        self.operator.trusts = str(roots)
+        return Ward(self.host, self.operator)
+
     def authority_is_down(self) -> contextlib.AbstractContextManager[None]:
         """No ACME server answers within the block."""
 
@@ -97,7 +108,8 @@ def site(lab: Lab, tmp_path_factory) -> Iterator[Site]:
     authority.names({DOMAIN: host.address, APP: host.address})
     try:
         authority.start()
-        operator = Operator(tmp_path_factory.mktemp("operator"))
+        operator = Patient(tmp_path_factory.mktemp("operator"))
+        operator.resolve(f"{host.address} {DOMAIN} {APP}")
         operator.init()
         operator.add_host("vps-1", host)
         found = Site(operator, host, authority)
@@ -148,6 +160,7 @@ def test_a_client_that_gets_no_certificate_yet_is_deployed_all_the_same(site):
     release, attention = site.acme_status()
     assert "not by ACME yet" in release["certificate"]
     assert any("not by ACME yet" in line for line in attention)
+    site.ward.hears(*told.ACME)
 
 
 def test_a_second_apply_is_one_execution_and_no_change_although_a_certificate_is_missing(site):
@@ -168,6 +181,16 @@ def test_the_timer_gets_the_certificate_at_its_next_hour(site):
     assert release["certificate"] == ""
     assert NAME in release["certificate_issuer"]
     assert not [line for line in attention if "certificate" in line]
+
+
+def test_the_doctor_is_silent_about_a_certificate_by_acme_until_it_is_about_to_end(site):
+    """Nothing to do; ten of its twelve hours later it was not renewed; a machine that knows no such authority says so."""
+    site.ward.recovers()
+    with late_clock(site.ward, 10 * 3600):
+        site.ward.hears(*told.ACME_LATE)
+    ward = site.ward
+    site.operator.trusts = ""
+    ward.hears(*told.UNKNOWN_AUTHORITY)
 
 
 def test_a_name_that_is_added_is_on_the_same_certificate(site):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.e2e import told
 from tests.e2e.containers import all_healthy, containers, places, reached, service, worked
 from tests.e2e.operator import Operator
 from tests.e2e.site import answers, browser, echoed
@@ -192,6 +194,26 @@ def test_no_secret_was_in_a_process_list_or_said(deployed):
     said = "".join(deployed.operator.said)
     assert [name for name, value in values.items() if value in deployed.processes or value in said] == []
     assert "docker" in deployed.processes  # the control: it did look while the deploy ran
+
+
+def test_a_login_to_mongodb_that_is_refused_is_found_and_put_right(deployed):
+    """By the doctor: the password in the database is not LibreChat's any more, until --fix sets it."""
+    operator, another = (
+        deployed.operator,
+        'db.getSiblingDB("librechat").updateUser("librechat_owner", {pwd: "another"})',
+    )
+    admin = f"IFS= read -r P; export P; mongosh --quiet --norc mongodb://mongo:27017/admin --eval 'db.auth(\"otobot_admin\", process.env.P); {another}'"
+    argv = ["docker", "exec", "--interactive", "otobot-acme-mongo-1", "sh", "-c", admin]
+    password = operator.secrets("acme")["MONGO_PASSWORD"]
+    deployed.host.ssh(shlex.join(argv), input=f"{password}\n", user="root")
+
+    def unheard(*words: str) -> list[told.Told]:
+        (host,) = json.loads(operator.run("doctor", *words, "--json", check=False).stdout)["data"]["hosts"]
+        return told.unheard(host, *told.MONGO)
+
+    assert unheard() == []
+    assert unheard("--fix", "--yes") == list(told.MONGO)
+    until(lambda: sites_answer(deployed), "sites", LIMIT_S, 2)
 
 
 def test_a_second_client_shares_nothing_but_the_proxy(deployed):

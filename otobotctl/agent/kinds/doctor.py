@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, Optional
 
-from otobotctl.agent import inspected, listening, logins, shield
+from otobotctl.agent import inspected, killed, listening, logins, shield
 from otobotctl.agent.kinds import host_status
 from otobotctl.agent.releases import Releases
 from otobotctl.agent.run import ProbeError, Run, StepError
@@ -25,7 +25,7 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     `queries`: [{project, database, sql}].
     `marks`: {service: {name: pattern}}, looked for in the log of such a container where it is not healthy.
 
-    More: time, clock, addresses, listening, shield; docker (is there) and docker_since (Unix seconds, or None);
+    More: time, clock, addresses, listening, killed, shield; docker (is there) and docker_since (Unix seconds, or None);
     containers (inspected.told, and marks); logins and queries in the order asked; since: {client: when its oldest
     release was written, Unix seconds, or None}.
     """
@@ -48,6 +48,7 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
         "docker": has("docker"),
         "docker_since": _changed("/run/docker.pid"),
         "clock": listening.clock(),
+        "killed": killed.kills(),
         "shield": shield.state(),
         "addresses": listening.addresses(),
         "listening": listening.sockets(),

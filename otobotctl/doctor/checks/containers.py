@@ -14,6 +14,7 @@ _HOUR_S = 3600.0
 _SOON_S = 300.0  # up for longer than this, it may have got over it
 _MANY = 3  # restarts of one container whose last start is less than an hour ago
 _DOWN = ("exited", "dead", "created", "paused", "restarting", "removing")
+_END = ("-init", "-migrate")  # such a container does its work and ends
 
 
 def judge(case: Case) -> Iterator[Finding]:
@@ -44,12 +45,12 @@ def _trouble(case: Case, client: str, service: str, state: str, found: list[Mapp
     subject = f"{client}/{service}"
     if state == "not wanted":
         return Finding("warning", subject, "runs, and is no part of the release", _deploy(case, client))
+    ends = service.endswith(_END)
     if state == "absent" or not found:
-        fix = Fix(f"start {subject}", (steps.release_up(client, service),))
-        return Finding("critical", subject, "has no container", _deploy(case, client), fix)
+        step = (steps.run_again if ends else steps.release_up)(client, service)
+        return Finding("critical", subject, "has no container", _deploy(case, client), Fix(f"start {subject}", (step,)))
     worst = next((each for each in found if each["state"] in _DOWN or each["health"] == "unhealthy"), found[0])
-    ended_badly = worst["state"] == "exited" and service.endswith(("-init", "-migrate"))
-    step = steps.run_again(client, service) if ended_badly else steps.restarted(worst)
+    step = steps.run_again(client, service) if ends and worst["state"] == "exited" else steps.restarted(worst)
     logs = f"otobotctl logs {client} {service}"
     return Finding("critical", subject, f"is {state}{_why(worst)}", logs, Fix(f"restart {subject}", (step,)))
 

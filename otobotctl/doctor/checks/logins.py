@@ -8,6 +8,7 @@ from otobotctl.doctor import steps
 from otobotctl.doctor.model import Case, Check, Finding, Fix
 
 _INIT = {"postgres": "postgres-init", "mongo": "mongo-init"}
+_ADMIN = "admin"  # the superuser's own database
 
 
 def judge(case: Case) -> Iterator[Finding]:
@@ -15,8 +16,11 @@ def judge(case: Case) -> Iterator[Finding]:
     for login, answer in zip(case.wanted.logins, (case.facts or {})["logins"], strict=True):
         if answer["ok"] is not False:
             continue  # where it could not be tried, another check says why
-        fix = None
-        if login.engine in _INIT:
+        fix, remedy = None, f"otobotctl client deploy {login.client}"
+        if login.engine == "mongo" and login.database == _ADMIN:
+            # Its init logs in with this password itself. PostgreSQL's comes in through the socket, and can set any.
+            remedy = f"otobotctl secrets set {login.client} MONGO_PASSWORD, with the password that mongo has"
+        elif login.engine in _INIT:
             # It sets the password of every role to what the release says.
             again = steps.run_again(login.client, _INIT[login.engine])
             fix = Fix(f"set the passwords of {login.client}'s database roles", (again,))
@@ -24,7 +28,7 @@ def judge(case: Case) -> Iterator[Finding]:
             "critical",
             f"{login.client}/{login.holder}",
             f"{login.role or 'its login'} cannot log in to {login.database or login.server}: {answer['said']}",
-            f"otobotctl client deploy {login.client}",
+            remedy,
             fix,
         )
 

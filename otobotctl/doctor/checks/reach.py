@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
+from otobotctl.doctor import steps
 from otobotctl.doctor.model import Case, Check, Finding
+
+_DAY_S: Final = 86400.0
 
 
 def judge(case: Case) -> Iterator[Finding]:
@@ -16,10 +20,7 @@ def judge(case: Case) -> Iterator[Finding]:
         )
         return
     if case.last and case.last["state"] in {"failed", "died"}:
-        where = f" in {case.last['step']}" if case.last["step"] else ""
-        yield Finding(
-            "warning", host, f"the last run there {case.last['state']}{where}", f"otobotctl host apply {host}"
-        )
+        yield from _failed(case, case.last)
     if case.facts["reboot_required"]:
         yield Finding(
             "info",
@@ -27,6 +28,20 @@ def judge(case: Case) -> Iterator[Finding]:
             "a package asked for a reboot",
             f"ssh {case.host.address} sudo systemctl reboot, when nobody works",
         )
+
+
+def _failed(case: Case, last: Mapping[str, Any]) -> Iterator[Finding]:
+    """A run that did not end well. One that had nothing left to do leaves no other behind, so it is told for a day."""
+    step = last["step"] or ""
+    if step.startswith(steps.PREFIX):
+        return  # a fix of this doctor's: what it was for, its own check looks at now
+    where, age_s = f" in {step}" if step else "", case.now - last["at"]
+    yield Finding(
+        "warning" if age_s < _DAY_S else "info",
+        case.host.name,
+        f"the last run there {last['state']}{where}, {age_s / 3600:.0f} hours ago",
+        f"otobotctl host apply {case.host.name}",
+    )
 
 
 CHECK = Check("reach", "The host answers, and its last run ended well.", judge, needs="fleet")
