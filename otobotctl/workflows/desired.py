@@ -70,7 +70,7 @@ def desired(
 ) -> Desired:
     """What a host should be with these secrets, by client. Nothing of the backups of those who are `gone` stays."""
     from otobotctl.plan.playbook import load_playbook
-    from otobotctl.render import backups, ia, roles
+    from otobotctl.render import backups, ia
     from otobotctl.render.client import render_client
     from otobotctl.render.front import render_front
 
@@ -81,20 +81,26 @@ def desired(
     images = loaded.catalog.built_images({service for client in clients for service in client.services})
     kept = [_backup(loaded, client, host, secrets[client.slug]) for client in clients]
     variables = {
-        "host": host,
+        **of_host(loaded, name),
         "clients": [_client(client, releases[client.slug], client.slug in loaded.forced) for client in clients],
         "front": release_variables(front) if front else None,
         "images": [_image(image) for image in images],
-        "operators": [
-            {"name": each.name, "keys": list(each.keys), "sudo": each.sudo, "gate": each.role is not None}
-            for each in loaded.manifest.operators_of(name)
-        ],
-        "policy": roles.policy(loaded.manifest, name),
         "backups": [backups.variables(each) for each in (*kept, *map(backups.HostBackup, gone))],
         "backup_packages": sorted({package for each in kept for package in each.packages}),
         "ia_keys": ia.key_list(host.gpu, secrets) if host.gpu else "",
     }
     return Desired(name, load_playbook(playbook_path(host.playbook), variables), masked(secrets.values()))
+
+
+def of_host(loaded: Loaded, name: str) -> dict[str, Any]:
+    """What a playbook is told of the host itself and of who works there: no secret is in it."""
+    from otobotctl.render import roles
+
+    operators = [
+        {"name": each.name, "keys": list(each.keys), "sudo": each.sudo, "gate": each.role is not None}
+        for each in loaded.manifest.operators_of(name)
+    ]
+    return {"host": loaded.manifest.host(name), "operators": operators, "policy": roles.policy(loaded.manifest, name)}
 
 
 def _backup(

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from otobotctl.doctor.model import Case, Check, Finding, Severity
 
 _HOUR_S = 3600.0
-# schedule: hours between two archives, with time to make one.
-LIMITS_H: Final[Mapping[str, float]] = {"hourly": 2.5, "daily": 26.0, "weekly": 7 * 24 + 2.0, "monthly": 31 * 24 + 2.0}
+_MAKING_H: Final = 2.0  # to make one, beside how old it may be
 
 
 def judge(case: Case) -> Iterator[Finding]:
     """No archive, or one that is older than the client's schedule."""
     facts = case.facts or {}
     for client in case.clients:
-        limit = LIMITS_H.get(client.backup.schedule)
+        limit = client.backup.rpo_h + _MAKING_H if client.backup.rpo_h else None
         found = facts["releases"].get(client.slug)
         if limit is None or not found or found["current"] is None:
             continue

@@ -16,7 +16,7 @@ from otobotctl.plan.stage import questions as questions_of
 from otobotctl.render import layout
 from otobotctl.transport.local import LOCAL
 from otobotctl.workflows.converging import opener
-from otobotctl.workflows.desired import playbook_path
+from otobotctl.workflows.desired import of_host, playbook_path
 from otobotctl.workflows.status import secrets_due
 
 if TYPE_CHECKING:
@@ -68,10 +68,9 @@ def hardening(loaded: Loaded, name: str) -> tuple[Stage, ...]:
     from otobotctl.plan.playbook import load_playbook
 
     host = loaded.manifest.host(name)
-    operators = [
-        {"name": each.name, "keys": list(each.keys), "sudo": each.sudo} for each in loaded.manifest.operators_of(name)
-    ]
-    variables: dict[str, Any] = {"host": host, "clients": [], "front": None, "images": [], "operators": operators}
+    # What else a playbook may name comes from clients and their secrets, and in later stages.
+    nothing: dict[str, Any] = {"clients": [], "front": None, "images": [], "backups": [], "backup_packages": []}
+    variables = {**nothing, **of_host(loaded, name), "ia_keys": ""}
     kept: list[Stage] = []
     for stage in load_playbook(playbook_path(host.playbook), variables):
         if any(step.spec.kind == "login" for step in stage.steps):
