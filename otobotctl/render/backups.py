@@ -67,7 +67,8 @@ def specs(client: ResolvedClient) -> tuple[SecretSpec, ...]:
     found = [
         SecretSpec(
             KEY, "hex32", OWNER, None, description="Opens the client's repositories. Without it archives are lost.",
-            rotation="refused", because="each repository has to be told; otobotctl backup schedule CLIENT says how",
+            rotation="refused",
+            because="each repository has to know the new one before the former goes; docs/backups.md says how",
         )
     ]  # fmt: skip
     if any(words.scheme(target.repository) == "sftp" for target in targets.values()):

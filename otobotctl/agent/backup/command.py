@@ -1,4 +1,7 @@
-"""`otobot-backup CLIENT [run|verify|drill]`: what this host's timers start. Each word's module has `main(client)`."""
+"""`otobot-backup CLIENT [run|verify|drill]`: what this host's timers start. Each word's module has `main(client)`.
+
+`otobot-backup CLIENT restic TARGET WORDS...` is restic itself, for an operator: on that target, with its credentials.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,41 @@ from otobotctl.agent.backup.shapes import HOME
 
 WORDS: Dict[str, str] = {"run": "runner", "verify": "verify", "drill": "drill"}
 USAGE = 2
+_BY_HAND = 4  # client, restic, target, and what restic shall do
 
 
 def main(arguments: Sequence[str]) -> int:
     """Do what a timer or an operator asks for; return the exit status."""
     client, word = (*arguments, "run")[:2] if arguments else ("", "")
-    if len(arguments) > USAGE or word not in WORDS or not client or "/" in client:
-        sys.stderr.write("usage: otobot-backup CLIENT [{}]\n".format("|".join(WORDS)))
-        return USAGE
+    by_hand = word == "restic" and len(arguments) >= _BY_HAND
+    if not client or "/" in client or not (by_hand or (word in WORDS and len(arguments) <= USAGE)):
+        return _refuse("usage: otobot-backup CLIENT [{}|restic TARGET WORDS...]".format("|".join(WORDS)))
     if not os.path.exists(os.path.join(HOME, client, "job.json")):
-        sys.stderr.write("{} has no backup targets on this host\n".format(client))
-        return USAGE
+        return _refuse("{} has no backup targets on this host".format(client))
+    if by_hand:
+        return _restic(client, arguments[2], arguments[3:])
     name = "otobotctl.agent.backup." + WORDS[word]
     __import__(name)
     return int(sys.modules[name].main(client))
+
+
+def _refuse(message: str) -> int:
+    sys.stderr.write(message + "\n")
+    return USAGE
+
+
+def _restic(client: str, name: str, words: Sequence[str]) -> int:
+    """Become restic on one target; return only where that cannot be."""
+    from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
+    from otobotctl.agent.backup.restic import Restic
+
+    places = BackupPlaces(client)
+    try:
+        targets = {each["name"]: each for each in read_job(places)["targets"]}
+        if name not in targets:
+            return _refuse("{} has no target {}; it has {}".format(client, name, ", ".join(targets)))
+        Restic(targets[name], places.key, places.cache(targets[name]["repository"])).become(words)
+    except JobError as error:
+        return _refuse(str(error))
+    except OSError as error:
+        return _refuse("restic cannot be run: {}".format(error.strerror))

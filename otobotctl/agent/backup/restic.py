@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 import subprocess
-from typing import List, NamedTuple, Optional, Sequence
+from typing import List, NamedTuple, NoReturn, Optional, Sequence
 
 from otobotctl.agent.backup.shapes import Target
 from otobotctl.agent.run import PATH
@@ -175,6 +175,10 @@ class Restic:
     def start(self, words: Sequence[str], stdin: int, stdout: int, stderr: int) -> "subprocess.Popen[bytes]":
         """Start restic between these descriptors. Raises OSError."""
         return subprocess.Popen(words, env=self._env, stdin=stdin, stdout=stdout, stderr=stderr)
+
+    def become(self, words: Sequence[str]) -> NoReturn:
+        """Go on as restic, with this terminal. Raises OSError: it cannot be run."""
+        os.execvpe(self._argv[0], [*self._argv, *words], self._env)
 
     def failed(self, what: str, status: int, said: bytes) -> ResticError:
         """What restic's end means, without its credentials."""
