@@ -119,6 +119,8 @@ class ClientHost:
         real["otobotctl/agent/run.py"] = _moved(real["otobotctl/agent/run.py"], "/usr/local/sbin", path)
         shapes = real["otobotctl/agent/backup/shapes.py"]
         real["otobotctl/agent/backup/shapes.py"] = _moved(shapes, "/etc/otobot/backup", self.jobs)
+        signing = "otobotctl/agent/backup/signing.py"
+        real[signing] = _moved(real[signing], "/etc/ssh", self.host.root / "ssh")
         pack.sources = cache(lambda: real)
         pack.digest.cache_clear()
         pack.archive.cache_clear()

@@ -66,7 +66,7 @@ def look(fleet: Fleet, slug: str, target: str = "", repository: str = "") -> Pru
     name = _chosen(slug, tuple(client.backup.targets), target)
     chosen = client.backup.targets[name]
     store = secrets.open_store(loaded.fleet.client(slug), secrets.identities())
-    values: dict[str, str] = store.reveal_all()["secrets"]
+    values = {each: secret.reveal() for each, secret in store.values.items()}
     where = Repository(name, repository or chosen.repository, _variables(slug, name, chosen, values, repository))
     found, now = where.snapshots(), time.time()
     keep = {each: getattr(client.backup, f"keep_{each}") for each in ("daily", "weekly", "monthly", "yearly")}
