@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import time
 
 import pytest
 
 from otobotctl.cli import main as cli
+from otobotctl.render.client import render_client
+from otobotctl.workflows import secrets
 from otobotctl.workflows.deploying import archive
+from otobotctl.workflows.desired import load
 from tests.agent.backup.hosts import PSQL
 
 
@@ -140,6 +145,42 @@ def test_a_client_without_a_target_is_no_failure_of_status(client, capsys):
     code, said = say(client, capsys, "run", "acme")
     assert (code, said["error"]["kind"]) == (1, "StepFailed")
     assert "has no backup on this host" in said["error"]["message"]
+
+
+def test_no_secret_of_a_client_is_in_what_the_repositorys_key_opens(backup, capsys):
+    """With a release as it is rendered, and every snapshot read whole; the sealed ones are there, for age's keys."""
+    loaded = load(backup.fleet)
+    acme = loaded.manifest.client("acme")
+    store = secrets.opened(loaded, "acme")
+    host = loaded.manifest.host("here")
+    release = render_client(acme, host, acme.index, store, loaded.catalog)
+    place = backup.opt / "acme/releases/1"
+    for file in release.files:
+        (place / file.path).parent.mkdir(parents=True, exist_ok=True)
+        (place / file.path).write_bytes(file.content)
+        (place / file.path).chmod(0o644)  # what is secret is told by the record, whatever its mode
+    known = json.loads((place / "release.json").read_text())
+    known["secret"] = [file.path for file in release.files if file.secret]
+    (place / "release.json").write_text(json.dumps(known))
+    sealed = (backup.fleet.client("acme") / "secrets.age").read_bytes()
+    (backup.jobs / "acme/secrets.age").write_bytes(sealed)
+    assert say(backup, capsys, "run", "acme")[0] == 0
+    environment = {**os.environ, "RESTIC_PASSWORD_FILE": str(backup.jobs / "acme/key")}
+    restic = ["restic", "--no-cache", "--repo", str(backup.home / "repository")]
+
+    def said(*words):
+        return subprocess.run([*restic, *words], env=environment, check=True, capture_output=True, timeout=120).stdout
+
+    everything = b"".join(
+        said("dump", each["id"], each["paths"][0]) for each in json.loads(said("snapshots", "--json"))
+    )
+    assert b"services:" in everything
+    assert sealed in everything
+    values = {name: secret.reveal() for name, secret in store.items()}
+    assert len(values) > 10
+    assert [name for name, value in values.items() if value.encode() in everything] == []
+    rendered = b"".join(file.content for file in release.files)
+    assert [name for name, value in values.items() if value.encode() in rendered]  # what was looked for can be found
 
 
 class Ears:

@@ -16,10 +16,12 @@ from otobotctl.agent.backup.restic import Restic, ResticError
 from otobotctl.agent.backup.shapes import Archive, Job, Target
 from otobotctl.agent.dumps import DumpError
 from otobotctl.agent.protocol import LOCK_PATH
+from otobotctl.agent.releases import Releases
 from otobotctl.agent.run import ProbeError, StepError
 from otobotctl.agent.wire import RefusedError
 
 PATIENCE_S = 1800.0  # a run of the schedule waits so long for one before it
+DEPLOY_S = 1200.0  # a deploy that has replaced what was being read ends first, then it is read again
 ANSWER_S = 120.0  # a target that has not answered by then is taken for dead
 PRUNE_EVERY_S = 20 * 3600.0
 _STUCK_S = 3 * 86400.0  # a prune that somebody is in the way of for so long is a failure
@@ -48,6 +50,8 @@ def _say(record: Dict[str, Any]) -> None:
         line = "{}: archive {id}, {bytes} bytes in {took_s:.1f} s".format(result["target"], **result["archive"])
     elif "saved" in record:
         line = "{saved}: {bytes} bytes, {added} new".format(**record)
+    elif "again" in record:
+        line = "{again}: once more, because a deploy came in between".format(**record)
     elif "warning" in record:
         line = str(record["warning"])
     elif "started" in record:
@@ -131,11 +135,29 @@ class Run:
         restic = Restic(target, self.places.key, self.places.cache(target["repository"]))
         known = state.of_target(state.read(self.places.note), target["name"])["archive"]
         reach(restic, target, known is not None)
-        archive, added = Making(self.job, self.places, restic, self._asked.wanted, self._tell).make()
+        began = time.time()
+        try:
+            archive, added = self._make(restic)
+        except (DumpError, ProbeError):
+            if not self._deployed_since(began):
+                raise
+            self._tell({"again": target["name"]})
+            archive, added = self._make(restic)
         short = _short(archive, added, known)
         first = state.of_target(state.read(self.places.note), target["name"]).get("first") or short["made"]
         state.note_target(self.places.note, target["name"], archive=short, first=first)
         return short
+
+    def _make(self, restic: Restic) -> "tuple[Archive, int]":
+        return Making(self.job, self.places, restic, self._asked.wanted, self._tell).make()
+
+    def _deployed_since(self, began: float) -> bool:
+        """Whether a deploy has replaced containers under the run's hands; one that is under way is waited for."""
+        deadline = time.monotonic() + DEPLOY_S
+        busy = lock.holder(self._asked.wanted.host_lock) is not None
+        while lock.holder(self._asked.wanted.host_lock) is not None and time.monotonic() < deadline:
+            time.sleep(1)
+        return busy or Releases(self.job["client"]).touched_at() >= began
 
     def _prune(self, target: Target) -> None:
         """Prune once a day, after the archive of the schedule. A repository that is in use is pruned another day."""

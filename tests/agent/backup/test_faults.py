@@ -122,6 +122,18 @@ def test_a_dump_that_fails_leaves_no_archive(host: BackupHost) -> None:
     assert len(whole(host)) == 1
 
 
+def test_what_a_deploy_has_interrupted_is_made_again(host: BackupHost) -> None:
+    """Once: the containers that were read are others now. A dump that fails without one is a failure at once."""
+    host.inside("pg_dump", "[ -e @HERE@/deployed ] && exec cat @HERE@/rows; touch @HERE@/deployed; exit 137")
+    (host.root / "opt/acme/state.json").write_text("{}")
+    os.utime(host.root / "opt/acme/state.json", (2_000_000_000, 2_000_000_000))
+    assert host.run()["disk"]["error"] is None
+    assert len(whole(host)) == 1
+    (host.docker / "deployed").unlink()
+    os.utime(host.root / "opt/acme/state.json", (1_000_000_000, 1_000_000_000))
+    assert host.run()["disk"]["error"]["kind"] == "part"
+
+
 def test_a_database_that_does_not_answer_is_told(host: BackupHost) -> None:
     """By psql's own words; nothing is dumped of it."""
     host.inside("psql", "echo 'FATAL: the database system is starting up' >&2; exit 2")
