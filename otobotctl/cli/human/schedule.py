@@ -27,6 +27,8 @@ def schedule(found: Schedule) -> str:
     lines += ["", output.table(("TARGET", "REPOSITORY IS", "APPEND ONLY", "WHERE", "CREDENTIALS"), rows)]
     if found.public_key:
         lines += ["", "Place this at the SFTP storages, in ~/.ssh/authorized_keys of their user:", found.public_key]
+    if found.todo:
+        lines += ["", f"next: {found.todo}"]
     return "\n".join(lines)
 
 

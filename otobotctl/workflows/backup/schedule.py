@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from otobotctl.errors import DriftError, OtobotError, StepFailedError, UsageError
+from otobotctl.errors import OtobotError, StepFailedError, UsageError
 from otobotctl.manifest import backups as words
 from otobotctl.workflows.backup.asking import ask
 from otobotctl.workflows.desired import load
@@ -38,6 +38,7 @@ class Schedule:
     """What is planned. `next` has run, verify and drill in ISO 8601, None for what no timer starts.
 
     `public_key` is what has to be placed at SFTP storages, "" where there are none. `keep` is how many archives stay.
+    `todo` is what somebody has to do before archives are made, "" for nothing.
     """
 
     client: str
@@ -51,6 +52,7 @@ class Schedule:
     drill_days: int
     targets: tuple[PlannedTarget, ...]
     public_key: str
+    todo: str = ""
 
 
 def schedule(
@@ -58,7 +60,7 @@ def schedule(
 ) -> tuple[Schedule, OtobotError | None]:
     """What is planned for a client, by one execution; with `init`, repositories that were never made are made.
 
-    The error is what keeps archives from being made, if anything does.
+    The error, of `init` alone, is what kept repositories from being made.
 
     Raises:
         UsageError: the client has no targets.
@@ -75,7 +77,8 @@ def schedule(
             told[record["repository"]["target"]] = record["repository"]
         planned = record.get("planned", planned)
     found = _schedule(client, planned, told)
-    return found, _wrong(found, asked=init)
+    found = replace(found, todo=_remedy(found))
+    return found, _failure(found) if init else None
 
 
 def _schedule(client: ResolvedClient, planned: Mapping[str, Any], told: Mapping[str, Mapping[str, Any]]) -> Schedule:
@@ -112,24 +115,30 @@ def _state(told: Mapping[str, Any] | None) -> tuple[str, Mapping[str, str] | Non
     return ("never made", None) if told.get("never") else ("failed", told["error"])
 
 
-def _wrong(found: Schedule, *, asked: bool) -> OtobotError | None:
-    """What somebody has to do before archives are made; what was asked for and failed is a failure."""
-    missing = [each.target for each in found.targets if each.state == "not deployed"]
-    if missing:
-        named = f"{found.host} does not know {', '.join(missing)} of {found.client} yet"
-        return DriftError(named, hint=f"otobotctl client deploy {found.client}")
+def _remedy(found: Schedule) -> str:
+    """What somebody has to do before archives are made; "" for nothing."""
+    if any(each.state == "not deployed" for each in found.targets):
+        return f"otobotctl deploy {found.client}"
     failed = [each for each in found.targets if each.error is not None]
     if failed:
-        lines = [f"{each.target}: {(each.error or {})['message']}" for each in failed]
-        kind = StepFailedError if asked else DriftError
-        hint = (failed[0].error or {})["remedy"]
-        if found.public_key and (failed[0].error or {})["kind"] in {"denied", "unreachable", "other"}:
-            hint = f"place the public key above at the storage, if {failed[0].target} is one of SFTP; or: {hint}"
-        return kind(f"{len(failed)} of {len(found.targets)} repositories cannot be used", hint=hint, details=lines)
-    never = [each.target for each in found.targets if each.state == "never made"]
-    if never:
-        hint = f"otobotctl backup schedule {found.client} --init"
-        return DriftError(f"the repository of {', '.join(never)} was never made", hint=hint)
+        remedy = (failed[0].error or {})["remedy"]
+        if words.scheme(failed[0].repository) == "sftp" and found.public_key:
+            return f"place the public key at {failed[0].target}, if that has not been done; else {remedy}"
+        return remedy
+    if any(each.state == "never made" for each in found.targets):
+        return f"otobotctl backup schedule {found.client} --init"
+    return ""
+
+
+def _failure(found: Schedule) -> StepFailedError | None:
+    """What kept repositories from being made."""
+    missing = [each.target for each in found.targets if each.state == "not deployed"]
+    lines = [f"{each.target}: {(each.error or {})['message']}" for each in found.targets if each.error is not None]
+    if missing:
+        return StepFailedError(f"{found.host} does not know {', '.join(missing)} of {found.client}", hint=found.todo)
+    if lines:
+        count = f"{len(lines)} of {len(found.targets)}"
+        return StepFailedError(f"{count} repositories cannot be used", hint=found.todo, details=lines)
     return None
 
 

@@ -27,7 +27,7 @@ def schedule(
 ) -> None:
     """Show where a client's archives go and when, whether each repository is ready, and the key to place there.
 
-    Exit code 4 when something has to be done before archives are made.
+    Exit code 1 when --init could not make one. `backup status` judges; this only shows.
     """
     from otobotctl.workflows.backup import schedule as workflow
 
