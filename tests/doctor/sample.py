@@ -19,6 +19,10 @@ SERVICES = ["postgres", "redis", "vault-api", "token-refresher", "tooljet", "n8n
 FOUR, SIX = "203.0.113.10", "2001:db8::10"
 NAMES = ("acme.example", "n8n.acme.example", "app.acme.example")
 NOW = CAPTURED["time"]
+TARGETS = {
+    "disk": {"repository": "/srv/backup/acme"},
+    "far": {"repository": "rest:https://box.example:8000/acme", "append_only": True},
+}
 HOUR_S, DAY_S = 3600, 86400
 WELL_FORMED = {
     "hex16": [32, "hex"],
@@ -33,7 +37,7 @@ WELL_FORMED = {
 def fleet(tls="self-signed"):
     def change(document):
         del document["clients"]["beta"]
-        document["clients"]["acme"].update(company="ACME", services=SERVICES, tls=tls)
+        document["clients"]["acme"].update(company="ACME", services=SERVICES, tls=tls, backup={"targets": TARGETS})
 
     return sample.resolved(change, sample.catalog().archives())
 
@@ -45,6 +49,23 @@ def well(tls="self-signed") -> Case:
     held = wanted(host, clients, sample.catalog())
     facts = copy.deepcopy(CAPTURED)
     facts["releases"]["acme"]["archive"] = {"made": NOW - 6 * HOUR_S}
+    known = {
+        "archive": {"id": "a", "made": NOW - 3 * HOUR_S},
+        "attempt": {"at": NOW - 3 * HOUR_S, "error": None},
+        "verified": {"at": NOW - 5 * DAY_S, "part": 3, "of": 52, "error": None, "damaged": [], "unknown": False},
+        "first": NOW - 90 * DAY_S,
+    }
+    facts["backups"] = {
+        "acme": {
+            "client": "acme",
+            "targets": [{"name": name, "append_only": name == "far"} for name in TARGETS],
+            "rpo_s": 4 * HOUR_S, "rto_s": 1800, "drill_days": 31,
+            "state": {
+                "targets": {name: copy.deepcopy(known) for name in TARGETS},
+                "drill": {"at": NOW - 9 * DAY_S, "ok": True, "took_s": 200.0},
+            },
+        }
+    }  # fmt: skip
     # The image is named by the digest of what it is built from: every change of the vault changes it.
     for each in facts["containers"]:
         project = each["project"].removeprefix("otobot-")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from msgspec import structs
 
 from otobotctl.doctor.checks import NAMES as CHECKS
 from otobotctl.doctor.model import Handshake, Login, Variable
@@ -46,6 +47,32 @@ def environment(service, name, *value):
     def change(case):
         there = container(case, service)["environment"]
         there.update({name: list(value)}) if value else there.pop(name)
+
+    return change
+
+
+def kept(event, **changed):
+    """A breakage: the target `far` says something else of its archive or check; with no word, nothing."""
+
+    def change(case):
+        known = case.facts["backups"]["acme"]["state"]["targets"]["far"]
+        known[event] = {**known[event], **changed} if changed else None
+
+    return change
+
+
+def drilled(**changed):
+    return lambda case: case.facts["backups"]["acme"]["state"]["drill"].update(changed)
+
+
+def targets(**kept):
+    """A breakage: only these targets are left in the manifest."""
+
+    def change(case):
+        (client,) = case.clients
+        left = {name: target for name, target in client.backup.targets.items() if name in kept}
+        backup = structs.replace(client.backup, targets=left)
+        return replace(case, clients=(structs.replace(client, backup=backup),))
 
     return change
 
@@ -152,6 +179,18 @@ BROKEN = [
     ("tokens", "warning", "acme/vault-api", "2 connections are broken", lambda c: answered(c, "client_connections", (("2", "0"),))),
     ("tokens", "warning", "acme/vault-api", "1 token ran out", lambda c: answered(c, "client_connections", (("0", "1"),))),
     ("archives", "warning", "acme", "the last archive is 2.0 days old", client("archive", made=NOW - 48 * HOUR_S)),
+    ("backups", "warning", "acme", "the newest archive on far is 9.0 h old, promised are 4", kept("archive", made=NOW - 9 * HOUR_S)),
+    ("backups", "critical", "acme", "there is no archive on far yet", kept("archive")),
+    ("backups", "critical", "acme", "archives on far are damaged: Pack ID", kept("verified", error="Pack ID does not match", damaged=["a"])),
+    ("backups", "warning", "acme", "far could not be checked: no route", kept("verified", error="no route to host")),
+    ("backups", "warning", "acme", "was checked for 31 days", kept("verified", at=NOW - 40 * DAY_S)),
+    ("backups", "critical", "acme", "the last drill did not prove its archive", drilled(ok=False)),
+    ("backups", "warning", "acme", "no archive was proved by a drill for 31 days", drilled(at=NOW - 40 * DAY_S)),
+    ("backups", "warning", "acme", "a restore takes 60 min, promised are 30", drilled(took_s=3600.0)),
+    ("backups", "warning", "acme", "its host does not know of its backup targets yet", facts(backups={"acme": {"client": "acme", "targets": None}})),
+    ("backups", "info", "acme", "it has no backup targets", targets()),
+    ("backups", "info", "acme", "its archives are in one place alone", targets(far=True)),
+    ("backups", "info", "acme", "no target is append-only", targets(disk=True)),
     ("images", "warning", "acme/redis", "runs redis:7.2.0, and the fleet says", of("redis", image="redis:7.2.0")),
     ("images", "warning", "acme/redis", "7.4.5 has 1 published vulnerability (CVE-2025-49844", of("redis", image="redis:7.4.5")),
     ("shield", "warning", "vps-1", "only SSH from 203.0.113.5", facts(shield={**OPEN, "isolated": ["203.0.113.5"]})),
@@ -163,8 +202,11 @@ BROKEN = [
 ]  # fmt: skip
 
 
-# Nobody takes all memory of the machine that the tests run on.
-NOT_REAL = [("memory", "warning", "vps-1", "the kernel killed redis-server for want of memory, 1 kill in a day")]
+# Nobody takes all memory of the machine that the tests run on; and a real host's backups are not made to be late yet.
+NOT_REAL = [
+    ("memory", "warning", "vps-1", "the kernel killed redis-server for want of memory, 1 kill in a day"),
+    *(row[:4] for row in BROKEN if row[0] == "backups"),
+]
 
 
 @pytest.mark.parametrize(

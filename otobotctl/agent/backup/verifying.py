@@ -134,10 +134,10 @@ def words(verdict: Verdict, client: str, target: str, others: Sequence[str]) -> 
         lines.append("no archive that is listed misses anything")
     if others:
         lines.append("other targets have archives of their own: " + ", ".join(others))
-    ask = "otobotctl backup restic {} --target {} --".format(client, target)
+    ask = "otobot-backup {} restic {}".format(client, target)
     lines += [
-        "first keep a copy of the repository as it is",
-        "then {0} repair index, and {0} repair packs ID... (older than 0.17: rebuild-index)".format(ask),
+        "first keep a copy of the repository as it is; an append-only one is repaired by who may delete there",
+        "then, on the host: {0} repair index, and {0} repair packs ID... (older than 0.17: rebuild-index)".format(ask),
         "then a new archive, which brings back whatever the client still has: otobotctl backup run {}".format(client),
         "and what is still damaged then: {} repair snapshots --forget".format(ask),
     ]

@@ -27,7 +27,7 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
 
     More: time, clock, addresses, listening, killed, shield; docker (is there) and docker_since (Unix seconds, or None);
     containers (inspected.told, and marks); logins and queries in the order asked; since: {client: when its oldest
-    release was written, Unix seconds, or None}.
+    release was written, Unix seconds, or None}; backups: {client: backup/asked.standing}.
     """
     found = host_status.probe({"projects": params["projects"], "names": params["names"]})
     try:
@@ -53,6 +53,7 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
         "addresses": listening.addresses(),
         "listening": listening.sockets(),
         "since": {client: _since(client) for client in params["projects"]},
+        "backups": {client: _backups(client) for client in params["projects"]},
         "time": time.time(),
     }
 
@@ -116,6 +117,13 @@ def _safely(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
             return {"ok": None, "said": str(error), "error": str(error)}
 
     return tried
+
+
+def _backups(client: str) -> Dict[str, Any]:
+    from otobotctl.agent.backup.asked import standing
+    from otobotctl.agent.backup.places import BackupPlaces
+
+    return standing(BackupPlaces(client))
 
 
 def _since(client: str) -> Optional[float]:

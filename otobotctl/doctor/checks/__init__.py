@@ -31,6 +31,7 @@ NAMES = (
     "n8n_workflows",
     "tokens",
     "archives",
+    "backups",
     "images",
     "secrets",
     "hardening",

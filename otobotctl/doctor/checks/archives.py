@@ -20,6 +20,8 @@ def judge(case: Case) -> Iterator[Finding]:
         if limit is None or not found or found["current"] is None:
             continue
         remedy = f"otobotctl client export {client.slug} --output {client.slug}.zip.age"
+        if client.backup.targets:
+            remedy = f"otobotctl backup run {client.slug}"
         note = found.get("archive")
         if note is not None:
             hours = (case.now - note["made"]) / _HOUR_S
