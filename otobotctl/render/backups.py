@@ -107,9 +107,16 @@ def sources(services: Iterable[ServiceTemplate]) -> tuple[list[Source], list[str
 
 
 def host_backup(
-    client: ResolvedClient, services: Iterable[ServiceTemplate], secrets: Mapping[str, Secret], sealed: bytes
+    client: ResolvedClient,
+    services: Iterable[ServiceTemplate],
+    secrets: Mapping[str, Secret],
+    sealed: bytes,
+    recipients: Iterable[str] = (),
 ) -> HostBackup:
-    """Return what the client's host keeps of its backups. `sealed` is the fleet's secrets.age of the client."""
+    """Return what the client's host keeps of its backups.
+
+    `sealed` is the fleet's secrets.age of the client, `recipients` who can open it.
+    """
     if not client.backup.targets:
         return HostBackup(client.slug)
     made = job(client, services, secrets)
@@ -117,6 +124,7 @@ def host_backup(
         "job.json": msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n",
         "key": secrets[KEY].reveal().encode() + b"\n",
         "secrets.age": sealed,
+        "secrets.sum": _sum(secrets, recipients),
     }
     packages = ["restic"]
     if SSH_KEY in secrets and (pinned := _known_hosts(client)):
@@ -202,6 +210,16 @@ def _sftp_command(client: str, name: str, repository: str) -> str:
     }
     options = " ".join(f"-o {key}={value}" for key, value in settings.items())
     return f"ssh -F none {options} -p {port} -l {user} -s -- {host} sftp"
+
+
+def _sum(secrets: Mapping[str, Secret], recipients: Iterable[str]) -> bytes:
+    """Digits that are the same for the same values and recipients; nobody without the key can test guesses by them."""
+    import hashlib
+    import hmac
+
+    values = {name: value for name, secret in secrets.items() if (value := secret.reveal())}
+    message = msgspec.json.encode([sorted(values.items()), sorted(recipients)])
+    return hmac.new(secrets[KEY].reveal().encode(), message, hashlib.sha256).hexdigest().encode() + b"\n"
 
 
 def _known_hosts(client: ResolvedClient) -> bytes:

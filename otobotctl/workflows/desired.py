@@ -112,7 +112,8 @@ def _backup(
     if not client.backup.targets:
         return backups.HostBackup(client.slug)
     sealed = loaded.fleet.client(client.slug) / "secrets.age"
-    return backups.host_backup(client, services_of(client, host, loaded.catalog), secrets, sealed.read_bytes())
+    services = services_of(client, host, loaded.catalog)
+    return backups.host_backup(client, services, secrets, sealed.read_bytes(), loaded.manifest.recipients)
 
 
 def playbook_path(name: str) -> Path:

@@ -48,7 +48,7 @@ def test_every_module_of_the_agent_still_finds_its_names():
 
 
 # Those that a look at an ordinary host's settings needs; what a kind brings along is its own affair.
-_LOOKS = ("command", "directory", "file", "package", "service", "swap", "sysctl", "timer")
+_LOOKS = ("backup", "command", "directory", "file", "package", "service", "swap", "sysctl", "timer")
 _SLOW = ("json", "re", "typing", "enum", "contextlib", "functools", "collections", "hashlib", "subprocess", "importlib")
 
 
@@ -74,6 +74,7 @@ def test_a_look_loads_nothing_slow(tmp_path):
             {{"kind": "sysctl", "params": {{"path": "/x", "keys": ["vm.swappiness"]}}}},
             {{"kind": "swap", "params": {{"path": "/swapfile"}}}},
             {{"kind": "command", "params": {{"unless": ["true"]}}}},
+            {{"kind": "backup", "params": {{"client": "acme", "state": "absent", "units": ["otobot-backup-acme"]}}}},
         ])
         assert all("facts" in answer for answer in found), found
         print(*sorted({set(_SLOW)!r} & (set(sys.modules) - before)))

@@ -132,7 +132,7 @@ def test_files_are_roots_alone_and_ssh_is_there_for_sftp_alone() -> None:
     """Pinned host keys stand under the target's name, because ports and addresses are written in many ways."""
     backup, secrets = made(client())
     assert {each.path: (each.mode, each.secret) for each in backup.files} == dict.fromkeys(
-        ("id_ed25519", "job.json", "key", "known_hosts", "secrets.age"), (0o600, True)
+        ("id_ed25519", "job.json", "key", "known_hosts", "secrets.age", "secrets.sum"), (0o600, True)
     )
     assert backup.packages == ("restic", "openssh-client")
     found = {each.path: each.content.decode() for each in backup.files}
@@ -140,8 +140,25 @@ def test_files_are_roots_alone_and_ssh_is_there_for_sftp_alone() -> None:
     assert found["key"] == secrets["BACKUP_KEY"].reveal() + "\n"
     assert found["secrets.age"].encode() == SEALED
     alone = made(client({"disk": TARGETS["disk"]}))[0]
-    assert [each.path for each in alone.files] == ["job.json", "key", "secrets.age"]
+    assert [each.path for each in alone.files] == ["job.json", "key", "secrets.age", "secrets.sum"]
     assert alone.packages == ("restic",)
+
+
+def test_the_sum_of_secrets_moves_with_values_and_people_alone() -> None:
+    """Sealing gives other bytes each time, and an entry that a rotation has emptied is no value."""
+    of = client()
+    backup, secrets = made(of)
+    services = services_of(of, resolved().host("vps-1"), catalog())
+
+    def total(more: dict[str, Secret], sealed: bytes = SEALED, people: tuple[str, ...] = ()) -> bytes:
+        found = backups.host_backup(of, services, {**secrets, **more}, sealed, people)
+        return next(each.content for each in found.files if each.path == "secrets.sum")
+
+    plain = next(each.content for each in backup.files if each.path == "secrets.sum")
+    emptied = {"REDIS_PASSWORD_PREVIOUS": Secret("REDIS_PASSWORD_PREVIOUS", "")}
+    assert total(emptied, b"sealed again") == plain
+    assert total({"POSTGRES_PASSWORD": Secret("POSTGRES_PASSWORD", "another")}) != plain
+    assert total({}, people=("age1marie",)) != plain
 
 
 def test_ssh_understands_how_an_sftp_storage_is_reached() -> None:

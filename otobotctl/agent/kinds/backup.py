@@ -140,6 +140,7 @@ def _loose(path: str) -> bool:
 
 
 def _write_units(params: Dict[str, Any], run: Run) -> None:
+    moved = False
     for path in _unit_paths(params):
         text = params["texts"].get(path)
         if text is None and os.path.lexists(path):
@@ -149,10 +150,12 @@ def _write_units(params: Dict[str, Any], run: Run) -> None:
         elif text is not None and _text(path) != text:
             files.write(path, text.encode(), 0o644)
             run.say("wrote {}".format(path))
+            moved = True
     run.command(["systemctl", "daemon-reload"])
+    if params["timers"]:
+        run.command(["systemctl", "enable", "--", *params["timers"]])
     for name in params["timers"]:
-        run.command(["systemctl", "enable", "--", name])
-        systemd.run_or_explain(run, name, "restart")  # a time that changed counts from now on
+        systemd.run_or_explain(run, name, "restart" if moved else "start")  # a time that changed counts from now on
 
 
 def _archive(client: str, folder: str, by_itself: bool, run: Run) -> None:

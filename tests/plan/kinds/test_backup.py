@@ -77,6 +77,20 @@ def test_what_others_may_read_and_what_is_left_over_is_put_right(name: str, held
     assert changed(spec(), {**before, "files": files}) == [what]
 
 
+def test_secrets_that_were_sealed_again_are_no_change_unless_one_of_them_is() -> None:
+    """Each write of the store gives other bytes; what counts is whether a value or a recipient is another."""
+
+    def sealed(data: str, total: str) -> BackupSpec:
+        files = [{"path": name, "content": text} for name, text in (("secrets.age", data), ("secrets.sum", total))]
+        return msgspec.convert({"client": "acme", "files": files}, BackupSpec)
+
+    there = facts(sealed("one", "same"))
+    assert changed(sealed("another", "same"), there) == []
+    assert changed(sealed("another", "moved"), there) == ["secrets.age", "secrets.sum"]
+    loose = {**there["files"], "secrets.age": {"sha256": "x", "attributes": "0644 root:root"}}  # type: ignore[dict-item]
+    assert changed(sealed("another", "same"), {**there, "files": loose}) == ["secrets.age"]
+
+
 def test_a_timer_that_is_off_or_gone_or_late_is_a_change() -> None:
     """By systemd's word, by its text, and by what systemd has not read again."""
     timers = {"otobot-backup-acme.timer": "disabled inactive"}
