@@ -8,7 +8,7 @@ import os
 import time
 from typing import Any, Dict, Optional
 
-from otobotctl.agent import systemd
+from otobotctl.agent import lock, systemd
 from otobotctl.agent.archive import stand_apart
 from otobotctl.agent.backup import pruning, scheduled, state
 from otobotctl.agent.backup.clock import Clock, TerminatedError
@@ -100,9 +100,19 @@ def standing(here: BackupPlaces) -> Dict[str, Any]:
         "rto_s": job["rto_s"],
         "drill_days": job["drill_days"],
         "pitr": job["pitr"],
-        "state": state.read(here.note),
+        "state": _known(here),
         "next": _next("otobot-backup-{}.timer".format(here.client)),
     }
+
+
+def _known(here: BackupPlaces) -> Dict[str, Any]:
+    """The state; a run that is under way is no failed one."""
+    known = state.read(here.note)
+    if lock.holder(here.lock) is not None:
+        for each in known["targets"].values():
+            if (each.get("attempt") or {}).get("error") == state.UNENDED:
+                each["attempt"] = {**each["attempt"], "error": None}
+    return known
 
 
 def _next(timer: str) -> Optional[float]:

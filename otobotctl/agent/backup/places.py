@@ -77,7 +77,7 @@ def clients(home: str = HOME) -> List[str]:
 
 def read_job(places: BackupPlaces) -> Job:
     """The client's job. Raises JobError."""
-    again = "apply the host again: otobotctl host apply"
+    again = "otobotctl client deploy {}".format(places.client)
     try:
         found: Dict[str, Any] = decode(files.read(places.job) or b"")
     except FileNotFoundError:

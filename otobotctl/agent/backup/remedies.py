@@ -6,24 +6,23 @@ from typing import Dict
 
 _REMEDIES = {
     "password": "the repository was made with another key: put that one back with "
-    "`otobotctl secrets set {client} BACKUP_KEY`, then `otobotctl host apply`",
+    "`otobotctl secrets set {client} BACKUP_KEY`, then `otobotctl client deploy {client}`",
     "locked": "something else works on the repository; run `otobotctl backup run {client} --target {target}` later, "
-    "and where nothing does: `restic unlock`",
+    "and where nothing does, on the host: `otobot-backup {client} restic {target} unlock`",
     "absent": "it was there before: mount the disk or bring the storage back; only where it is lost for good, name "
     "another place for {target} in the manifest",
     "full": "free room on {target}, or keep less (`keep_daily` and the others in the manifest), then "
     "`otobotctl backup prune {client}`",
     "unreachable": "see that {target} answers from the host, then `otobotctl backup run {client} --target {target}`",
     "denied": "see the credentials of {target} in `otobotctl secrets list {client}`; set them with `otobotctl secrets "
-    "set`, then `otobotctl host apply`",
-    "damaged": "older archives may still be whole: `otobotctl backup verify {client} --target {target}`, then `restic "
-    "repair` as docs/backups.md says",
+    "set`, then `otobotctl client deploy {client}`",
+    "damaged": "older archives may still be whole: `otobotctl backup verify {client}`; then, on the host, "
+    "`otobot-backup {client} restic {target} repair` as docs/backups.md says",
     "slow": "see that {target} and the line to it are well, then `otobotctl backup run {client} --target {target}`",
     "part": "see how the service is: `otobotctl status`, then `otobotctl backup run {client}`",
     "host-locked": "a deploy holds the host; run it again when that is done",
     "ended": "the machine or its operator ended it; the next one is made in its time, or now: "
     "`otobotctl backup run {client}`",
-    "job": "`otobotctl host apply` writes it anew",
     "other": "`otobotctl backup run {client} --target {target}` tries it again",
 }
 

@@ -90,6 +90,7 @@ class Run:
         for service in stopping.mend(self.places.stopped):
             self._tell({"started": service})
         before, results = state.read(self.places.note), []
+        self._tell_of_killed(before)
         for target in self.job["targets"]:
             if self._asked.targets and target["name"] not in self._asked.targets:
                 continue
@@ -104,10 +105,21 @@ class Run:
             self._tell({"warning": problem})
         return results
 
+    def _tell_of_killed(self, before: Dict[str, Any]) -> None:
+        """Report what a run that was killed could not."""
+        killed = [
+            {"target": name, "error": self._failure("ended", state.UNENDED, name)}
+            for name, each in before["targets"].items()
+            if (each.get("attempt") or {}).get("error") == state.UNENDED
+        ]
+        for problem in reports.report(self.job, "killed", killed, {}):
+            self._tell({"warning": problem})
+
     def _on(self, target: Target) -> Dict[str, Any]:
         name, began = target["name"], time.time()
         archive: Optional[Dict[str, Any]] = None
-        error = None
+        error: Optional[Dict[str, str]] = None
+        self._note(name, began, state.UNENDED)
         try:
             with self._clock.limit(self._asked.limit_s):
                 archive = self._archive(target)
@@ -125,7 +137,9 @@ class Run:
             error = self._failure("part", str(failed), name)
         except (OSError, StepError) as failed:
             error = self._failure("other", "{}: {}".format(type(failed).__name__, failed), name)
-        self._note(name, began, error)
+        except Exception as failed:  # noqa: BLE001 a defect of ours on one target must not cost the others, nor be silent
+            error = self._failure("other", "otobotctl has a defect: {}".format(type(failed).__name__), name)
+        self._note(name, began, error["message"] if error else None)
         return {"target": name, "archive": archive, "error": error, "took_s": round(time.time() - began, 3)}
 
     def _failure(self, kind: str, message: str, target: str) -> Dict[str, str]:
@@ -176,8 +190,8 @@ class Run:
             raise ResticError(error.kind, "the archive is there, but pruning failed: {}".format(error)) from error
         state.note_target(self.places.note, target["name"], pruned={"at": round(now, 3)})
 
-    def _note(self, name: str, began: float, error: Optional[Dict[str, str]]) -> None:
-        attempt = {"at": round(began, 3), "error": error["message"] if error else None}
+    def _note(self, name: str, began: float, error: Optional[str]) -> None:
+        attempt = {"at": round(began, 3), "error": error}
         try:
             state.note_target(self.places.note, name, attempt=attempt)
         except (OSError, StepError):

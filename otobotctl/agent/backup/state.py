@@ -19,6 +19,7 @@ from typing import Any, Callable, Dict, Iterator
 from otobotctl.agent import files
 from otobotctl.agent.lines import canonical, decode
 
+UNENDED = "it did not end: it was killed, or the machine went down"  # of an attempt, until it has ended
 _EMPTY_TARGET = ("archive", "attempt", "verified", "pruned")
 
 

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import pytest
 
-from tests.agent.backup.hosts import SOURCES, BackupHost, until
+from tests.agent.backup.hosts import DUMP, SOURCES, BackupHost, until
 
 SMALL = [SOURCES[1], SOURCES[3]]
 
@@ -164,7 +164,9 @@ def test_a_repository_that_is_gone_is_not_made_anew(host: BackupHost) -> None:
     assert "mount" in error["remedy"]
     assert not place.exists()
     place.with_name("unmounted").rename(place)
-    assert host.run()["disk"]["error"] is None
+    archive = host.run()["disk"]["archive"]
+    assert archive["bytes"] > len(DUMP)
+    assert (archive["added"] < len(DUMP) // 10, archive["grew"]) == (True, 0)  # a full set, of which little is new
 
 
 @pytest.fixture
@@ -288,15 +290,19 @@ def test_a_failure_and_its_end_are_told_by_webhook_mail_and_figures(host: Backup
     host.run()
     host.inside("pg_dump", "echo rows")
     host.run()
+    host.kill("go()", lambda record: "part" in record, all_of_it=True)
+    host.run()
     server.shutdown()
     server.server_close()
-    failed, recovered = Heard.bodies
+    failed, recovered, killed, _ = Heard.bodies
+    assert '"reason": "killed"' in killed
+    assert "it did not end" in killed
     assert '"event": "backup_failed"' in failed
     assert "otobotctl backup run acme" in failed
     assert '"event": "backup_recovered"' in recovered
     mail = (host.root / "mail").read_text()
     assert "Subject: acme: the backup on" in mail
-    assert mail.count("Subject: ") == 2
+    assert mail.count("Subject: ") == 4
     for text in (*Heard.bodies, mail):
         assert "password-of-the-repository" not in text
         assert "token-of-the-hook" not in text
