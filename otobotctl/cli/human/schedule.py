@@ -34,4 +34,6 @@ def schedule(found: Schedule) -> str:
 
 def _when(found: Schedule, word: str) -> str:
     at = found.next.get(word)
-    return at.replace("T", " ").replace("Z", " UTC") if at else "unknown"
+    if at is None:
+        return "unknown" if found.deployed else "from the next deploy on"
+    return at.replace("T", " ").replace("Z", " UTC")
