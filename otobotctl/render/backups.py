@@ -36,7 +36,9 @@ SCHEDULES: Mapping[str, str] = {
 }
 _VERIFY = "Wed *-*-* 04:20:00 UTC"
 _DRILLS = ((28, "*-*-03 04:40:00 UTC"), (7, "Sat *-*-* 04:40:00 UTC"), (1, "*-*-* 04:40:00 UTC"))
-_DELAY_S, _LONG_DELAY_S = 600, 3600
+_ERASURES = "*-*-* *:00/15:00 UTC"
+_DELAY_S, _LONG_DELAY_S, _SHORT_DELAY_S = 600, 3600, 60
+VAULT = "vault-api"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,9 @@ def timers(client: ResolvedClient) -> tuple[Timed, ...]:
     drill = next((at for least, at in _DRILLS if client.backup.drill_days >= least), _DRILLS[-1][1])
     own = SCHEDULES.get(client.backup.schedule)
     run = (Timed("run", own, _DELAY_S),) if own else ()
-    return (*run, Timed("verify", _VERIFY, _LONG_DELAY_S), Timed("drill", drill, _LONG_DELAY_S))
+    # A vault forgets people, and an archive brings them back: the list of who was erased outlives the host.
+    erasures = (Timed("erasures", _ERASURES, _SHORT_DELAY_S),) if own and VAULT in client.services else ()
+    return (*run, Timed("verify", _VERIFY, _LONG_DELAY_S), Timed("drill", drill, _LONG_DELAY_S), *erasures)
 
 
 def unit(client: str, word: str) -> str:

@@ -26,6 +26,7 @@ done
 case "$1" in
 config) cat "$here/config.json" ;;
 ps) for each in "$here/containers/$project"/*; do [ -e "$each" ] && printf '{"Service":"%s","State":"running"}\n' "${each##*/}"; done; exit 0 ;;
+up) for each in "$here/containers/$project"/*; do mkdir -p "$here/running/$project"; touch "$here/running/$project/${each##*/}"; done ;;
 down) rm -rf "$here/containers/$project" "$here/running/$project" ;;
 exec)
     service=$3 program=$4

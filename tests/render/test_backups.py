@@ -179,10 +179,10 @@ def test_ssh_understands_how_an_sftp_storage_is_reached() -> None:
 @pytest.mark.parametrize(
     ("said", "times"),
     [
-        ({}, ["run *-*-* 02/4:00:00 UTC", "verify Wed *-*-* 04:20:00 UTC", "drill *-*-03 04:40:00 UTC"]),
+        ({}, ["run *-*-* 02/4:00:00 UTC", "verify Wed *-*-* 04:20:00 UTC", "drill *-*-03 04:40:00 UTC", "erasures *-*-* *:00/15:00 UTC"]),
         ({"schedule": "never"}, ["verify Wed *-*-* 04:20:00 UTC", "drill *-*-03 04:40:00 UTC"]),
-        ({"schedule": "daily", "drill_days": 7}, ["run *-*-* 02:00:00 UTC", "verify Wed *-*-* 04:20:00 UTC", "drill Sat *-*-* 04:40:00 UTC"]),
-        ({"schedule": "monthly", "drill_days": 1}, ["run *-*-01 02:00:00 UTC", "verify Wed *-*-* 04:20:00 UTC", "drill *-*-* 04:40:00 UTC"]),
+        ({"schedule": "daily", "drill_days": 7}, ["run *-*-* 02:00:00 UTC", "verify Wed *-*-* 04:20:00 UTC", "drill Sat *-*-* 04:40:00 UTC", "erasures *-*-* *:00/15:00 UTC"]),
+        ({"schedule": "monthly", "drill_days": 1}, ["run *-*-01 02:00:00 UTC", "verify Wed *-*-* 04:20:00 UTC", "drill *-*-* 04:40:00 UTC", "erasures *-*-* *:00/15:00 UTC"]),
     ],
 )  # fmt: skip
 def test_timers_follow_the_schedule_and_the_drills_promise(said: dict[str, Any], times: list[str]) -> None:
@@ -190,7 +190,9 @@ def test_timers_follow_the_schedule_and_the_drills_promise(said: dict[str, Any],
     assert [f"{each.word} {each.at}" for each in backups.timers(client(**said))] == times
 
 
-@pytest.mark.parametrize("at", [*backups.SCHEDULES.values(), backups._VERIFY, *(at for _, at in backups._DRILLS)])
+@pytest.mark.parametrize(
+    "at", [*backups.SCHEDULES.values(), backups._VERIFY, backups._ERASURES, *(at for _, at in backups._DRILLS)]
+)
 def test_systemd_understands_every_time(at: str) -> None:
     """By its own program, where this machine has it."""
     try:
@@ -205,5 +207,5 @@ def test_a_playbook_takes_it_as_it_is() -> None:
     spec = msgspec.convert(backups.variables(backup), BackupSpec)
     assert spec.title() == "acme: nas, ovh, safe-box, disk"
     assert {path.rsplit("/", 1)[1] for path in spec.units() if path.endswith(".timer")} == {
-        f"{backups.unit('acme', word)}.timer" for word in ("run", "verify", "drill")
+        f"{backups.unit('acme', word)}.timer" for word in ("run", "verify", "drill", "erasures")
     }

@@ -1,4 +1,6 @@
-"""`otobot-backup CLIENT [run|verify|drill]`: what this host's timers start. Each word's module has `main(client)`.
+"""`otobot-backup CLIENT [run|verify|drill|erasures]`: what this host's timers start.
+
+Each word's module has `main(client)`.
 
 `otobot-backup CLIENT restic TARGET WORDS...` is restic itself, for an operator: on that target, with its credentials.
 """
@@ -11,7 +13,7 @@ from typing import Dict, Sequence
 
 from otobotctl.agent.backup.shapes import HOME
 
-WORDS: Dict[str, str] = {"run": "runner", "verify": "verify", "drill": "drill"}
+WORDS: Dict[str, str] = {"run": "runner", "verify": "verify", "drill": "drill", "erasures": "erased"}
 USAGE = 2
 _BY_HAND = 4  # client, restic, target, and what restic shall do
 

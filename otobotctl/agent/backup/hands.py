@@ -63,6 +63,15 @@ class Hands:
             raise RestoreError("{} ended with {}: {}".format(what, done.returncode, _last(done.stderr)))
         return done.stdout.decode("utf-8", "replace")
 
+    def source(self, argv: Sequence[str]) -> "subprocess.Popen[bytes]":
+        """A program whose stdout flows on. Raises RestoreError."""
+        try:
+            return subprocess.Popen(
+                list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_env()
+            )
+        except OSError as error:
+            raise RestoreError("{} cannot be run: {}".format(argv[0], error.strerror)) from error
+
     def flow(self, source: "subprocess.Popen[bytes]", argv: Sequence[str], what: str) -> None:
         """Let `argv` read what `source` prints, to the end of both. Raises RestoreError: either of them failed."""
         self._pour(source, argv, what, subprocess.DEVNULL)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from typing import Any, Dict, List, NamedTuple
 
@@ -167,8 +166,7 @@ def _carry(hands: Hands, server: Postgres, item: Item, schema: str) -> None:
     """Copy a schema from the database beside into the live one, whole or not at all. Raises RestoreError."""
     words = ("pg_dump", "--username=" + ADMIN, "--no-password", "--format=custom", "--compress=0")
     argv = hands.project.inside(item.service, *words, "--schema=" + schema, "--dbname=" + item.beside)
-    source = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    server.fill(item.name, source, "--single-transaction")
+    server.fill(item.name, hands.source(argv), "--single-transaction")
 
 
 def _replacement(name: str, plain: str, beside: str, kept: str) -> str:

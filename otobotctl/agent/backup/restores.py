@@ -8,7 +8,7 @@ import time
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from otobotctl.agent import lock
-from otobotctl.agent.backup import choosing, erasures, partial, state
+from otobotctl.agent.backup import choosing, erased, erasures, partial, state
 from otobotctl.agent.backup.choosing import Chosen, Listed
 from otobotctl.agent.backup.course import Course
 from otobotctl.agent.backup.hands import Hands, RestoreError
@@ -119,7 +119,7 @@ class _Restore:
 
     def _elsewhere(self, chosen: Chosen, database: str) -> Sequence[erasures.Erased]:
         """Erasures that a newer archive of each repository knows of; they only grow, so the newest has them all."""
-        found: List[erasures.Erased] = []
+        found = erased.known(self._repositories(), self._say)
         for name in sorted({each.restic.name for each in self._all}):
             each = newer([each for each in self._all if each.restic.name == name], chosen)
             if each is None:

@@ -89,10 +89,11 @@ class Restoring:
         items = self._items(chosen, wanted)
         self._room(chosen, items)
         course = Course(self._path)
-        course.begin(ident, ident.lower().replace("-", "_"), items)
+        places = {item.name: self._hands.mountpoint(item.name) for item in items if item.kind == "volume"}
+        course.begin(ident, ident.lower().replace("-", "_"), items, places=places)
         items = course.items
         try:
-            rows = self._fill(chosen, items)
+            rows = self._fill(chosen, course)
             ran = self._hands.writers(self._job["engines"])
             course.enter(courses.STOPPED)
             self._hands.say("{} services are stopped".format(len(ran)))
@@ -160,12 +161,12 @@ class Restoring:
             raise RestoreError(said)
         self._hands.say(said)
 
-    def _fill(self, chosen: Chosen, items: List[Item]) -> Dict[str, Dict[str, int]]:
+    def _fill(self, chosen: Chosen, course: Course) -> Dict[str, Dict[str, int]]:
         """Everything beside; return the rows of each database of PostgreSQL, which are those of the archive."""
         counted: Dict[str, Dict[str, int]] = {}
         roles = chosen.part("/databases/roles.sql")
         made = set()
-        for item in items:
+        for item in course.items:
             part, begun = _part(chosen, item), time.monotonic()
             if item.kind == "postgres":
                 server = Postgres(self._hands, item.service)
@@ -180,7 +181,7 @@ class Restoring:
                 Mongo(self._hands, item.service).fill(item.name, item.beside, chosen.stream(part), packed=packed)
             else:
                 kept = [name for source in self._job["sources"] for name in _kept(source, item)]
-                Tree(self._hands, item).fill(chosen.stream(part), kept)
+                self._tree(course, item).fill(chosen.stream(part), kept)
             took = time.monotonic() - begun
             self._hands.say("{}: {} in {:.1f} s".format(item.name, _mb(part["bytes"]), took))
         return counted
@@ -213,7 +214,7 @@ class Restoring:
             if item.kind == "mongo":
                 Mongo(self._hands, item.service).exchange(item, course)
             elif item.kind == "volume":
-                Tree(self._hands, item).exchange()
+                self._tree(course, item).exchange()
 
     def _prove(self, wanted: Wanted) -> List[Dict[str, str]]:
         """Each service's own proof of its data. Raises RestoreError: one of them says no."""
@@ -237,9 +238,9 @@ class Restoring:
                 if item.kind == "mongo":
                     Mongo(self._hands, item.service).back(item, course)
                 elif item.kind == "volume":
-                    Tree(self._hands, item).back()
+                    self._tree(course, item).back()
             self._databases_back(items)
-        self._drop(items, former=False)
+        self._drop(course, former=False)
         if course.phase != courses.FILLING:
             self._hands.up(())
         course.end()
@@ -254,19 +255,22 @@ class Restoring:
 
     def _finish(self, course: Course) -> None:
         """Let go of what was kept."""
-        self._drop(course.items, former=True)
+        self._drop(course, former=True)
         course.end()
 
-    def _drop(self, items: List[Item], *, former: bool) -> None:
-        for item in items:
+    def _drop(self, course: Course, *, former: bool) -> None:
+        for item in course.items:
             names = (item.beside, item.before) if former else (item.beside,)
             if item.kind == "postgres":
                 Postgres(self._hands, item.service).drop(names)
             elif item.kind == "mongo":
                 Mongo(self._hands, item.service).drop(*names)
             else:
-                tree = Tree(self._hands, item)
+                tree = self._tree(course, item)
                 tree.drop(*((tree.beside, tree.before) if former else (tree.beside,)))
+
+    def _tree(self, course: Course, item: Item) -> Tree:
+        return Tree(self._hands, item, course.about["places"][item.name])
 
     def _engines(self, items: Sequence[Item]) -> List[str]:
         return sorted({item.service for item in items if item.service})

@@ -14,9 +14,10 @@ from otobotctl.agent.backup.hands import Hands
 class Tree:
     """A volume and the two directories that are beside it during a restore. Raises RestoreError, OSError."""
 
-    def __init__(self, hands: Hands, item: Item) -> None:
+    def __init__(self, hands: Hands, item: Item, here: str) -> None:
+        """`here` is where the volume's files are; between two renames Docker could not say so."""
         self._hands = hands
-        self.here = hands.mountpoint(item.name)
+        self.here = here
         self.beside = self.here + item.beside[len(item.name) :]
         self.before = self.here + item.before[len(item.name) :]
 

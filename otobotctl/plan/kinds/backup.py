@@ -16,7 +16,7 @@ from otobotctl.plan.kinds.timer import FOLDER, OneLine
 from otobotctl.plan.model import Change, Facts, Spec
 
 PROGRAM = "/usr/local/sbin/otobot-backup"
-WORDS = ("run", "verify", "drill")
+WORDS = ("run", "verify", "drill", "erasures")
 # Whatever of these a client does not need is not there; nothing else of its folder is touched.
 FILES = ("id_ed25519", "job.json", "key", "known_hosts", "secrets.age", "secrets.sum")
 SEALED, SUM = "secrets.age", "secrets.sum"
@@ -27,7 +27,7 @@ Client = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,31}\Z")]
 class Timed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`otobot-backup CLIENT word` is started at `at` (systemd.time(7)), up to `delay_s` later."""
 
-    word: Literal["run", "verify", "drill"]
+    word: Literal["run", "verify", "drill", "erasures"]
     at: OneLine
     delay_s: Annotated[int, Meta(ge=0, le=86400)] = 0
 
@@ -159,7 +159,7 @@ class BackupSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
         folder = f"{HOME}/{self.client}"
         every = " ".join(f"{self._unit(word)}.timer" for word in WORDS)
         if self.state == "absent":
-            units = f"rm -f {FOLDER}/{self._unit('run')}{{,-verify,-drill}}.{{service,timer}}"
+            units = f"rm -f {FOLDER}/{self._unit('run')}{{,-verify,-drill,-erasures}}.{{service,timer}}"
             return (
                 f"systemctl disable --now {every}",
                 units,

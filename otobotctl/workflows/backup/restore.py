@@ -14,8 +14,8 @@ from otobotctl.errors import OtobotError, StepFailedError, TakenBackError, Usage
 from otobotctl.plan.kinds.restore import Proof, RestoreSpec
 from otobotctl.plan.model import Stage, Step
 from otobotctl.render.client import services_of
-from otobotctl.workflows import secrets
-from otobotctl.workflows.converging import converge, desired_of, opener
+from otobotctl.workflows import converging, secrets
+from otobotctl.workflows.converging import converge, desired_of
 from otobotctl.workflows.deploying.deploy import Choices, deploy
 from otobotctl.workflows.desired import Desired, load, masked
 
@@ -89,14 +89,34 @@ def restore(fleet: Fleet, slug: str, asked: Asked, listener: Listener, password:
     )
     heard = _Heard(listener)
     try:
-        done = converge(opener(loaded, host), wanted, heard, password)
+        done = converge(converging.opener(loaded, host), wanted, heard, password)
     except StepFailedError as error:
         raise _explained(error, slug) from error
-    executions = done.executions
-    if not asked.table and not asked.user:
-        # What was exchanged since the archive was made, such as a token that a service keeps in its own database.
-        executions += converge(opener(loaded, host), desired_of(loaded, host), listener, password).executions
-    return _restored(slug, host, heard.restored, executions, before if before != host else "")
+    said = _restored(slug, host, heard.restored, done.executions, before if before != host else "")
+    return said if asked.table or asked.user else _prepared(loaded, said, listener, password)
+
+
+def _prepared(loaded: Loaded, done: Restored, listener: Listener, password: Password | None) -> Restored:
+    """Let services prepare what they keep in their own data, such as a token that was exchanged since the archive.
+
+    The restore is done, whatever comes of this: it is told as a warning.
+    """
+    wanted = desired_of(loaded, done.host)
+    steps = tuple(
+        step
+        for stage in wanted.stages
+        for step in stage.steps
+        if step.spec.kind == "provision" and getattr(step.spec, "client", None) == done.client
+    )
+    if not steps:
+        return done
+    wanted = replace(wanted, stages=(Stage("provision", steps),))
+    try:
+        more = converge(converging.opener(loaded, done.host), wanted, listener, password).executions
+    except OtobotError as error:
+        warning = f"restored, but not prepared: {error.message}; otobotctl deploy {done.client} does it again"
+        return replace(done, warnings=(*done.warnings, warning))
+    return replace(done, executions=done.executions + more)
 
 
 def _check(asked: Asked) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,10 @@ releases.ROOT = root + "/opt"
 from otobotctl.agent.backup import choosing, course, hands, restores
 from otobotctl.agent.backup.places import BackupPlaces
 restores.BackupPlaces = lambda client: BackupPlaces(client, *(root + each for each in ("/etc", "/state", "/run")))
+if asked == "erasures":
+    from otobotctl.agent.backup import erased
+    erased.save(restores.BackupPlaces("acme"), lambda text: print(text, flush=True))
+    sys.exit()
 count = 0
 def before(name, call):
     def wrapped(*arguments, **named):
@@ -162,6 +167,14 @@ class RestoreHost(BackupHost):
         self.said = done.stdout.splitlines()
         return done.returncode
 
+    def save_erasures(self) -> list[str]:
+        """What the quarterly look does and says."""
+        argv = [sys.executable, "-c", _BEGIN, str(self.root), '"erasures"', "0"]
+        environment = {**os.environ, "PYTHONPATH": str(TOP)}
+        done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=300, check=False)
+        assert done.stderr == ""
+        return done.stdout.splitlines()
+
     def keep(self, ident: str) -> None:
         """From now on this archive is read from files."""
         archive = self.archive("disk", ident)
@@ -169,4 +182,24 @@ class RestoreHost(BackupHost):
             path = self.root / "kept" / part["name"].lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(self.restic("disk", "dump", part["snapshot"], flat(part["name"])).encode("latin-1"))
-        (self.root / "kept/archive.json").write_text(json.dumps(archive))
+        self.kept = json.dumps(archive)
+        (self.root / "kept/archive.json").write_text(self.kept)
+
+    def anew(self) -> None:
+        """As it was when it was archived."""
+        self.fill()
+        shutil.rmtree(self.volume)
+        self._write("docker/volumes/otobot-acme_n8n_data/binary", "of n8n")
+        self._write("docker/volumes/otobot-acme_n8n_data/config", "encryption-key-of-n8n")
+        for service in ("postgres", "n8n", "vault-api"):
+            self._write(f"docker/running/otobot-acme/{service}", "")
+
+    def let_go(self) -> None:
+        """The archive is read from its repository."""
+        (self.root / "kept").rename(self.root / "elsewhere")
+
+    def keep_back(self) -> None:
+        """The archive is read from files again, as it was."""
+        if (self.root / "elsewhere").exists():
+            (self.root / "elsewhere").rename(self.root / "kept")
+        (self.root / "kept/archive.json").write_text(self.kept)

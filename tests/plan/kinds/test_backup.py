@@ -97,9 +97,11 @@ def test_a_timer_that_is_off_or_gone_or_late_is_a_change() -> None:
     before = facts(spec())
     assert changed(spec(), {**before, "_timers": {**before["_timers"], **timers}}) == ["otobot-backup-acme.timer"]  # type: ignore[dict-item]
     moved = changed(spec(at="*-*-* 03:00:00 UTC"), facts(spec()))
-    assert moved == [f"/etc/systemd/system/otobot-backup-acme{end}.timer" for end in ("-drill", "-verify", "")]
+    assert moved == [
+        f"/etc/systemd/system/otobot-backup-acme{end}.timer" for end in ("-drill", "-erasures", "-verify", "")
+    ]
     assert changed(spec(), facts(spec(), _stale=True)) == ["units"]
-    by_hand = spec(words=("verify", "drill"))
+    by_hand = spec(words=("verify", "drill", "erasures"))
     assert changed(by_hand, facts(spec())) == ["/etc/systemd/system/otobot-backup-acme.timer"]
 
 
@@ -121,5 +123,5 @@ def test_a_release_that_came_up_is_archived_once_there_was_an_archive(
 
 def test_nothing_is_archived_by_itself_where_the_schedule_says_never() -> None:
     """A release that came up is no exception."""
-    by_hand = spec(words=("verify", "drill"))
+    by_hand = spec(words=("verify", "drill", "erasures"))
     assert changed(by_hand, facts(by_hand, _release=4)) == []
