@@ -70,7 +70,8 @@ def check(planned: Way, *, old_secrets: bool) -> None:
         UsageError: with the way that keeps today's.
     """
     found, slug = planned.secrets, planned.client
-    today = f"to run what it ran with today's secrets, put clients-config.json back as it was: otobotctl deploy {slug}"
+    back_then = "to run what it ran with today's secrets, put clients-config.json back as it was"
+    today = f"{back_then}, then: otobotctl deploy {slug}"
     if not planned.changes:
         return
     if found.lost:

@@ -37,7 +37,7 @@ class Rotated:
     """What a call did: `rotated` have one valid value, a new one; of `waiting` both are valid until the moment given.
 
     `undone` have their value before again; `refused` were asked for and cannot be exchanged, each with its reason.
-    `archive` is the file of the archive that was made first, None where none was.
+    `archive` is where the archive is that was made first, None where none was.
     """
 
     client: str

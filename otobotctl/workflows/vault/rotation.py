@@ -38,7 +38,7 @@ _KNOWN_BY = ("vault-api", "token-refresher")
 class Rotated:
     """What a rotation did. `version` is the new key's number in the vault, `sealed` how many values this run sealed.
 
-    `archive` is the file of the archive that was made first, None where none was.
+    `archive` is where the archive is that was made first, None where none was.
     """
 
     client: str
