@@ -138,6 +138,39 @@ def test_another_run_is_told_of(backup, capsys):
     assert done[0].returncode == 0, done[0].stderr
 
 
+def test_a_run_goes_on_when_the_line_is_lost(backup, capsys):
+    """Exit code 13; the host finishes what it had begun."""
+    backup.host.cut_after = lambda line: b'"part"' in line
+    code, said = say(backup, capsys, "run", "acme")
+    assert (code, said["data"]["made"]) == (13, [])
+
+    def state():
+        return json.loads((backup.host.state / "backup/acme/state.json").read_text())["targets"]["disk"]
+
+    deadline = time.monotonic() + 120
+    while state()["attempt"]["error"] is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert state()["archive"]["reason"] == "manual"
+
+
+def test_all_is_every_client_with_a_target(backup, capsys):
+    """None is told; a client that a host knows nothing of costs the others nothing."""
+    code, said = say(backup, capsys, "run", "--all")
+    assert (code, said["error"]["message"]) == (2, "no client has a backup target yet")
+    manifest = json.loads(backup.fleet.manifest.read_text())
+    acme = manifest["clients"]["acme"]
+    place = {"backup": {"targets": {"disk": {"repository": "/srv/archives/{client}"}}}}
+    about = {"company": "Beta", "email": "it@beta.example", "host": "here", "domain": "beta.example", "index": 1}
+    beta = {**about, "services": acme["services"], **place}
+    manifest["clients"] = {"beta": beta, "acme": {**acme, **place}}
+    backup.fleet.manifest.write_text(json.dumps(manifest))
+    code, said = say(backup, capsys, "run", "--all")
+    assert code == 3, said["error"]["details"]
+    assert {each["client"]: bool(each["error"]) for each in said["data"]["made"]} == {"beta": True, "acme": False}
+    assert "beta has no backup on this host" in said["error"]["details"][0]
+
+
 def test_a_client_without_a_target_is_no_failure_of_status(client, capsys):
     """It is told, and there is nothing to run."""
     code, said = say(client, capsys, "status")

@@ -49,8 +49,8 @@ def _here(client: str, places: Places) -> BackupPlaces:
 
 def _run(request: Dict[str, Any], places: Places, wire: Wire) -> None:
     """Make archives in a process that outlives the line; whoever listens hears how it goes on."""
-    for client in request["clients"]:
-        read_job(_here(client, places))
+    if len(request["clients"]) == 1:
+        read_job(_here(request["clients"][0], places))
     places.prepare()
     stand_apart("otobot-" + request["run"])
     wire.alone = True
@@ -64,11 +64,23 @@ def _run(request: Dict[str, Any], places: Places, wire: Wire) -> None:
         wanted = Wanted(request["reason"], request["consistent"], request["who"], places.lock)
         asked = Asked(wanted, request["targets"], patience_s=request["patience_s"])
         try:
-            Run(_here(client, places), asked, clock, tell).make()
+            results = Run(_here(client, places), asked, clock, tell).make()
         except TerminatedError as error:
             raise RefusedError("refused", "the run was ended on the host before it was done") from error
-        except (OSError, StepError, ProbeError) as error:
-            raise RefusedError("refused", "{}: the run did not begin: {}".format(client, error)) from error
+        except (JobError, RefusedError, OSError, StepError, ProbeError) as error:
+            if len(request["clients"]) == 1:
+                raise _refused(client, error) from error
+            told = failure("run", str(error), client, "-")  # the other clients of the host have theirs
+            tell({"result": {"target": "-", "archive": None, "error": told, "took_s": 0.0}})
+            continue
+        if any((each["error"] or {}).get("kind") == "ended" for each in results):
+            return
+
+
+def _refused(client: str, error: Exception) -> RefusedError:
+    if isinstance(error, RefusedError):
+        return error
+    return RefusedError("refused", "{}: the run did not begin: {}".format(client, error))
 
 
 def _list(here: BackupPlaces, targets: "list[str]", wire: Wire) -> None:

@@ -23,6 +23,7 @@ _REMEDIES = {
     "host-locked": "a deploy holds the host; run it again when that is done",
     "ended": "the machine or its operator ended it; the next one is made in its time, or now: "
     "`otobotctl backup run {client}`",
+    "run": "`otobotctl backup status {client}`, then `otobotctl backup run {client}`",
     "other": "`otobotctl backup run {client} --target {target}` tries it again",
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from otobotctl.errors import OtobotError, PartialError, StepFailedError
+from otobotctl.errors import OtobotError, PartialError, StepFailedError, UsageError
 from otobotctl.workflows.backup.asking import ask, chosen
 from otobotctl.workflows.desired import load
 from otobotctl.workflows.parallel import Limits, each_host
@@ -58,7 +58,11 @@ def run(
 ) -> tuple[BackupRun, OtobotError | None]:
     """Make an archive of each client on each of its targets; also the error that failures amount to, if any."""
     loaded = load(fleet)
-    hosts = chosen(loaded.manifest, names, every=every)
+    if every:
+        names = [slug for slug in loaded.manifest.clients if loaded.manifest.client(slug).backup.targets]
+        if not names:
+            raise UsageError("no client has a backup target yet", hint="otobotctl backup schedule CLIENT says how")
+    hosts = chosen(loaded.manifest, names, every=False)
     outcomes = each_host(
         tuple(hosts), lambda host, heard: on_host(loaded, host, hosts[host], wish, heard, password), Limits(), listener
     )
