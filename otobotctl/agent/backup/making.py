@@ -16,7 +16,7 @@ from otobotctl.agent.backup.moment import Moment
 from otobotctl.agent.backup.places import BackupPlaces
 from otobotctl.agent.backup.restic import Restic, Saved
 from otobotctl.agent.backup.shapes import ARCHIVE_FILE, Archive, Job, Part
-from otobotctl.agent.backup.stopping import Stopped, stopped
+from otobotctl.agent.backup.stopping import stopped
 from otobotctl.agent.dumps import Dump, DumpError, Project, dumps
 from otobotctl.agent.lines import canonical
 from otobotctl.agent.releases import Releases
@@ -95,7 +95,8 @@ class Making:
         """
         databases = [each for each in wanted if each.database]
         others = [each for each in wanted if not each.database]
-        with self._quiet() as held, contextlib.ExitStack() as open_ones:
+        with contextlib.ExitStack() as resting, contextlib.ExitStack() as open_ones:
+            resting.enter_context(self._quiet())
             writers = self._writers()
             moments = []
             for each in databases:
@@ -103,7 +104,7 @@ class Making:
                 open_ones.callback(moments[-1].close)
             moved = [each.name for each in others if self._dump(each, None)]
             quiet = not writers and not self._writers()
-            held.release()
+            resting.close()
             for each, moment in zip(databases, moments):
                 self._dump(each, moment)
         roles = [each for each in others if each.name == "databases/roles.sql"]
@@ -111,17 +112,17 @@ class Making:
         return one_database or (quiet and not moved)
 
     @contextlib.contextmanager
-    def _quiet(self) -> Iterator[Stopped]:
+    def _quiet(self) -> Iterator[None]:
         """Stop what writes, where that is wanted; nobody deploys meanwhile."""
         if not self._wanted.consistent:
-            yield Stopped()
+            yield
             return
         holder = {"run": "", "who": self._wanted.who, "at": round(time.time(), 3), "pid": os.getpid()}
         held = lock.acquire(self._wanted.host_lock, holder)
         try:
             name = "otobot-backup-start-{}".format(self.id)
-            with stopped(self._writers(), self._places.stopped, name) as here:
-                yield here
+            with stopped(self._writers(), self._places.stopped, name):
+                yield
         finally:
             os.close(held)
 
