@@ -109,6 +109,15 @@ def test_a_killed_drill_leaves_nothing_once_the_next_has_run(host, fresh):
     assert host.left() == []
 
 
+def test_a_drill_fills_no_disk(host, fresh):
+    """Where there is no room for it, it does not begin."""
+    host.archive(rows(fresh), parts=[{"name": "/databases/a.dump", "snapshot": "x", "bytes": 1 << 60, "rows": None}])
+    report, error = host.drill()
+    assert "a drill needs about" in error["message"]
+    assert "network create" not in (host.docker / "calls").read_text()
+    assert report["ok"] is False
+
+
 def test_without_an_archive_a_drill_fails(host):
     """There is nothing to prove, which is no proof."""
     report, error = host.drill()

@@ -27,8 +27,46 @@ Say = Callable[[Dict[str, Any]], None]
 
 
 def main(client: str) -> int:
-    """Drill one target, another each month; return 1 where the archive was not proved."""
-    signal.signal(signal.SIGTERM, _end)
+    """Drill one target, another each month; return 1 where the archive was not proved.
+
+    It is done in a process of its own: where that one is killed, what it has left is removed at once.
+    """
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGTERM, _end)
+        status = 1
+        try:
+            status = _main(client)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # systemd tells the child too, and that one cleans up
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        clean(BackupPlaces(client))
+        sys.stderr.write("the drill was killed ({}); what it had left is removed\n".format(os.WTERMSIG(status)))
+    return 0 if status == 0 else 1
+
+
+def clean(places: BackupPlaces) -> int:
+    """Remove what a killed drill has left, unless one is under way; return how many containers there were."""
+    places.prepare()
+    try:
+        held = lock.acquire(_lock(places), {"run": "drill", "who": "", "at": round(time.time(), 3), "pid": os.getpid()})
+    except RefusedError:
+        return 0
+    try:
+        return throwaway.clear(places.client)
+    finally:
+        os.close(held)
+
+
+def _lock(places: BackupPlaces) -> str:
+    return os.path.join(places.runtime, "drill-{}.lock".format(places.client))
+
+
+def _main(client: str) -> int:
     places = BackupPlaces(client)
     try:
         job = read_job(places)
@@ -69,9 +107,8 @@ def drill(places: BackupPlaces, job: Job, target: Target, who: str, say: Say) ->
     """
     places.prepare()
     holder = {"run": "drill", "who": who, "at": round(time.time(), 3), "pid": os.getpid()}
-    path = os.path.join(places.runtime, "drill-{}.lock".format(places.client))
     try:
-        lock.acquire(path, holder)
+        held = lock.acquire(_lock(places), holder)
     except RefusedError as error:
         raise RefusedError("locked", "another drill of {} is under way".format(places.client), error.holder) from error
     throwaway.clear(places.client)  # whatever one before was killed among
@@ -93,6 +130,7 @@ def drill(places: BackupPlaces, job: Job, target: Target, who: str, say: Say) ->
     elif not report["ok"]:
         bad = "; ".join("{}: {}".format(each["name"], each["error"]) for each in report["checks"] if not each["ok"])
         wrong = failure("drill", "archive {} was not proved: {}".format(report["archive"], bad), places.client, name)
+    os.close(held)
     return {"target": name, "signed": _keep(places, dict(report, host=socket.gethostname()), say), "error": wrong}
 
 

@@ -18,7 +18,7 @@ from otobotctl.agent.backup import keeping
 from otobotctl.agent.backup.moment import Moment
 from otobotctl.agent.backup.restic import Restic
 from otobotctl.agent.backup.shapes import ARCHIVE_FILE, Archive, Job, Part
-from otobotctl.agent.backup.throwaway import DrillError, Throwaway, environment, last
+from otobotctl.agent.backup.throwaway import DrillError, Throwaway, docker_root, environment, last
 from otobotctl.agent.dumps import ADMIN, DumpError
 from otobotctl.agent.lines import canonical
 
@@ -30,6 +30,8 @@ _DOCUMENTS = re.compile(r"(\d+) document\(s\) restored successfully\. (\d+) docu
 _WORKFLOWS = "SELECT count(*) || ' ' || count(*) FILTER (WHERE active) FROM workflow_entity;"
 _WEEK_S = 7 * 86400.0
 _USAGE = 2
+_GROWTH = 2  # a database is larger than its dump: indexes, free space, the log that is written ahead
+_SPARE = 0.05
 
 Say = Callable[[Dict[str, Any]], None]
 
@@ -53,6 +55,7 @@ class Drill:
         groups = self._groups()
         archive = self.newest(groups)
         self._say({"archive": archive["id"], "parts": len(archive["parts"])})
+        self._room(archive)
         here = Throwaway(self._job["client"])
         for part in sorted(archive["parts"], key=lambda each: each["name"] != "/databases/roles.sql"):
             self._part(here, archive, part)
@@ -93,6 +96,15 @@ class Drill:
         if found["id"] != groups[-1].id or found["client"] != self._job["client"]:
             raise DrillError("archive {} is not what its snapshots say".format(groups[-1].id))
         return found
+
+    def _room(self, archive: Archive) -> None:
+        """A drill fills no disk that the client works on. Raises DrillError: there may not be room for it."""
+        needed = _GROWTH * sum(part["bytes"] for part in archive["parts"] if part["name"].startswith("/databases/"))
+        disk = os.statvfs(docker_root())
+        free = disk.f_bavail * disk.f_frsize - _SPARE * disk.f_blocks * disk.f_frsize
+        if needed > free:
+            text = "a drill needs about {:.1f} GB beside a twentieth of the disk, and {:.1f} GB are there"
+            raise DrillError(text.format(needed / 1e9, max(free, 0) / 1e9))
 
     def _part(self, here: Throwaway, archive: Archive, part: Part) -> None:
         """Restore one part; what is wrong with it is a check that failed, and the others go on."""

@@ -43,6 +43,12 @@ def clear(client: str) -> int:
     return len(found)
 
 
+def docker_root() -> str:
+    """Where Docker keeps containers; the root where it does not say."""
+    found = ask(["docker", "info", "--format", "{{.DockerRootDir}}"]).stdout.strip()
+    return found if os.path.isdir(found) else "/"
+
+
 class Throwaway:
     """What a drill of one client runs. It is in the place of a Project for whoever reads a database."""
 
