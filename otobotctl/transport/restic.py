@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from otobotctl.errors import LockedError, OtobotError, StepFailedError
 from otobotctl.transport import program
@@ -14,13 +15,29 @@ _AT_ONCE = 200  # snapshots on one command line
 _SHORTEST = 6
 
 
+def address(repository: str, variables: Mapping[str, str]) -> str:
+    """The repository as every version of restic understands it: variables for a REST login exist since 0.16 only.
+
+    Who is named in `variables` logs in, whoever the address says.
+    """
+    password = variables.get("RESTIC_REST_PASSWORD")
+    if not repository.startswith("rest:") or not password:
+        return repository
+    scheme, _, rest = repository.partition("://")
+    host, slash, path = rest.partition("/")
+    named, at, host = host.rpartition("@")
+    user = variables.get("RESTIC_REST_USERNAME") or (named.partition(":")[0] if at else "")
+    return f"{scheme}://{quote(user, safe='')}:{quote(password, safe='')}@{host}{slash}{path}"
+
+
 class Repository:
     """One repository. `variables` hold secrets: the environment of restic's process, and nothing else, gets them."""
 
     def __init__(self, name: str, repository: str, variables: Mapping[str, str]) -> None:
         self.name = name
-        self._variables = {**variables, "RESTIC_REPOSITORY": repository, "LC_ALL": "C.UTF-8"}
-        self._secrets = [value for value in variables.values() if len(value) >= _SHORTEST]
+        self._variables = {**variables, "RESTIC_REPOSITORY": address(repository, variables), "LC_ALL": "C.UTF-8"}
+        secrets = [form for value in variables.values() for form in (value, quote(value, safe=""))]
+        self._secrets = [form for form in secrets if len(form) >= _SHORTEST]
 
     def snapshots(self) -> list[dict[str, Any]]:
         """All snapshots, as restic lists them. Raises as `run`."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import time
 
@@ -14,6 +16,7 @@ from otobotctl.cli import main as cli
 from otobotctl.transport import hostkeys
 from otobotctl.workflows import secrets as workflow
 from otobotctl.workflows.desired import load
+from scripts.story import embedded
 from tests.backup.test_commands import backup, say
 
 __all__ = ["backup"]
@@ -167,6 +170,49 @@ def test_an_append_only_storage_wants_credentials_of_ones_own(filled, capsys, mo
     code, said = say(filled, capsys, "prune", "acme", "--repository", "rest:http://127.0.0.1:1/acme")
     assert (code, said["error"]["kind"]) == (2, "Usage")
     assert "RESTIC_REST_PASSWORD" in said["error"]["hint"]
+
+
+@pytest.fixture
+def served(filled):
+    """The same repository behind two REST servers: the host's, which deletes nothing, and the operators'."""
+    if shutil.which("rclone") is None:
+        pytest.skip("rclone is not installed")
+    place, started, ports = filled.home / "pruned", [], []
+    for words in (("--append-only", "--user=host", "--pass=host-pass"), ("--user=admin", "--pass=ad:min/p@ss")):
+        ports.append(embedded.free_port())
+        argv = ["rclone", "serve", "restic", f"--addr=127.0.0.1:{ports[-1]}", "--config=/dev/null", *words, str(place)]
+        started.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    deadline = time.monotonic() + 120
+    for port in ports:
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 5).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+    yield [f"rest:http://host@127.0.0.1:{port}/" for port in ports]
+    for process in started:
+        process.terminate()
+        process.wait(60)
+
+
+def test_a_prune_needs_credentials_that_the_host_does_not_have(filled, served, capsys, monkeypatch):
+    """By the host's own way nothing goes, and nothing is lost; by the operators' what is old goes."""
+    new, old = filled.archive(1), filled.archive(20)
+    command = ["--fleet", str(filled.fleet.root), "--json", "--yes", "backup", "prune", "acme", "--repository"]
+    monkeypatch.setenv("RESTIC_REST_USERNAME", "host")
+    monkeypatch.setenv("RESTIC_REST_PASSWORD", "host-pass")
+    code = cli.main([*command, served[0]])
+    said = json.loads(capsys.readouterr().out)
+    assert (code, said["error"]["kind"]) == (1, "StepFailed")
+    assert "host-pass" not in json.dumps(said)
+    assert left(filled) == {f"archive={name}" for name in (new, old)}
+    monkeypatch.setenv("RESTIC_REST_USERNAME", "admin")
+    monkeypatch.setenv("RESTIC_REST_PASSWORD", "ad:min/p@ss")
+    assert cli.main([*command, served[1]]) == 0, capsys.readouterr()
+    assert left(filled) == {f"archive={new}"}
+    filled.restic("check")
 
 
 def test_a_target_has_to_be_named_where_there_are_several(filled, capsys):
