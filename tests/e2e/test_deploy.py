@@ -307,6 +307,7 @@ def test_the_jobs_of_github_plan_deploy_and_watch(deployed, repository):
     assert (told["version"], told["ok"], told["data"]["clients"][0]["state"]) == (1, True, "changed")
     assert one_healthy_release(deployed)["current"] == told["data"]["clients"][0]["release"] != before
     assert [path.name for path in ci.folder.glob("clients/*/archives/before-deploy/*.zip.age")]  # what is kept of it
+    assert "audit/" in git("status", "--porcelain", cwd=ci.folder)
     night = ci.github("nightly")
     assert night.steps == {
         "Install otobotctl": 0,
