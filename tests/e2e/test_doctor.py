@@ -45,8 +45,8 @@ def test_a_fresh_client_is_healthy_and_an_n8n_without_an_owner_would_be_the_one_
     healthy = ward.operator.doctor("acme", code=0)
     assert ward.host.sessions() == 1
     assert healthy["skipped"] == []
-    # Infos: nobody expects an archive yet, and this machine may have much to do.
-    assert {row["check"] for row in healthy["findings"]} - {"memory"} <= {"archives"}
+    # Infos: nobody expects an archive yet, it has no place for one, and this machine may have much to do.
+    assert {row["check"] for row in healthy["findings"]} - {"memory"} <= {"archives", "backups"}
     assert len(healthy["made"]) == len(CHECKS)
 
 
@@ -65,15 +65,13 @@ def test_what_is_safe_to_fix_is_found_and_fixed(ward):
         "docker restart otobot-acme-tooljet-1",
         "docker stop otobot-acme-vault-api-1",
         # As `docker container prune` does with what has ended.
-        "docker rm --force otobot-acme-redis-1 otobot-acme-postgres-init-1",
+        "docker rm --force otobot-acme-redis-1 otobot-acme-postgres-init-1 || true",
         "ufw --force disable",
-        "iptables -D DOCKER-USER -m conntrack --ctstate DNAT -j DROP",
+        "iptables -D DOCKER-USER -m conntrack --ctstate DNAT -j DROP || true",
         "systemctl stop fail2ban",
     )
-    found = ward.hears(*told.FIXABLE, beside=[("containers", "acme/tooljet")], limit_s=120)
+    found = ward.hears(*told.FIXABLE, beside=[("containers", "acme/tooljet")])
     assert "password authentication failed" in seen(found, "logins", "acme/vault-api")
-    with breaks.late_clock(ward, 900):  # nobody waits for a quarter of an hour
-        ward.hears(*told.LATE, beside=[*told.ailing(told.FIXABLE), ("clock", "vps-1"), ("containers", "acme/tooljet")])
     refused = ward.operator.run("doctor", "--fix", check=False)  # nobody is there to say yes
     assert refused.returncode == 2
     mended = json.loads(ward.operator.run("doctor", "--fix", "--yes", "--json", check=False).stdout)["data"]["hosts"][0]
@@ -146,10 +144,10 @@ def test_a_schema_that_lacks_a_migration_or_has_an_altered_one(ward):
 def test_names_that_lead_elsewhere_and_a_clock_that_is_wrong(ward):
     """Of the operator's machine: what its name servers and its clock say is what the host is held against."""
     ward.operator.resolve(f"{ward.host.address} app.{DOMAIN}", f"fd00::bad app.{DOMAIN}", f"192.0.2.1 n8n.{DOMAIN}")
-    broken = (breaks.starts_again_and_again, breaks.no_current_release)
+    broken = (breaks.waits_for_its_database, breaks.starts_again_and_again, breaks.no_current_release)
     try:
         with breaks.all_of(ward, broken), breaks.late_clock(ward, 600):
-            found = ward.hears(*told.NAMES)
+            found = ward.hears(*told.NAMES)  # nobody waits ten minutes for what is late
     finally:
         ward.point()
     heard = seen(found, "dns", "acme")
@@ -158,6 +156,7 @@ def test_names_that_lead_elsewhere_and_a_clock_that_is_wrong(ward):
     behind = re.search(r"its clock is (\d+) s behind", seen(found, "clock", "vps-1"))
     assert behind is not None
     assert 500 < int(behind[1]) < 700  # a loaded machine takes its time to ask
+    ward.recovers()
 
 
 def test_what_visitors_meet(ward):

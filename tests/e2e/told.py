@@ -56,7 +56,6 @@ FIXABLE = (
     Told("hardening", "critical", VPS, "hardening/docker-wall-stands"),
     Told("hardening", "critical", VPS, "hardening/fail2ban"),
 )
-LATE = (Told("stuck", "critical", TOOLJET, r"has been starting for \d+ minutes"),)
 DAEMON = (Told("docker", "critical", VPS, "daemon does not answer"),)
 NO_DOCKER = (Told("docker", "critical", VPS, "Docker is not installed"),)
 DECIDE = (
@@ -116,6 +115,7 @@ NAMES = (
     Told("clock", "critical", VPS, r"its clock is \d{3} s (behind|ahead of)"),
     Told("containers", "critical", "acme", "is not deployed"),
     Told("containers", "info", "front/nginx", r"has been restarted \d+ times"),
+    Told("stuck", "critical", TOOLJET, r"has been starting for \d+ minutes"),
 )
 VISITORS = (
     Told("tls", "critical", "acme", r"no TLS with \S+ at \S+: \w+"),
@@ -154,6 +154,6 @@ MONGO = (
 )
 
 REAL = (
-    *OWNER, *FIXABLE, *LATE, *DAEMON, *NO_DOCKER, *DECIDE, *DECIDE_MORE, *SCHEMA, *NAMES, *VISITORS, *PORT_TAKEN,
+    *OWNER, *FIXABLE, *DAEMON, *NO_DOCKER, *DECIDE, *DECIDE_MORE, *SCHEMA, *NAMES, *VISITORS, *PORT_TAKEN,
     *UNREACHABLE, *ISOLATED, *TAKEN_BACK, *NOT_IN_FORCE, *HELD_OFF, *ACME, *ACME_LATE, *UNKNOWN_AUTHORITY, *MONGO,
 )  # fmt: skip
