@@ -26,6 +26,18 @@ _SIGNS = (
     ("locked", ("already locked",)),
     ("full", ("no space left", "disk quota exceeded", "quota exceeded", "Insufficient Storage")),
     (
+        "denied",
+        (
+            "403 Forbidden",
+            "401 Unauthorized",
+            "Access Denied",
+            "ermission denied",
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "Host key verification failed",
+        ),
+    ),
+    (
         "unreachable",
         (
             "connection refused",
@@ -40,18 +52,6 @@ _SIGNS = (
             "Connection closed",
             "TLS handshake",
             "context deadline exceeded",
-        ),
-    ),
-    (
-        "denied",
-        (
-            "403 Forbidden",
-            "401 Unauthorized",
-            "Access Denied",
-            "ermission denied",
-            "InvalidAccessKeyId",
-            "SignatureDoesNotMatch",
-            "Host key verification failed",
         ),
     ),
     ("absent", ("Is there a repository", "does not exist", "no such file or directory")),

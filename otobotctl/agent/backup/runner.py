@@ -240,4 +240,5 @@ def _short(archive: Archive, added: int, before: Optional[Dict[str, Any]]) -> Di
         "took_s": archive["took_s"],
         "consistent": archive["consistent"],
         "reason": archive["reason"],
+        "release": archive["release"],
     }

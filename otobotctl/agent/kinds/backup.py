@@ -91,13 +91,13 @@ def _started(client: str) -> Any:
     return int(text) if text.strip().isdigit() else None
 
 
-def _archived(client: str) -> bool:
-    """Whether any target has an archive: before the first one, repositories may still have to be made."""
+def _archived(client: str) -> List[Any]:
+    """The release of each target's newest archive; empty before the first one."""
     try:
         targets = decode(files.read(os.path.join(STATE, client, "state.json")) or b"{}").get("targets") or {}
-        return any(each.get("archive") for each in targets.values())
+        return [each["archive"].get("release") for each in targets.values() if each.get("archive")]
     except (OSError, ValueError, AttributeError):
-        return False
+        return []
 
 
 def apply(params: Dict[str, Any], run: Run) -> None:
@@ -160,8 +160,9 @@ def _write_units(params: Dict[str, Any], run: Run) -> None:
 
 def _archive(client: str, folder: str, by_itself: bool, run: Run) -> None:
     """Start a run for a release that has come up since the last one; one that is under way goes on."""
-    number = Releases(client).current()
-    if number is None or number == _started(client) or not by_itself or not _archived(client):
+    number, archived = Releases(client).current(), _archived(client)
+    # Before the first archive of all, repositories may still have to be made and storages to let the host in.
+    if number is None or not by_itself or not archived or number in archived or number == _started(client):
         return
     run.command(["systemctl", "start", "--no-block", "--", "otobot-backup-{}.service".format(client)])
     files.write(os.path.join(folder, _STARTED), "{}\n".format(number).encode(), 0o600)

@@ -108,9 +108,9 @@ class BackupSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     def _release(self, facts: Facts) -> Iterator[Change]:
         """What has not been archived since it came up; the first archive of all is made by hand."""
-        now, done = facts["_release"], facts["_started"]
-        if facts["_archived"] and now is not None and now != done and self._by_itself():
-            yield Change("archive", f"of release {done}" if done else "of no release", f"of release {now}")
+        now, archived = facts["_release"], facts["_archived"]
+        if archived and now is not None and now not in (*archived, facts["_started"]) and self._by_itself():
+            yield Change("archive", f"of release {archived[0]}", f"of release {now}")
 
     def _by_itself(self) -> bool:
         return any(timer.word == "run" for timer in self.timers)

@@ -37,7 +37,7 @@ def facts(of: BackupSpec, **others: object) -> dict[str, object]:
         "_stale": False,
         "_release": 3,
         "_started": 3,
-        "_archived": True,
+        "_archived": [3],
     }
     return {**matching, **others}
 
@@ -109,15 +109,18 @@ def test_a_timer_that_is_off_or_gone_or_late_is_a_change() -> None:
     ("others", "wanted"),
     [
         ({"_release": 4}, ["archive"]),
-        ({"_release": 4, "_archived": False}, []),
+        ({"_release": 4, "_archived": [3, 4]}, []),
+        ({"_release": 4, "_started": 4}, []),
+        ({"_release": 4, "_archived": [None]}, ["archive"]),
+        ({"_release": 4, "_archived": []}, []),
         ({"_release": None}, []),
-        ({"_started": None}, ["archive"]),
+        ({"_started": None}, []),
     ],
 )
 def test_a_release_that_came_up_is_archived_once_there_was_an_archive(
     others: dict[str, object], wanted: list[str]
 ) -> None:
-    """Before the first archive its repositories may still have to be made."""
+    """Once: what a run was started for, or has archived by itself, is not started again."""
     assert changed(spec(), facts(spec(), **others)) == wanted
 
 
