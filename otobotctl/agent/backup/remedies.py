@@ -24,6 +24,8 @@ _REMEDIES = {
     "ended": "the machine or its operator ended it; the next one is made in its time, or now: "
     "`otobotctl backup run {client}`",
     "run": "`otobotctl backup status {client}`, then `otobotctl backup run {client}`",
+    "drill": "`otobotctl backup drill {client} --report` shows all that was found; `otobotctl backup drill {client} "
+    "--target {target}` tries it again",
     "other": "`otobotctl backup run {client} --target {target}` tries it again",
 }
 
