@@ -11,6 +11,8 @@ from typing import Callable, List, NamedTuple, Sequence, Set
 from otobotctl.agent.backup.postgres import Postgres, literal
 
 TABLE = "vault.erasures"
+_LEFT = """SELECT count(*) FROM vault.erasures e JOIN vault.users u ON u.client_id = e.client_id AND u.id = e.user_id
+WHERE u.erased_at IS NULL;"""
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _ROW = re.compile("(?P<client>{0})\t(?P<user>{0})\t(?P<at>[0-9T:.+ Z-]+)".format(_UUID))
 
@@ -45,6 +47,13 @@ def read(server: Postgres, database: str) -> List[Erased]:
     if not there(server, database):
         return []
     return parse(server.sql("COPY (SELECT client_id, user_id, erased_at FROM {}) TO STDOUT;".format(TABLE), database))
+
+
+def left(server: Postgres, database: str) -> int:
+    """How many people a database names as erased and still knows; 0 where it is no vault's. Raises RestoreError."""
+    if not there(server, database):
+        return 0
+    return int(server.sql(_LEFT, database))
 
 
 def carry(server: Postgres, live: str, restored: str, known: Known) -> int:

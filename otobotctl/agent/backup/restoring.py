@@ -103,6 +103,7 @@ class Restoring:
             course.enter(courses.EXCHANGING, safety=safety)
             self._exchange(course, items)
             self._hands.up(())
+            self._erased(items)
             proofs = self._prove(wanted)
         except (RestoreError, ProbeError, StepError, OSError) as error:
             raise self._back(course, error) from error
@@ -204,6 +205,13 @@ class Restoring:
         if count:
             self._hands.say("{} people were erased since this archive and will be again".format(count))
         return count
+
+    def _erased(self, items: List[Item]) -> None:
+        """See that each vault has erased again whom it was told to. Raises RestoreError."""
+        for item in items:
+            left = erasures.left(Postgres(self._hands, item.service), item.name) if item.kind == "postgres" else 0
+            if left:
+                raise RestoreError("{}: {} people who were erased are still there".format(item.name, left))
 
     def _exchange(self, course: Course, items: List[Item]) -> None:
         for service in sorted({item.service for item in items if item.kind == "postgres"}):

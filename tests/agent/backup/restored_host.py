@@ -34,8 +34,11 @@ for word; do [ "$word" != up ] || up=yes; done
 [ -n "$up" ] || exec "$here/docker" "$@"
 echo "$*" >>"$here/calls"
 [ ! -e "$here/broken" ] || { rm "$here/broken"; echo "n8n is unhealthy" >&2; exit 1; }
+[ -e "$here/lazy" ] || "$here/inside/psql" -XAtqU otobot_admin -d otobot_frontend -c "$(cat "$here/migrate")" || exit 1
 for each in "$here"/containers/otobot-acme/*; do touch "$here/running/otobot-acme/${each##*/}"; done
 """
+# What the vault's migration does to who is back.
+_MIGRATE = "UPDATE vault.users SET erased_at = now() WHERE id IN (SELECT user_id FROM vault.erasures)"
 _BEGIN = """
 import json, os, sys, subprocess
 root, asked, kill = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
@@ -96,6 +99,7 @@ class RestoreHost(BackupHost):
             self.inside(name, f'{place} exec {self.server.binaries / name} "$@"')
         (self.root / "bin/docker").rename(self.docker / "docker")
         self._program("bin/docker", _UP.replace("@HERE@", str(self.docker)))
+        self._write("docker/migrate", _MIGRATE)
         for name in ("librechat", "mongo"):
             (self.docker / f"containers/otobot-acme/{name}").unlink(missing_ok=True)
             (self.docker / f"running/otobot-acme/{name}").unlink(missing_ok=True)
