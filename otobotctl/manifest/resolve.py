@@ -26,6 +26,7 @@ from otobotctl.manifest.models import (
 Archives = Mapping[str, Mapping[str, Backup]]  # by stack, then by environment
 
 _NO_ARCHIVES: Archives = {}
+_CHAT = "librechat"
 _BACKUP = Backup(
     schedule="daily", keep_daily=30, keep_weekly=12, keep_monthly=12, keep_yearly=7, before_deploy=True,
     targets={}, rpo_h=0, rto_min=30, drill_days=31, webhook="", mail="", pitr=False,
@@ -188,6 +189,7 @@ def _client(slug: str, client: Client, manifest: Manifest, archives: Archives) -
     name = client.environment or defaults.environment
     environment = manifest.environments.get(name, Environment())
     stack = manifest.hosts[client.host].stack if client.host in manifest.hosts else ""
+    said = (defaults.settings, environment.settings, client.settings)
     services = _first(client.services, environment.services, defaults.services)
     return ResolvedClient(
         slug=slug,
@@ -199,13 +201,24 @@ def _client(slug: str, client: Client, manifest: Manifest, archives: Archives) -
         environment=name,
         timezone=client.timezone or defaults.timezone,
         services=services,
-        settings=_settings(services, (defaults.settings, environment.settings, client.settings)),
+        settings=_settings(services, (_of_ia(slug, manifest), *said)),
         tls=client.tls or environment.tls or defaults.tls,
         names=client.names or environment.names or defaults.names,
         users=client.users,
         hooks=next((said.hooks for said in (client, environment, defaults) if said.hooks is not None), ()),
         backup=_backup(slug, (client.backup, environment.backup, defaults.backup, archives.get(stack, {}).get(name))),
     )
+
+
+def _of_ia(slug: str, manifest: Manifest) -> Settings:
+    """Where the client's LibreChat finds IA Interne, and which models are there: the first host that lets it in."""
+    for host in manifest.hosts.values():
+        caller = host.gpu.callers.get(slug) if host.gpu else None
+        if host.gpu and caller and _CHAT in caller.purposes:
+            url = f"https://{host.gpu.domain.rstrip('.').lower()}/v1"
+            models = {"ai_models": list(host.gpu.models)} if host.gpu.models else {}
+            return {_CHAT: {"ai_url": url, **models}}
+    return {}
 
 
 def _first(*choices: tuple[str, ...] | None) -> tuple[str, ...]:

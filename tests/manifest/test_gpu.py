@@ -3,6 +3,7 @@
 import pytest
 
 from otobotctl import manifest
+from otobotctl.manifest import ServiceShape, SettingShape
 from tests.manifest.sample import SERVICES, encoded, right
 
 GPU = {"domain": "IA.otobot.example.", "email": "it@otobot.example", "models": ["mistral:7b"], "callers": {"acme": {}}}
@@ -45,3 +46,32 @@ def test_what_is_wrong_is_found_where_it_stands(host, gpu, place):
     """One finding, at its place."""
     [found] = findings(host, **gpu)
     assert place in found
+
+
+@pytest.mark.parametrize(
+    ("callers", "own", "wanted"),
+    [
+        pytest.param(
+            {"acme": {}},
+            {},
+            {"ai_url": "https://ia.otobot.example/v1", "ai_models": ["mistral:7b"]},
+            id="a caller finds it, and its models",
+        ),
+        pytest.param(
+            {"acme": {}},
+            {"ai_models": ["gemma:7b"]},
+            {"ai_url": "https://ia.otobot.example/v1", "ai_models": ["gemma:7b"]},
+            id="its own words win",
+        ),
+        pytest.param({"acme": {"purposes": ["n8n"]}}, {}, {}, id="a key for something else is none for LibreChat"),
+        pytest.param({"bold": {}}, {}, {}, id="another client's"),
+    ],
+)
+def test_a_callers_librechat_is_wired_to_the_host_that_lets_it_in(callers, own, wanted):
+    """Without a word in the client's settings."""
+    document = right()
+    document["hosts"]["gpu-1"] = {"address": "203.0.113.20", "stack": "gpu", "gpu": {**GPU, "callers": callers}}
+    document["clients"]["acme"].update(services=["librechat"], settings={"librechat": own} if own else {})
+    services = {**SERVICES, "librechat": ServiceShape("librechat", {"ai_models": SettingShape("list")})}
+    resolved = manifest.resolve(manifest.decode(encoded(document), "clients-config.json", services))
+    assert resolved.client("acme").settings == {"librechat": wanted}

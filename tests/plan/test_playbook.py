@@ -295,9 +295,11 @@ def test_a_gpu_host_gets_its_driver_before_docker_and_one_without_a_card_neither
     with_card, without = gpu_stages(cpu=False, front=release("front")), gpu_stages(cpu=True, front=release("front"))
     names = [stage.name for stage in with_card]
     assert names[:6] == ["base", "card", "driver", "reboot", "toolkit", "docker"]
-    assert [name for name in names if name not in ("card", "driver", "reboot", "toolkit")] == [s.name for s in without]
+    own = {"card", "driver", "reboot", "toolkit", "cards"}
+    assert [name for name in names if name not in own] == [stage.name for stage in without]
     steps = [{step.name: step.spec for stage in stages for step in stage.steps} for stages in (with_card, without)]
     assert ["cdi" in each["docker/settings"].content for each in steps] == [True, False]
     assert steps[0]["driver/nvidia"].branch == "580-server"
+    assert "'{{.State.Error}}'" in steps[0]["cards/script"].content
     models = next(stage for stage in without if stage.name == "models")
     assert [(step.spec.name, step.spec.cpu) for step in models.steps] == [("mistral:7b", True)]

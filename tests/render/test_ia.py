@@ -1,5 +1,6 @@
 """IA Interne as it is rendered, and a real Caddy and the gate that read it."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -49,8 +50,9 @@ def test_three_containers_and_one_of_them_is_public():
 
 def test_the_card_comes_by_cdi_and_a_host_without_one_asks_for_none():
     """A device of the Container Device Interface outlives a daemon-reload."""
-    assert composed(release())["services"]["ollama"]["devices"] == ["nvidia.com/gpu=all"]
-    assert "devices" not in composed(release(cpu=True))["services"]["ollama"]
+    [device] = composed(release())["services"]["ollama"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "cdi", "device_ids": ["nvidia.com/gpu=all"], "capabilities": ["gpu"]}
+    assert "deploy" not in composed(release(cpu=True))["services"]["ollama"]
 
 
 def test_settings_of_the_manifest_reach_their_service_and_wrong_ones_are_named():
@@ -135,6 +137,7 @@ def served(caddy, tmp_path):  # noqa: F811
         httpx.Client(base_url=f"http://127.0.0.1:{front_port}", timeout=60, trust_env=False) as caller,
     ):
         until_up(caller)
+        httpx.post(f"http://127.0.0.1:{ollama_port}/api/pull", json={"model": "tiny:1b"}, timeout=60, trust_env=False)
         yield caller, keys, tmp_path / "access.log"
 
 
@@ -216,3 +219,29 @@ def written(path, content):
     beside = path.with_suffix(".new")
     beside.write_text(content)
     beside.rename(path)
+
+
+async def streamed(port, count, tokens):
+    """Ask so many at once for so many words; give each one's number of events and whether it came to its end."""
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {KEY}\r\n"
+    body = json.dumps({"model": "tiny:1b", "stream": True, "max_tokens": tokens})
+    sent = f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode()
+
+    async def one():
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(sent)
+            answer = await asyncio.wait_for(reader.read(-1), 300)
+        finally:
+            writer.close()
+        return answer.count(b"data: "), b"data: [DONE]" in answer, answer.partition(b"\r\n")[0]
+
+    return await asyncio.gather(*(one() for _ in range(count)))
+
+
+def test_two_hundred_answers_are_streamed_at_once_and_nothing_is_lost(served):
+    """Every event of each, and its end."""
+    caller, _, _ = served
+    answers = asyncio.run(streamed(caller.base_url.port, 200, 10))
+    assert {status for _, _, status in answers} == {b"HTTP/1.1 200 OK"}
+    assert {(events, ended) for events, ended, _ in answers} == {(12, True)}

@@ -9,6 +9,7 @@ from otobotctl.cli import output
 from otobotctl.cli.human import amounts
 
 if TYPE_CHECKING:
+    from otobotctl.workflows.gpu.bench import Bench
     from otobotctl.workflows.gpu.keys import Changed, Key
     from otobotctl.workflows.gpu.models import Model
     from otobotctl.workflows.gpu.status import Card, GpuStatus
@@ -45,6 +46,29 @@ def _card(card: Card) -> tuple[str, ...]:
 
 def _told(value: float | None) -> str:
     return "?" if value is None else f"{value:.0f}"
+
+
+def bench(found: Bench) -> str:
+    """A row for each model and number of callers."""
+    head = ("MODEL", "CALLERS", "TOKENS/S", "EACH", "FIRST TOKEN", "AT MOST", "FAILED")
+    rows = [
+        (
+            each.model,
+            str(each.callers),
+            f"{each.tokens_s:.1f}",
+            f"{each.each_tokens_s:.1f}",
+            _seconds(each.first_s),
+            _seconds(each.first_most_s),
+            str(each.failed or "-"),
+        )
+        for each in found.speeds
+    ]
+    loads = ", ".join(f"{model} {_seconds(took)}" for model, took in found.load_s.items())
+    return f"{output.table(head, rows)}\nuntil the first answer, loading included: {loads}"
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} s"
 
 
 def keys(rows: Sequence[Key]) -> str:

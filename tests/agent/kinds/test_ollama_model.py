@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from otobotctl.agent import nvidia, ollama
-from otobotctl.agent.kinds import gpu_status, ollama_model
+from otobotctl.agent.kinds import gpu_bench, gpu_status, ollama_model
 from otobotctl.agent.run import ProbeError, Run, StepError
 
 STAND_IN = Path(__file__).parents[2] / "lab/files/images/ollama/ollama.py"
@@ -130,3 +130,20 @@ def test_a_host_without_ollama_cannot_be_looked_at_but_tells_its_status():
     facts = gpu_status.probe({"url": nobody})
     assert "refused" in facts["error"]
     assert facts["models"] == []
+
+
+def test_a_model_is_asked_by_several_at_once(url, said):
+    """Each gets its tokens, as the server counts them; a model that is not there is told."""
+    ollama_model.apply(params(url, "tiny:1b"), Run(said.append))
+    asked = {"url": url, "models": ["tiny:1b", "none:1b"], "callers": [1, 4], "tokens": 6}
+    rows = gpu_bench.probe(asked)["rows"]
+    assert [(row["model"], row["callers"], row["tokens"], row["failed"]) for row in rows] == [
+        ("tiny:1b", 0, 1, 0),
+        ("tiny:1b", 1, 6, 0),
+        ("tiny:1b", 4, 24, 0),
+        ("none:1b", 0, 0, 1),
+    ]
+    assert len(rows[2]["first_s"]) == 4
+    assert rows[2]["first_s"] == sorted(rows[2]["first_s"])
+    assert rows[2]["seconds"] >= rows[2]["first_s"][-1] > 0
+    assert rows[3]["error"] == "model 'none:1b' not found"

@@ -1,4 +1,4 @@
-"""`otobotctl gpu setup`, `status` and `usage`."""
+"""`otobotctl gpu setup`, `status`, `usage` and `bench`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def register(app: typer.Typer) -> None:
     app.command("setup", epilog=example)(setup)
     app.command("status", epilog="Example: otobotctl gpu status gpu-1 --watch 5")(status)
     app.command("usage", epilog="Example: otobotctl gpu usage --month 2026-11 --html usage.html")(usage)
+    app.command("bench", epilog="Example: otobotctl gpu bench gpu-1 --model mistral:7b --callers 1 --callers 8")(bench)
 
 
 def setup(
@@ -97,3 +98,22 @@ def usage(
     if html is not None:
         pages.write(here, html, shown.page(found))
     here.show("gpu usage", found, lambda: shown.table(found))
+
+
+def bench(
+    context: typer.Context,
+    name: HostName,
+    model: Annotated[list[str] | None, typer.Option(help="Default: every model of the manifest.")] = None,
+    callers: Annotated[
+        list[int] | None, typer.Option(min=1, max=256, help="How many ask at once; repeatable. Default: 1, 4 and 16.")
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=1, max=4096, help="How many tokens each asks for.")] = 128,
+    ask_sudo: AskSudo = False,
+) -> None:
+    """Measure tokens per second and the wait for the first token, on the host itself; clients are slower meanwhile."""
+    from otobotctl.workflows.gpu import bench as workflow
+
+    here = session.of(context)
+    asked = (here.fleet(), name, model or (), callers or (1, 4, 16), tokens, human.sudo_password(ask=ask_sudo))
+    found = workflow.bench(*asked)
+    here.show("gpu bench", found, lambda: gpu.bench(found))

@@ -1,0 +1,69 @@
+"""How fast models answer: tokens in a second and the wait for the first, asked by several at once. A question."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from otobotctl.agent import ollama
+
+QUESTION = "Write a short story about a lighthouse keeper. Do not stop early."
+
+Now = Callable[[], float]
+
+
+def probe(params: Dict[str, Any]) -> Dict[str, Any]:
+    """Answer {"rows"}: for each of params["models"] and each number of params["callers"], one row.
+
+    A row has model, callers, tokens (of all), seconds (until the last was done), first_s (of each caller, in order of
+    size), failed (how many) and error (the first one's). Before that, a row with callers 0: seconds to load it.
+    """
+    rows: List[Dict[str, Any]] = []
+    for model in params["models"]:
+        loaded = at_once(params["url"], model, 1, 1)
+        rows.append(dict(loaded, callers=0))
+        if loaded["failed"]:
+            continue
+        rows += [at_once(params["url"], model, callers, params["tokens"]) for callers in params["callers"]]
+    return {"rows": rows}
+
+
+def at_once(url: str, model: str, callers: int, tokens: int) -> Dict[str, Any]:
+    """The row of so many callers who ask for so many tokens at the same moment."""
+    found: List[Dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: found.append(one(url, model, tokens))) for _ in range(callers)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.monotonic() - began
+    errors = [each["error"] for each in found if each["error"]]
+    return {
+        "model": model,
+        "callers": callers,
+        "tokens": sum(each["tokens"] for each in found),
+        "seconds": round(took, 3),
+        "first_s": sorted(each["first_s"] for each in found if each["first_s"] is not None),
+        "failed": len(errors),
+        "error": errors[0] if errors else "",
+    }
+
+
+def one(url: str, model: str, tokens: int, now: Now = time.monotonic) -> Dict[str, Any]:
+    """One caller's answer: tokens as Ollama counts them, seconds until the first, and what went wrong."""
+    first: Optional[float] = None
+    began, count = now(), 0
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": QUESTION}],
+        "options": {"num_predict": tokens, "temperature": 0, "seed": 1},
+    }
+    try:
+        for record in ollama.lines(url, "/api/chat", body):
+            first = round(now() - began, 3) if first is None else first
+            count = record.get("eval_count", count)
+    except ollama.ApiError as error:
+        return {"tokens": count, "first_s": first, "error": str(error)}
+    return {"tokens": count, "first_s": first, "error": ""}
