@@ -1,0 +1,150 @@
+"""Archives of a client full of data: while it is written to, and with faults. One story on one host."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.e2e.filled import Filler
+from tests.e2e.operator import Operator
+from tests.e2e.storage import PASSWORD, USER, Storage
+from tests.lab.host import Host
+from tests.lab.lab import Lab
+from tests.lab.shell import until
+
+pytestmark = pytest.mark.timeout(1500)  # of the first test and of the disaster: each deploys a client
+
+CONNECTIONS = 100_000
+DOMAIN = "acme.example"
+VOLUME = "/var/lib/docker/volumes/otobot-acme_n8n_data/_data"
+FILES = {"binaryData/report.bin": b"\0\xff" * 700_000, "binaryData/é.txt": b"bonjour\n"}
+TARGETS = ("away", "nas")
+UNIT = "otobot-backup-acme.service"
+
+
+@dataclass
+class Story:
+    """What the chapters hand on. `archives` are the ids of the newest archives, by target."""
+
+    lab: Lab
+    operator: Operator
+    host: Host
+    storage: Storage
+    filler: Filler
+
+    def run(self, *words: str, code: int = 0) -> Any:
+        """Make an archive on each target; the answer's data, once the command has ended with `code`."""
+        self.idle()
+        done = self.operator.run("backup", "run", "acme", *words, "--json", check=False)
+        assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+        return json.loads(done.stdout)["data"]["made"]
+
+    def idle(self) -> None:
+        """Wait for a run that an apply has started, as it does for a new release."""
+        state = f"systemctl show --property=ActiveState --value {UNIT}"
+        until(lambda: self.host.ssh(state, user="root").stdout.strip() in {"inactive", "failed"}, UNIT, 300, 0.5)
+
+    def archives(self) -> dict[str, list[str]]:
+        """The ids of the archives that each target lists, sorted by time."""
+        found: dict[str, list[str]] = {name: [] for name in TARGETS}
+        for row in self.operator.data("backup", "list", "acme")["archives"]:
+            found[row["target"]].append(row["id"])
+        return {name: sorted(ids) for name, ids in found.items()}
+
+
+@pytest.fixture(scope="module")
+def story(lab: Lab, tmp_path_factory) -> Iterator[Story]:
+    """A client with the vault and n8n, 100,000 connections and some files; two storages elsewhere."""
+    folder = tmp_path_factory.mktemp("backup")
+    storage = Storage(lab.slot, folder / "storage")
+    storage.start_rest()
+    storage.start_sftp()
+    host = lab.make("warm")
+    operator = Operator(folder)
+    try:
+        operator.init()
+        operator.add_host("vps-1", host)
+        operator.create("acme", "vps-1", DOMAIN, "postgres", "vault-api", "n8n")
+        filler = Filler(host, "acme", operator.secrets("acme")["ENCRYPTION_MASTER_KEY"], folder / "record.jsonl")
+        filler.fill(CONNECTIONS)
+        for name, content in FILES.items():
+            host.ssh(f"cat > '{VOLUME}/{name}'", input=content, user="root")
+        schedule(operator, storage)
+        yield Story(lab, operator, host, storage, filler)
+    finally:
+        storage.stop()
+        for each in tuple(lab.hosts):
+            lab.destroy(each)
+
+
+def schedule(operator: Operator, storage: Storage) -> None:
+    """Name the storages in the manifest, give their credentials, and bring that to the host."""
+    path = operator.fleet / "clients-config.json"
+    manifest = json.loads(path.read_text())
+    targets = {
+        "away": {"repository": storage.rest_repository.replace("http://", f"http://{USER}@"), "append_only": True},
+        "nas": {"repository": storage.sftp_repository, "host_key": storage.host_key()},
+    }
+    manifest["clients"]["acme"]["backup"] = {"targets": targets, "schedule": "4-hourly"}
+    path.write_text(json.dumps(manifest, indent=2) + "\n")
+    operator.run("secrets", "set", "acme", "BACKUP_AWAY_PASSWORD", stdin=PASSWORD + "\n")
+    operator.run("host", "apply", "vps-1")
+    storage.allow(operator.data("backup", "schedule", "acme")["public_key"])
+
+
+def kept(before: dict[str, list[str]], after: dict[str, list[str]]) -> bool:
+    """Whether each target still has every archive that it had."""
+    return all(set(before[name]) <= set(after[name]) for name in TARGETS)
+
+
+def test_an_archive_on_each_target_while_the_client_is_written_to(story):
+    """The host makes them, by two roads; each lists them, and nobody was kept from writing."""
+    with story.filler.write("during") as writing:
+        made = story.run()
+        assert writing.count > 0
+    assert [(each["target"], each["error"]) for each in made] == [(name, None) for name in TARGETS]
+    assert story.archives() == {each["target"]: [each["archive"]["id"]] for each in made}
+
+
+def test_a_dead_target_costs_the_other_nothing(story):
+    """It is said by name and in the exit code; the other one has its archive, and the older ones are there."""
+    before = story.archives()
+    story.storage.stop("sftp")
+    made = story.run(code=3)
+    story.storage.start_sftp()
+    assert [each["target"] for each in made if each["error"]] == ["nas"]
+    after = story.archives()
+    assert after["nas"] == before["nas"]
+    assert after["away"] == [*before["away"], made[0]["archive"]["id"]]
+    told = story.operator.run("backup", "status", "acme", "--json", check=False)
+    assert told.returncode == 4
+    assert "acme on nas: the last run failed" in told.stdout
+
+
+def test_a_wrong_key_is_said_and_changes_nothing(story):
+    """The repositories are neither opened nor made anew; the next apply puts the right key back."""
+    before = story.archives()
+    story.host.ssh("echo 00 > /etc/otobot/backup/acme/key", user="root")
+    made = story.run(code=3)
+    assert [each["error"]["kind"] for each in made] == ["password", "password"]
+    assert story.operator.data("host", "apply", "vps-1")["changed"] == ["backup/acme"]
+    assert kept(before, story.archives())
+    assert [each["error"] for each in story.run()] == [None, None]
+
+
+def test_a_run_that_is_killed_leaves_no_archive_and_is_in_nobodys_way(story):
+    """As systemd's timer starts it, with kill -9 while it reads: no archive, a failed unit, and the next run is well."""
+    before = story.archives()
+    story.host.ssh(f"systemctl start --no-block {UNIT}", user="root")
+    reading = "--stdin-filename=/databases-otobot_frontend.dump"
+    until(lambda: story.host.ssh(f"pgrep --full -- {reading}", False, user="root").returncode == 0, reading, 120)
+    story.host.ssh(f"systemctl kill --signal=KILL {UNIT}", user="root")
+    story.idle()
+    assert story.host.ssh(f"systemctl is-failed {UNIT}", user="root").stdout.strip() == "failed"
+    assert story.archives() == before
+    assert [each["error"] for each in story.run()] == [None, None]
+    assert {name: len(ids) for name, ids in story.archives().items()} == {n: len(i) + 1 for n, i in before.items()}
