@@ -170,3 +170,17 @@ def test_a_held_fleet_is_said_to_be_held_and_dies_with_its_process(tmp_path):
         holder.join(120)
     with fleet.locked(tmp_path):
         pass
+
+
+def test_a_client_moves_to_another_host_and_nothing_else_changes(path):
+    """The rest of the file keeps its bytes; the same move again changes nothing; both names have to be known."""
+    before = json.loads(path.read_text())
+    manifest.add_host(path, "vps-9", {"address": "203.0.113.99"})
+    assert manifest.move_client(path, "acme", "vps-9", SERVICES)
+    after = json.loads(path.read_text())
+    assert after["clients"] == {**before["clients"], "acme": {**before["clients"]["acme"], "host": "vps-9"}}
+    assert not manifest.move_client(path, "acme", "vps-9", SERVICES)
+    for words in (("nobody", "vps-9"), ("acme", "nowhere")):
+        with pytest.raises(UsageError):
+            manifest.move_client(path, *words)
+    assert json.loads(path.read_text()) == after
