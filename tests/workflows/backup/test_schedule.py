@@ -151,6 +151,22 @@ def test_a_host_is_told_of_backups_and_a_destroyed_client_leaves_none(fleet: Fle
     assert [step.name for step in converging._not_of_others(stage, "acme")] == ["backup/program", "backup/acme"]
 
 
+def test_a_destroy_stops_the_backups_before_there_is_less_to_archive(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first stage takes them off the host; the client's project goes last, and nobody else's step is among them."""
+    for slug in ("acme", "beta"):
+        secrets.mint(load(fleet), slug)
+    secrets.set_given(fleet, "acme", "BACKUP_BOX_PASSWORD", "given-by-the-box")
+    seen: list[Any] = []
+    monkeypatch.setattr(converging, "converge", lambda _opener, wanted, *_: seen.append(wanted))
+    converging.destroy(fleet, "acme", None)  # type: ignore[arg-type]
+    names = [[step.name for step in stage.steps] for stage in seen[0].stages]
+    assert names[0] == ["backup/program", "backup/acme"]
+    assert "destroy/acme" in names[-1]
+    assert not [name for each in names for name in each if name.endswith("/beta")]
+
+
 def test_a_deploy_wants_the_credentials_that_only_a_person_can_tell(fleet: Fleet) -> None:
     """The hint is the command that takes it."""
     loaded = load(fleet)
