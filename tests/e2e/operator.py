@@ -39,7 +39,9 @@ class Operator:
         """The command line of a call in this fleet."""
         return [sys.executable, "-m", "otobotctl", "--fleet", str(self.fleet), *arguments]
 
-    def run(self, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, stdin: str = "", check: bool = True, limit_s: float = TIMEOUT_S
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; what it said is kept in `said`."""
         done = subprocess.run(
             self.argv(*arguments),
@@ -47,7 +49,7 @@ class Operator:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_S,
+            timeout=limit_s,
             check=False,
         )
         self.said += [done.stdout, done.stderr]

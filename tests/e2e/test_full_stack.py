@@ -12,15 +12,18 @@ from dataclasses import dataclass
 import pytest
 
 from tests.e2e import told
+from tests.e2e.accepted import TRIED, accepted, shown
 from tests.e2e.containers import all_healthy, containers, places, reached, service, worked
 from tests.e2e.operator import Operator
 from tests.e2e.site import answers, browser, echoed
+from tests.e2e.visitors import Visitors
 from tests.e2e.watch import ProcessLists
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.shell import until
 from tests.n8n import install
 from tests.n8n.client import N8n
+from tests.render.sample import catalog
 
 pytestmark = pytest.mark.timeout(1500)  # of the first test: to install and start all this
 
@@ -214,6 +217,51 @@ def test_a_login_to_mongodb_that_is_refused_is_found_and_put_right(deployed):
     assert unheard() == []
     assert unheard("--fix", "--yes") == list(told.MONGO)
     until(lambda: sites_answer(deployed), "sites", LIMIT_S, 2)
+
+
+@pytest.mark.timeout(2400)
+def test_everything_is_rotated_while_visitors_come(deployed, record_property):
+    """Of each secret one value is valid, a new one; the stateless services, n8n's data and its webhook lose nothing.
+
+    What seals data stays as it was; sessions that n8n has signed are over.
+    """
+    operator, host, n8n = deployed.operator, deployed.host, deployed.n8n
+    before = operator.secrets("acme")
+    assert accepted(host, before) == TRIED  # the control
+    with Visitors(host) as vault, Visitors(host, f"chat.{DOMAIN}") as chat:
+        # The stand-in for MongoDB's image has no mongodump, so that there can be no archive.
+        rotate = ("secrets", "rotate", "acme", "--all", "--yes", "--no-backup", "--json")
+        done = json.loads(operator.run(*rotate, limit_s=2100).stdout)["data"]
+    for name, visitors in (("vault", vault), ("chat", chat)):
+        record_property(f"{name}_visits", len(visitors.answers))
+        record_property(f"{name}_slowest_s", visitors.slowest_s())
+        assert len(visitors.answers) > 20
+        assert visitors.refused() == []
+    now = operator.secrets("acme")
+    exchanged = {name: value for name, value in before.items() if now[name] != value}
+    kept = {spec.name for spec in catalog().secret_specs(SERVICES) if spec.rotation == "refused"}
+    assert set(before) - set(exchanged) == kept >= {"N8N_ENCRYPTION_KEY", "LOCKBOX_MASTER_KEY", "CREDS_KEY", "CREDS_IV"}
+    # Sessions of the vault live on for a quarter of an hour: what they were signed with waits.
+    assert set(done["rotated"]) == set(exchanged) - {"API_JWT_SECRET"}
+    assert list(done["waiting"]) == ["API_JWT_SECRET"]
+    assert accepted(host, now) == TRIED
+    assert accepted(host, before) == set()
+    there = [*containers(host, "otobot-acme"), *containers(host, "otobot-front")]
+    assert shown(there, exchanged) == {"API_JWT_SECRET"}
+    assert {"N8N_USER_MANAGEMENT_JWT_SECRET", "SECRET_KEY_BASE", "JWT_SECRET", "JWT_REFRESH_SECRET", *kept} - shown(
+        there, now
+    ) == {"N8N_OWNER_PASSWORD", "TOOLJET_ADMIN_PASSWORD"}  # these are in no environment
+    assert all_healthy(host, "otobot-acme")
+    assert sites_answer(deployed)
+    assert n8n.http.get("/rest/workflows").status_code == 401
+    del n8n.http.headers["cookie"]
+    n8n.log_in("it@acme.example", now["N8N_OWNER_PASSWORD"])
+    opened = n8n.ask("GET", "/credentials/otobotWebhookKey?includeData=true")
+    assert opened["data"]["name"] == "x-otobot-webhook-secret"
+    assert n8n.http.get("/webhook/from-outside?word=oui").json() == {"sum": 42, "asked": "oui"}
+    assert operator.data("host", "apply", "vps-1")["changed"] == []
+    said = "".join(operator.said)
+    assert [name for name, value in {**before, **now}.items() if value in said] == []
 
 
 def test_a_second_client_shares_nothing_but_the_proxy(deployed):
