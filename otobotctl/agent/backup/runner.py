@@ -216,16 +216,16 @@ def reach(restic: Restic, target: Target, known: bool) -> None:
 
     One that was there and is not (a disk that is not mounted) is never made anew: that would look like a backup.
     """
+    # Taking away locks of processes that are gone alone (restic looks) asks for the key and an answer as well.
+    question = ("cat", "config", "--no-lock") if target["append_only"] else ("unlock",)
     try:
-        restic.run("cat", "config", "--no-lock", timeout_s=ANSWER_S)
+        restic.run(*question, timeout_s=ANSWER_S)
     except ResticError as error:
         if error.kind == "slow":
             raise ResticError("slow", "{} does not answer in {:.0f} s".format(target["name"], ANSWER_S)) from error
         if error.kind != "absent" or known:
             raise
         restic.run("init", timeout_s=ANSWER_S)
-    if not target["append_only"]:
-        restic.run("unlock", timeout_s=ANSWER_S)  # of processes that are gone alone: restic looks
 
 
 def _short(archive: Archive, added: int, before: Optional[Dict[str, Any]]) -> Dict[str, Any]:
