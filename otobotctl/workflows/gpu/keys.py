@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from otobotctl.workflows.desired import Loaded
 
 _DAYS = 180
+_STAGES = ("otobot", "ia")  # of playbooks/gpu.yaml: the list, and the folders above it where nothing was set up yet
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def deliver(fleet: Fleet, hosts: Sequence[str], listener: Listener, password: Pa
     loaded = load(fleet)
     for host in hosts:
         wanted = converging.desired_of(loaded, host)
-        stages = tuple(stage for stage in wanted.stages if stage.name == "ia")
+        stages = tuple(stage for stage in wanted.stages if stage.name in _STAGES)
         converging.converge(converging.opener(loaded, host), replace(wanted, stages=stages), listener, password)
 
 
