@@ -226,3 +226,18 @@ def test_every_command_has_an_example(capsys):
     for word in ("verify", "drill", "prune"):
         assert cli.main(["backup", word, "--help"]) == 0
         assert f"otobotctl backup {word} acme" in capsys.readouterr().out
+
+
+def test_a_drill_that_goes_on_after_a_failed_part_tells_all_of_it(backup, capsys):
+    """Docker has no image of the database: what else there is was read all the same, and the report has both."""
+    hostkeys.pin(backup.fleet.known_hosts, "here", key_of_host(backup))
+    say(backup, capsys, "run", "acme")
+    docker = backup.host.root / "bin/docker"
+    without = '"network create" | "network rm") exit 0 ;;\n"run --rm") echo "Unable to find image" >&2; exit 125 ;;\n'
+    docker.write_text(docker.read_text().replace('case "$1 $2" in\n', 'case "$1 $2" in\n' + without, 1))
+    code, said = say(backup, capsys, "drill", "acme")
+    assert (code, said["error"]["kind"]) == (1, "StepFailed")
+    assert "Unable to find image" in said["error"]["message"]
+    assert "otobotctl backup drill acme --report" in said["error"]["hint"]
+    well = {each["name"] for each in said["data"]["report"]["checks"] if each["ok"]}
+    assert well >= {"/configuration.tar", "/volumes/n8n_data.tar"}

@@ -172,5 +172,5 @@ def _end(*_: Any) -> NoReturn:
 def _print(record: Dict[str, Any]) -> None:
     """The journal of systemd keeps it."""
     if "check" in record:
-        sys.stdout.write("{}: {}\n".format(record["check"], record["error"] or "well"))
+        sys.stdout.write("{}: {}\n".format(record["check"], record["wrong"] or "well"))
         sys.stdout.flush()

@@ -134,8 +134,8 @@ def write(found: Drilled, path: Path) -> None:
 def _tell(listener: Listener, host: str, record: Mapping[str, Any]) -> None:
     """Pass on what is worth a line."""
     text = next((words.format(**record) for name, words in _STORY.items() if name in record), "")
-    if record.get("check") and record["error"]:
-        text = f"{record['check']}: {record['error']}"
+    if record.get("check") and record["wrong"]:
+        text = f"{record['check']}: {record['wrong']}"
     if text:
         listener.event({"event": "backup_proof", "host": host, "text": text, "record": dict(record)})
 
