@@ -89,12 +89,6 @@ open_door = lines(
 no_program_of_docker = lines(
     "mv /usr/bin/docker /usr/bin/docker.away", mends=["mv /usr/bin/docker.away /usr/bin/docker"]
 )
-# ToolJet waits for a database that its network does not have, for five minutes, and Docker says "starting" all along.
-waits_for_its_database = lines(
-    "docker network disconnect otobot-acme_data otobot-acme-tooljet-1",
-    "docker restart otobot-acme-tooljet-1",
-    mends=[f"{COMPOSE} up --detach --no-deps --force-recreate tooljet"],
-)
 no_current_release = lines(f"mv {CURRENT} {CURRENT}.away", mends=[f"mv -T {CURRENT}.away {CURRENT}"])
 
 

@@ -115,7 +115,6 @@ NAMES = (
     Told("clock", "critical", VPS, r"its clock is \d{3} s (behind|ahead of)"),
     Told("containers", "critical", "acme", "is not deployed"),
     Told("containers", "info", "front/nginx", r"has been restarted \d+ times"),
-    Told("stuck", "critical", TOOLJET, r"has been starting for \d+ minutes"),
 )
 VISITORS = (
     Told("tls", "critical", "acme", r"no TLS with \S+ at \S+: \w+"),
