@@ -72,20 +72,25 @@ class Hands:
         except OSError as error:
             raise RestoreError("{} cannot be run: {}".format(argv[0], error.strerror)) from error
 
-    def flow(self, source: "subprocess.Popen[bytes]", argv: Sequence[str], what: str) -> None:
-        """Let `argv` read what `source` prints, to the end of both. Raises RestoreError: either of them failed."""
-        self._pour(source, argv, what, subprocess.DEVNULL)
+    def flow(self, source: "subprocess.Popen[bytes]", argv: Sequence[str], what: str, *, partly: bool = False) -> None:
+        """Let `argv` read what `source` prints, to the end of both. Raises RestoreError: either of them failed.
+
+        One that needs only a part of it ends before it has read the rest, and `source` cannot go on then.
+        """
+        self._pour(source, argv, what, subprocess.DEVNULL, partly=partly)
 
     def through(self, source: "subprocess.Popen[bytes]", argv: Sequence[str]) -> str:
-        """What a program makes of what `source` prints; short. Raises RestoreError: either of them failed."""
+        """What a program makes of a part of what `source` prints; short. Raises RestoreError: either failed."""
         said = os.memfd_create("answer")
         try:
-            self._pour(source, argv, argv[-1], said)
+            self._pour(source, argv, argv[-1], said, partly=True)
             return os.pread(said, os.fstat(said).st_size, 0).decode("utf-8", "replace")
         finally:
             os.close(said)
 
-    def _pour(self, source: "subprocess.Popen[bytes]", argv: Sequence[str], what: str, out: int) -> None:
+    def _pour(
+        self, source: "subprocess.Popen[bytes]", argv: Sequence[str], what: str, out: int, *, partly: bool
+    ) -> None:
         assert source.stdout is not None
         said = os.memfd_create("said")
         try:
@@ -93,12 +98,13 @@ class Hands:
                 source.stdout.close()  # the reader's end is the only one: who writes to nobody ends
                 status = reader.wait()
             errors = _rest(source)
-            # Below 0: the reader's end ended it.
-            if source.wait() and (not status or source.returncode > 0):
-                raise RestoreError("{}: the archive cannot be read: {}".format(what, _last(errors)))
+            failed = source.wait()
             if status:
-                last = os.pread(said, _KEPT, max(0, os.fstat(said).st_size - _KEPT))
-                raise RestoreError("{} is not restored (status {}): {}".format(what, status, _last(last)))
+                last = _last(os.pread(said, _KEPT, max(0, os.fstat(said).st_size - _KEPT)))
+                also = "; the archive: " + _last(errors) if failed and errors.strip() else ""
+                raise RestoreError("{} is not restored (status {}): {}{}".format(what, status, last, also))
+            if failed and not partly:
+                raise RestoreError("{}: the archive cannot be read: {}".format(what, _last(errors)))
         finally:
             os.close(said)
 

@@ -68,8 +68,9 @@ def table(here: Here, asked: Dict[str, Any]) -> Dict[str, Any]:
     course.begin(chosen.archive["id"], mark, [item])
     try:
         server.make(item.beside, item.name)
-        server.fill(item.beside, chosen.stream(part), "--section=pre-data")
-        server.fill(item.beside, chosen.stream(part), "--data-only", "--schema=" + schema, "--table=" + plain)
+        server.fill(item.beside, chosen.stream(part), "--section=pre-data", partly=True)
+        only = ("--data-only", "--schema=" + schema, "--table=" + plain)
+        server.fill(item.beside, chosen.stream(part), *only, partly=True)
         count = int(server.sql("SELECT count(*) FROM {};".format(_quoted(name)), item.beside))
         if count != (part["rows"] or {}).get(name, count):
             raise RestoreError("{} has {} rows and the archive says {}".format(name, count, part["rows"]))

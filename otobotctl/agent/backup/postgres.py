@@ -79,10 +79,10 @@ class Postgres:
                 self._hands.say("the role {} is made, which the archive names and this server lacks".format(name))
                 self.sql("CREATE ROLE {} NOLOGIN;".format(identifier(name)))
 
-    def fill(self, name: str, stream: "subprocess.Popen[bytes]", *words: str) -> None:
+    def fill(self, name: str, stream: "subprocess.Popen[bytes]", *words: str, partly: bool = False) -> None:
         """Restore a dump into a database, up to its first error."""
         how = ("pg_restore", "--username=" + ADMIN, "--no-password", "--exit-on-error", *words, "--dbname=" + name)
-        self._hands.flow(stream, self._hands.project.inside(self._service, *how), name)
+        self._hands.flow(stream, self._hands.project.inside(self._service, *how), name, partly=partly)
 
     def rows(self, name: str) -> Dict[str, int]:
         """The exact rows of each table ("schema.table")."""
