@@ -17,7 +17,7 @@ from tests.lab.shell import until
 
 pytestmark = pytest.mark.timeout(1500)  # of the first test: it deploys a client
 
-CONNECTIONS = 500
+CONNECTIONS = 480  # eight a user
 REPOSITORY = "/srv/backup/acme"
 
 
