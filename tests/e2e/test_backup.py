@@ -15,11 +15,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid5
 
 import pytest
 
 from tests.e2e import backup_proof
-from tests.e2e.filled import Filler, psql_argv
+from tests.e2e.filled import NAMESPACE, SERVICES, Filler, psql_argv
 from tests.e2e.operator import Operator
 from tests.e2e.storage import PASSWORD, USER, Storage
 from tests.lab.host import Host
@@ -106,7 +107,7 @@ def schedule(operator: Operator, storage: Storage) -> None:
     storage.allow(operator.data("backup", "schedule", "acme")["public_key"])
 
 
-def prove(story: Story, operator: Operator, host: Host, before: float, *, files: bool = True) -> dict[str, Any]:
+def prove(story: Story, operator: Operator, host: Host, before: float, erased: list[str]) -> dict[str, Any]:
     """What the independent program says of a host, asked with nothing of this process but the question."""
     secrets = operator.secrets("acme")
     question = {
@@ -114,12 +115,12 @@ def prove(story: Story, operator: Operator, host: Host, before: float, *, files:
         "psql": psql_argv(host),
         "shell": host.ssh_argv(user="root"),
         "before": before,
-        "erased": [],
+        "erased": erased,
         "key": secrets["ENCRYPTION_MASTER_KEY"],
         "token": secrets["N8N_NODE_TOKEN"],
         "client": "acme",
         "sample": 40,
-        "files": {f"{VOLUME}/{name}": hashlib.sha256(data).hexdigest() for name, data in FILES.items() if files},
+        "files": {f"{VOLUME}/{name}": hashlib.sha256(data).hexdigest() for name, data in FILES.items()},
     }
     words = [sys.executable, "-I", backup_proof.__file__]
     done = subprocess.run(words, input=json.dumps(question), capture_output=True, text=True, timeout=600, check=False)
@@ -183,9 +184,14 @@ def test_a_run_that_is_killed_leaves_no_archive_and_is_in_nobodys_way(story):
 
 
 def test_the_host_is_lost_and_everything_is_back_on_a_blank_one(story, tmp_path, record_property):
-    """With a copy of the fleet and the key to it alone: rows, credentials and files of the newest archive."""
+    """With a copy of the fleet and the key to it alone: rows, credentials and files of the newest archive.
+
+    Somebody who was erased after that archive is not back: the host had told the storages his id.
+    """
     with story.filler.write("last"):
         wanted = story.run()[-1]["archive"]
+        story.operator.run("--yes", "vault", "gdpr", "erase", "acme", "user0@acme.example")
+        story.host.ssh("systemctl start otobot-backup-acme-erasures.service", user="root")
         story.host.power_cut()
     blank = story.lab.make("warm", "blank")  # before the other is gone: it gets an address of its own
     story.lab.destroy(story.host)
@@ -198,11 +204,12 @@ def test_the_host_is_lost_and_everything_is_back_on_a_blank_one(story, tmp_path,
     somebody.add_host("vps-2", blank)
     told = somebody.data("--yes", "backup", "restore", "acme", "--to", "vps-2")
     took = time.monotonic() - began
-    found = prove(story, somebody, blank, wanted["made"])
+    found = prove(story, somebody, blank, wanted["made"], [str(uuid5(NAMESPACE, "user 0"))])
     print(f"back after {took:.0f} s, of which {told['took_s']:.0f} s of restoring; {found}")
     record_property("rto_s", round(took, 1))
     assert told["archive"] == wanted["id"]
     assert found["wrong"] == []
     assert found["committed"] >= CONNECTIONS
     assert (found["decrypted"], found["read"], found["files"], found["unknown"]) == (20, 20, 2, 0)
+    assert found["gone"] == len(SERVICES)
     assert {proof["service"] for proof in told["proofs"]} == {"vault-api", "n8n"}
