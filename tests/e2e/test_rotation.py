@@ -197,6 +197,23 @@ def test_a_rollback_does_not_bring_former_values_back_unasked(rotating):
     assert rotating.operator.data("releases", "acme") == before
 
 
+def test_what_somebody_may_know_is_exchanged_by_an_incident(rotating):
+    """The former value opens nothing any more; what no machine can exchange is left to a person; the record has both."""
+    before = rotating.operator.secrets("acme")
+    named = ["--secret", "VAULT_RUNTIME_PASSWORD", "--secret", "AUDIT_HMAC_KEY"]
+    done = rotating.operator.data("incident", "rotate-exposed", "acme", *named, "--yes")
+    after = rotating.operator.secrets("acme")
+    told = done["details"]["clients"]["acme"]
+    assert "VAULT_RUNTIME_PASSWORD" in told["rotated"]
+    assert list(told["refused"]) == ["AUDIT_HMAC_KEY"]
+    assert [text for text in done["remaining"] if text.startswith("AUDIT_HMAC_KEY of acme cannot be exchanged")]
+    assert after["AUDIT_HMAC_KEY"] == before["AUDIT_HMAC_KEY"]
+    assert rotating.accepts("VAULT_RUNTIME_PASSWORD", after["VAULT_RUNTIME_PASSWORD"])
+    assert not rotating.accepts("VAULT_RUNTIME_PASSWORD", before["VAULT_RUNTIME_PASSWORD"])
+    (listed,) = rotating.operator.data("incident", "list")
+    assert "rotate-exposed" in str(rotating.operator.data("incident", "report", listed["id"]))
+
+
 def test_no_value_was_said(rotating):
     """By any command of this module, on either stream."""
     said = "".join(rotating.operator.said)
