@@ -111,6 +111,15 @@ def read(path: str, limit_bytes: int = _CHUNK, folder: Optional[int] = None) -> 
     return data if len(data) <= limit_bytes else None
 
 
+def text(path: str) -> Optional[str]:
+    """The content of a regular file, what is no UTF-8 in it replaced; None: it is absent, unreadable or very long."""
+    try:
+        data = read(path)
+    except OSError:
+        return None
+    return None if data is None else data.decode("utf-8", "replace")
+
+
 class Opened:
     """A descriptor for `with`, which closes it."""
 

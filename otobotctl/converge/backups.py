@@ -1,4 +1,4 @@
-"""One execution that asks a host about its clients' backups, or for a run of them."""
+"""One execution that asks a host about its clients' backups, for a run of them, or for a proof of one."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from otobotctl.converge.exchange import RefusedError, Session, locked
 from otobotctl.errors import StepFailedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from otobotctl.agent.protocol import BackupRequest
+    from otobotctl.agent.protocol import BackupRequest, ProofRequest
     from otobotctl.converge.model import Password
     from otobotctl.transport.base import Opener
 
 
-def records(opener: Opener, request: BackupRequest, password: Password | None = None) -> Iterator[dict[str, Any]]:
+def records(
+    opener: Opener, request: BackupRequest | ProofRequest, clients: Sequence[str], password: Password | None = None
+) -> Iterator[dict[str, Any]]:
     """The host's records (agent/protocol.py) as they come.
 
     Raises:
-        LockedError: another run of the client's backup is under way.
-        StepFailedError: the host has no such backup.
-        HostUnreachableError: no line, or it was lost; a run goes on without it.
+        LockedError: another run or drill of a client is under way.
+        StepFailedError: the host has no such backup, target or report.
+        HostUnreachableError: no line, or it was lost. A run goes on without it; a drill ends, and removes what it made.
     """
     with Session(opener, password) as session:
         try:
@@ -31,5 +33,5 @@ def records(opener: Opener, request: BackupRequest, password: Password | None = 
         except RefusedError as error:
             if error.code == "locked":
                 raise locked(session.door.name, error.holder) from error
-            hint = f"otobotctl backup status {' '.join(request['clients'])}"
+            hint = f"otobotctl backup status {' '.join(clients)}"
             raise StepFailedError(error.message, hint=hint) from error

@@ -52,7 +52,7 @@ def _facts(params: Dict[str, Any], shown: Dict[str, Dict[str, str]]) -> Dict[str
     folder = os.path.join(HOME, params["client"])
     found = {name: _file(os.path.join(folder, name)) for name in params["files"]}
     mine = {name + end: shown[name + end] for name in params["units"] for end in _ENDS}
-    texts = {path: _text(path) for path in _unit_paths(params)}
+    texts = {path: files.text(path) for path in _unit_paths(params)}
     return {
         "files": {name: each for name, each in found.items() if each is not None},
         "units": {path: text for path, text in texts.items() if text is not None},
@@ -78,16 +78,8 @@ def _file(path: str) -> Any:
     return {"sha256": files.digest(path), "attributes": attributes}
 
 
-def _text(path: str) -> Any:
-    try:
-        data = files.read(path)
-    except OSError:
-        return None
-    return None if data is None else data.decode("utf-8", "replace")
-
-
 def _started(client: str) -> Any:
-    text = _text(os.path.join(STATE, client, _STARTED)) or ""
+    text = files.text(os.path.join(STATE, client, _STARTED)) or ""
     return int(text) if text.strip().isdigit() else None
 
 
@@ -147,7 +139,7 @@ def _write_units(params: Dict[str, Any], run: Run) -> None:
             ask(["systemctl", "disable", "--now", "--", os.path.basename(path)])
             files.remove(path)
             run.say("removed {}".format(path))
-        elif text is not None and _text(path) != text:
+        elif text is not None and files.text(path) != text:
             files.write(path, text.encode(), 0o644)
             run.say("wrote {}".format(path))
             moved = True

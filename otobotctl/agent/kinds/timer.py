@@ -22,7 +22,7 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     units = [params["name"] + suffix for suffix in (".timer", ".service")]
     timer, service = systemd.show_all(units, _PROPERTIES)
     return {
-        "units": {path: _text(path) for path in params["paths"]},
+        "units": {path: files.text(path) for path in params["paths"]},
         "_active": timer.get("ActiveState", ""),
         "enabled": timer.get("UnitFileState", ""),
         "stale": "yes" in (timer.get("NeedDaemonReload"), service.get("NeedDaemonReload")),
@@ -41,7 +41,7 @@ def apply(params: Dict[str, Any], run: Run) -> None:
             "{!r} is no time that systemd understands: {}".format(params["on_calendar"], checked.stderr.strip())
         )
     for path, text in sorted(params["units"].items()):
-        if _text(path) != text:
+        if files.text(path) != text:
             files.write(path, text.encode(), 0o644)
             run.say("wrote {}".format(path))
     run.command(["systemctl", "daemon-reload"])
@@ -57,11 +57,3 @@ def _remove(name: str, paths: List[str], run: Run) -> None:
         run.say("removed {}".format(path))
     run.command(["systemctl", "daemon-reload"])
     ask(["systemctl", "reset-failed", "--", name + ".service"])
-
-
-def _text(path: str) -> Any:
-    try:
-        data = files.read(path)
-    except OSError:
-        return None
-    return None if data is None else data.decode("utf-8", "replace")

@@ -56,4 +56,4 @@ def ask(
         consistent=consistent,
         patience_s=patience_s,
     )
-    return backups.records(converging.opener(loaded, host), request, password)
+    return backups.records(converging.opener(loaded, host), request, clients, password)

@@ -153,11 +153,11 @@ _STORY = {
 def _ask(
     loaded: Loaded, slug: str, word: str, asked: dict[str, Any], password: Password | None
 ) -> Iterator[dict[str, Any]]:
-    from otobotctl.converge.proving import proofs
+    from otobotctl.converge import backups
 
     who = f"{person.name()} ({word} of {slug}'s archives)"
     request = ProofRequest(version=VERSION, op="proof", who=who, client=slug, word=word, asked=asked)
-    return proofs(converging.opener(loaded, loaded.manifest.client(slug).host), request, password)
+    return backups.records(converging.opener(loaded, loaded.manifest.client(slug).host), request, [slug], password)
 
 
 def _believed(loaded: Loaded, slug: str, host: str, signed: Mapping[str, Any]) -> Drilled:
