@@ -44,6 +44,8 @@ def stages():
         "front": None,
         "images": [],
         "operators": [],
+        "backups": [],
+        "backup_packages": [],
     }
     return load_playbook(data_dir("playbooks") / "vps.yaml", found)
 
