@@ -187,7 +187,7 @@ def test_the_doctor_is_silent_about_a_certificate_by_acme_until_it_is_about_to_e
     """Nothing to do; ten of its twelve hours later it was not renewed; a machine that knows no such authority says so."""
     site.ward.recovers()
     with late_clock(site.ward, 10 * 3600):
-        site.ward.hears(*told.ACME_LATE)
+        site.ward.hears(*told.ACME_LATE, beside=[("archives", "acme")])  # one is wanted every four hours
     ward = site.ward
     site.operator.trusts = ""
     ward.hears(*told.UNKNOWN_AUTHORITY)
