@@ -40,6 +40,7 @@ class Team:
         """Make these people the host's operators; gives the steps that changed."""
         given = {"host": SimpleNamespace(docker="distribution", user=login or self.host.user)}
         given |= {"clients": [], "front": None, "images": [], "operators": list(people)}
+        given |= {"backups": [], "backup_packages": []}
         accounts = {each["name"]: "reader" for each in people if each.get("gate")}
         roles = {"reader": msgspec.to_builtins(built_in()["reader"])}
         given["policy"] = json.dumps({"accounts": accounts, "roles": roles})
