@@ -239,4 +239,6 @@ def test_the_card_is_there_again_after_a_boot(served):
     served.host.wait_for_login(400, other_than=before)
     eventually(served.answers, limit_s=400)
     assert "NVIDIA L4" in served.root("docker exec otobot-front-ollama-1 nvidia-smi --list-gpus")
+    # One whose first check of its health is still to come is waited for by an apply.
+    eventually(lambda: not served.root("docker ps --quiet --filter health=starting"))
     assert served.operator.data("gpu", "setup", "gpu-1")["changed"] == []
