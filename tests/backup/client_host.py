@@ -118,7 +118,10 @@ class ClientHost:
         path = f"{self.host.root / 'bin'}:/usr/local/sbin"
         real["otobotctl/agent/run.py"] = _moved(real["otobotctl/agent/run.py"], "/usr/local/sbin", path)
         shapes = real["otobotctl/agent/backup/shapes.py"]
+        shapes = _moved(shapes, "/var/lib/otobot/backup", self.host.state / "backup")
         real["otobotctl/agent/backup/shapes.py"] = _moved(shapes, "/etc/otobot/backup", self.jobs)
+        places = "otobotctl/agent/backup/places.py"
+        real[places] = _moved(real[places], "runtime: str = RUNTIME_DIR", f'runtime: str = "{self.host.root / "run"}"')
         signing = "otobotctl/agent/backup/signing.py"
         real[signing] = _moved(real[signing], "/etc/ssh", self.host.root / "ssh")
         pack.sources = cache(lambda: real)
