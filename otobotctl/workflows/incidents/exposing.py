@@ -128,6 +128,16 @@ def _mark(fleet: Fleet, slug: str, names: Sequence[str], since: datetime) -> Non
             secrets.save(directory, marked, store.recipients)
 
 
+def _kept(fleet: Fleet, slug: str) -> dict[str, str]:
+    """What somebody may know and no machine can exchange, each with its reason."""
+    from otobotctl.workflows.rotation.choice import refusal
+
+    loaded = load(fleet)
+    marked = {each.name for each in secrets.read_metadata(fleet.client(slug)) if each.exposed}
+    specs = loaded.catalog.specs_of(loaded.manifest.client(slug))
+    return {spec.name: refusal(spec) for spec in specs if spec.name in marked and refusal(spec)}
+
+
 def _exchange(
     fleet: Fleet,
     slugs: Sequence[str],
@@ -148,8 +158,9 @@ def _exchange(
         except OtobotError as error:
             failed.append(f"{slug}: {error.message}")
             continue
-        done[slug] = {"rotated": list(result.rotated), "waiting": dict(result.waiting), "refused": dict(result.refused)}
-        act.remaining += [f"{name} of {slug} cannot be exchanged: {why}" for name, why in result.refused.items()]
+        kept = _kept(fleet, slug)
+        done[slug] = {"rotated": list(result.rotated), "waiting": dict(result.waiting), "refused": kept}
+        act.remaining += [f"{name} of {slug} cannot be exchanged: {why}" for name, why in kept.items()]
         if result.waiting:
             act.remaining.append(f"end the overlap when it is over: otobotctl secrets rotate {slug} --resume")
     act.details["clients"] = done

@@ -226,9 +226,7 @@ def exchanged(monkeypatch):
             calls.append((self.slug, {each.name for each in known if each.exposed}))
             if self.slug == "beta" and calls.count(("fail", set())):
                 raise OtobotError("no line")
-            return exchange.Rotated(
-                self.slug, ("N8N_INTERNAL_TOKEN",), (), {}, {"N8N_ENCRYPTION_KEY": "it seals what n8n stores"}, 1.0
-            )
+            return exchange.Rotated(self.slug, ("N8N_INTERNAL_TOKEN",), (), {}, {}, 1.0)
 
     monkeypatch.setattr(exchange, "Exchange", Fake)
     return calls
@@ -245,7 +243,7 @@ def test_every_secret_of_a_hosts_clients(fleet, exchanged):
     assert slug == "acme"
     assert {"N8N_INTERNAL_TOKEN", "POSTGRES_PASSWORD", "ENCRYPTION_MASTER_KEY"} <= marked
     assert done.details["clients"]["acme"]["rotated"] == ["N8N_INTERNAL_TOKEN"]
-    assert any("N8N_ENCRYPTION_KEY of acme cannot be exchanged: it seals" in text for text in done.remaining)
+    assert any("AUDIT_HMAC_KEY of acme cannot be exchanged: the audit's" in text for text in done.remaining)
 
 
 def test_one_secret_of_one_client(fleet, exchanged):
