@@ -73,6 +73,9 @@ def export(
     client = loaded.manifest.client(slug)
     at = datetime.now(UTC)
     path = output / contents.file_name(slug, at) if output.is_dir() else output
+    while output.is_dir() and path.exists():  # one was made within this second
+        at += timedelta(seconds=1)
+        path = output / contents.file_name(slug, at)
     if path.exists():
         raise UsageError(f"{path} is there already", hint="name another file")
     job = _Job(loaded, client, path, at, tuple(recipients) or loaded.manifest.recipients, listener)
