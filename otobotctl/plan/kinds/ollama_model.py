@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from otobotctl.plan.model import Change, Facts, Spec
 
-_API = "http://127.0.0.1:11434"
+OLLAMA = "http://127.0.0.1:11434"  # on its host, for the agent alone
 
 
 class OllamaModelSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,7 +22,7 @@ class OllamaModelSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     name: Annotated[str, Meta(min_length=1)]
     state: Literal["present", "absent"] = "present"
-    url: str = _API
+    url: str = OLLAMA
     cpu: bool = False
     spare_mb: Annotated[int, Meta(ge=0)] = 2048
     tries: Annotated[int, Meta(ge=1)] = 5

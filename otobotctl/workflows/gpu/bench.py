@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import StepFailedError, UsageError
-from otobotctl.workflows import converging
+from otobotctl.plan.kinds.ollama_model import OLLAMA
 from otobotctl.workflows.desired import load
-from otobotctl.workflows.gpu.hosts import gpu_of
+from otobotctl.workflows.gpu.hosts import asked, gpu_of
 
 if TYPE_CHECKING:
     from otobotctl.converge.model import Password
@@ -58,18 +58,12 @@ def bench(
         UsageError: there is no model to ask.
         StepFailedError: a model cannot answer at all.
     """
-    from otobotctl.converge import engine
-
     loaded = load(fleet)
     wanted = tuple(models) or gpu_of(loaded, name).models
     if not wanted:
         raise UsageError(f"{name} has no model to ask", hint=f"otobotctl gpu models pull {name} mistral:7b")
-    params = {"url": "http://127.0.0.1:11434", "models": list(wanted), "callers": list(callers), "tokens": tokens}
-    question: Any = {"kind": "gpu_bench", "params": params}
-    answer = engine.ask(converging.opener(loaded, name), [question], password=password).answers[0]
-    if answer.facts is None:
-        raise StepFailedError(f"{name}: cannot be measured: {answer.error}", hint=f"otobotctl gpu status {name}")
-    return measured(name, tokens, answer.facts["rows"])
+    params = {"url": OLLAMA, "models": list(wanted), "callers": list(callers), "tokens": tokens}
+    return measured(name, tokens, asked(loaded, name, "gpu_bench", params, password)["rows"])
 
 
 def measured(name: str, tokens: int, rows: Sequence[Mapping[str, Any]]) -> Bench:

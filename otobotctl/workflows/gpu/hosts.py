@@ -10,6 +10,7 @@ import msgspec
 from otobotctl import manifest
 from otobotctl.errors import StepFailedError, UsageError
 from otobotctl.manifest.gpu import STACK
+from otobotctl.plan.kinds.ollama_model import OLLAMA
 from otobotctl.render.catalog import load_catalog
 from otobotctl.workflows import converging
 from otobotctl.workflows.desired import load
@@ -95,9 +96,16 @@ def written(loaded: Loaded, name: str) -> dict[str, Any]:
 
 def looked(loaded: Loaded, name: str, password: Password | None = None) -> Mapping[str, Any]:
     """What the host tells of itself (agent/kinds/gpu_status.py). Raises StepFailedError when it cannot look."""
+    return asked(loaded, name, "gpu_status", {"url": OLLAMA}, password)
+
+
+def asked(
+    loaded: Loaded, name: str, kind: str, params: Mapping[str, Any], password: Password | None = None
+) -> Mapping[str, Any]:
+    """What the host answers to one question, in one execution. Raises StepFailedError when it cannot tell."""
     from otobotctl.converge import engine
 
-    question: Any = {"kind": "gpu_status", "params": {"url": "http://127.0.0.1:11434"}}
+    question: Any = {"kind": kind, "params": params}
     answer = engine.ask(converging.opener(loaded, name), [question], password=password).answers[0]
     if answer.facts is None:
         raise StepFailedError(f"{name}: cannot be looked at: {answer.error}", hint=f"otobotctl host plan {name}")

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from otobotctl.errors import StepFailedError, UsageError
-from otobotctl.workflows import converging
+from otobotctl.errors import UsageError
 from otobotctl.workflows.desired import load
-from otobotctl.workflows.gpu.hosts import gpu_of, named
+from otobotctl.workflows.gpu.hosts import asked, gpu_of, named
 
 if TYPE_CHECKING:
     from otobotctl.converge.model import Password
@@ -61,13 +60,7 @@ def usage(fleet: Fleet, month: str | None, host: str | None, password: Password 
     answers = []
     for name in hosts:
         gpu_of(loaded, name)
-        from otobotctl.converge import engine
-
-        question: Any = {"kind": "gpu_usage", "params": {"month": wanted}}
-        answer = engine.ask(converging.opener(loaded, name), [question], password=password).answers[0]
-        if answer.facts is None:
-            raise StepFailedError(f"{name}: its log cannot be read: {answer.error}")
-        answers.append(answer.facts)
+        answers.append(asked(loaded, name, "gpu_usage", {"month": wanted}, password))
     unread = sum(each["unread"] for each in answers)
     said = (f"{unread} lines of the logs are no entries",) if unread else ()
     return Usage(wanted, hosts, counted(answers), said)
