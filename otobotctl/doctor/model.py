@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from otobotctl.render import layout
 
 if TYPE_CHECKING:
     from otobotctl.manifest.resolve import ResolvedClient, ResolvedHost
@@ -151,6 +153,20 @@ class Case:
     clock_s: float = 0.0
     doubt_s: float = 0.0
     outside: Outside | None = None
+
+    def served(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Whose names the host's proxy shows: what a finding calls them, where certificates are from, and the names."""
+        for client in self.clients:
+            yield client.slug, client.tls, self.wanted.names.get(client.slug, ())
+        if self.host.gpu:
+            yield self.host.name, str(self.host.gpu.tls), self.wanted.names.get(layout.FRONT, ())
+
+    @property
+    def renewal(self) -> str:
+        """What gets a certificate that is late: nginx's come by the host's own script, and Caddy asks by itself."""
+        if self.host.gpu or any("caddy" in client.services for client in self.clients):
+            return f"otobotctl host apply {self.host.name}"
+        return f"ssh {self.host.address} sudo otobot-certificates now"
 
     def subject(self, container: Mapping[str, Any]) -> str:
         """What a finding about a container calls it: client/service, or its own name where nobody deployed it."""

@@ -14,7 +14,8 @@ from otobotctl.doctor.model import Login, Variable, Wanted
 from otobotctl.render import layout
 from otobotctl.render.client import published_ports, render_client, services_of
 from otobotctl.render.engine import SECOND
-from otobotctl.render.front import front_clients, names_of, render_front
+from otobotctl.render.front import front_clients, render_front
+from otobotctl.render.sites import names_of
 from otobotctl.secrets import Secret, SecretSpec
 from otobotctl.secrets.mint import mint
 
@@ -64,12 +65,13 @@ def wanted(
                 *_logins(client, variables, dict(_environments(release)), own, _keys(own, made_up)),
             ),
         )
-    served = front_clients(clients, catalog)
+    served = front_clients(host, clients, catalog)
     front = render_front(host, served, catalog)
+    shared = {layout.FRONT: (host.gpu.domain,)} if host.gpu else {}
     return replace(
         found,
         images={**found.images, **({layout.FRONT: dict(front.images)} if front else {})},
-        names={client.slug: names_of(client, host, catalog) for client in served},
+        names={**{client.slug: names_of(client, host, catalog) for client in served}, **shared},
     )
 
 

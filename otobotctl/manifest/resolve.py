@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -26,7 +27,7 @@ from otobotctl.manifest.models import (
 Archives = Mapping[str, Mapping[str, Backup]]  # by stack, then by environment
 
 _NO_ARCHIVES: Archives = {}
-_CHAT = "librechat"
+_CHAT, _IA_PROXY = "librechat", "ia-proxy"
 _BACKUP = Backup(
     schedule="daily", keep_daily=30, keep_weekly=12, keep_monthly=12, keep_yearly=7, before_deploy=True,
     targets={}, rpo_h=0, rto_min=30, drill_days=31, webhook="", mail="", pitr=False,
@@ -201,7 +202,7 @@ def _client(slug: str, client: Client, manifest: Manifest, archives: Archives) -
         environment=name,
         timezone=client.timezone or defaults.timezone,
         services=services,
-        settings=_settings(services, (_of_ia(slug, manifest), *said)),
+        settings=_settings(services, (_of_ia(slug, manifest, said), *said)),
         tls=client.tls or environment.tls or defaults.tls,
         names=client.names or environment.names or defaults.names,
         users=client.users,
@@ -210,15 +211,22 @@ def _client(slug: str, client: Client, manifest: Manifest, archives: Archives) -
     )
 
 
-def _of_ia(slug: str, manifest: Manifest) -> Settings:
-    """Where the client's LibreChat finds IA Interne, and which models are there: the first host that lets it in."""
+def _of_ia(slug: str, manifest: Manifest, said: tuple[Settings, ...]) -> Settings:
+    """Where the client's LibreChat finds IA Interne, and which models are there: the first host that lets it in.
+
+    Who says which models to offer is offered those, and no others that happen to be there.
+    """
+    chosen = any("ai_models" in layer.get(_CHAT, {}) for layer in said)
+    wired: dict[str, Any] = {"ai_fetch": False} if chosen else {}
     for host in manifest.hosts.values():
         caller = host.gpu.callers.get(slug) if host.gpu else None
         if host.gpu and caller and _CHAT in caller.purposes:
-            url = f"https://{host.gpu.domain.rstrip('.').lower()}/v1"
-            models = {"ai_models": list(host.gpu.models)} if host.gpu.models else {}
-            return {_CHAT: {"ai_url": url, **models}}
-    return {}
+            wired["ai_url"] = f"https://{host.gpu.domain.rstrip('.').lower()}/v1"
+            wired |= {"ai_models": list(host.gpu.models)} if host.gpu.models else {}
+            authority = host.gpu.settings.get(_IA_PROXY, {}).get("acme_ca")
+            wired |= {"ai_ca": authority} if authority else {}
+            break
+    return {_CHAT: wired} if wired else {}
 
 
 def _first(*choices: tuple[str, ...] | None) -> tuple[str, ...]:

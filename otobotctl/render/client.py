@@ -73,9 +73,11 @@ def services_of(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) ->
     stack = catalog.stack(host.stack)
     for name in client.services:
         if name not in stack.services:
+            # On a GPU host nothing else may bind 443: its own proxy serves the clients that live there.
+            served = f"; {host.name}'s own proxy serves its names" if host.gpu and catalog.service(name).public else ""
             raise ManifestError(
-                f"clients.{client.slug}.services: {name} does not run on the stack {stack.name} of {host.name}",
-                hint=f"its services are: {', '.join(stack.services)}",
+                f"clients.{client.slug}.services: {name} does not run on the stack {stack.name} of {host.name}{served}",
+                hint=f"its services are: {', '.join(stack.services)}; leave {name} out",
             )
         missing = [need for need in catalog.service(name).requires if need not in client.services]
         if missing:

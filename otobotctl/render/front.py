@@ -6,15 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from otobotctl.errors import ManifestError
-from otobotctl.render import layout, names
-from otobotctl.render.client import alias, services_of
+from otobotctl.render import layout
+from otobotctl.render.client import services_of
 from otobotctl.render.engine import NoSecrets
 from otobotctl.render.ia import render_ia
 from otobotctl.render.project import Part, render_project
 from otobotctl.render.settings import settings_for, shared_settings
+from otobotctl.render.sites import described
 
 if TYPE_CHECKING:
     from otobotctl.manifest.resolve import ResolvedClient, ResolvedHost
@@ -29,21 +28,21 @@ _NEWEST = (99,)
 def render_front(host: ResolvedHost, clients: Sequence[ResolvedClient], catalog: Catalog) -> RenderedRelease | None:
     """Return the release of the host's proxy, or None when no client wants one. Clients may come in any order.
 
-    On a GPU host it is IA Interne: its own proxy and what that serves.
+    On a GPU host it is IA Interne: its own proxy, which serves the clients that live there too.
 
     Raises:
         ManifestError: clients disagree about what they share, or a setting does not fit.
     """
+    served = front_clients(host, clients, catalog)
     if host.gpu:
-        return render_ia(host, host.gpu, catalog)
-    served = front_clients(clients, catalog)
+        return render_ia(host, host.gpu, [described(client, host, catalog) for client in served], catalog)
     if not served:
         return None
     stack = catalog.stack(host.stack)
     proxy = _proxy(host, served, catalog)
     settings_of = {client.slug: settings_for(proxy, client, stack) for client in served}
-    described = [_describe(client, host, catalog) for client in served]
-    each = {client["slug"]: {"client": client, "sites": client["sites"]} for client in described}
+    shown = [described(client, host, catalog) for client in served]
+    each = {client["slug"]: {"client": client, "sites": client["sites"]} for client in shown}
     parts = []
     for name in stack.host_services:
         service = catalog.service(name)
@@ -53,13 +52,14 @@ def render_front(host: ResolvedHost, clients: Sequence[ResolvedClient], catalog:
         image = catalog.image(service, settings["version"])
         variables = {
             "host": host,
-            "clients": described,
+            "clients": shown,
             "settings": settings,
             "settings_of": settings_of,
             "image": image,
             "alias": name,
             "tls_directory": layout.TLS,
             "letsencrypt_directory": layout.LETSENCRYPT,
+            "own_authority": False,
             **_http2(settings["version"]),
         }
         own = {slug: {**variables_of, "settings": settings_of[slug]} for slug, variables_of in each.items()}
@@ -67,10 +67,21 @@ def render_front(host: ResolvedHost, clients: Sequence[ResolvedClient], catalog:
     return render_project(layout.FRONT, parts, catalog)
 
 
-def front_clients(clients: Sequence[ResolvedClient], catalog: Catalog) -> tuple[ResolvedClient, ...]:
-    """Return the clients that a proxy serves, ordered by name, so that the file's order makes no difference."""
-    served = (client for client in clients if _proxies_of(client, catalog))
+def front_clients(
+    host: ResolvedHost, clients: Sequence[ResolvedClient], catalog: Catalog
+) -> tuple[ResolvedClient, ...]:
+    """Return those of the host's clients that its proxy serves, ordered by name: the file's order makes no difference.
+
+    They are those that name a proxy; on a GPU host, which has one of its own, those that have something to show.
+    """
+    served = (client for client in clients if _is_served(client, host, catalog))
     return tuple(sorted(served, key=lambda client: client.slug))
+
+
+def _is_served(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> bool:
+    if host.gpu:
+        return any(service.routes for service in services_of(client, host, catalog))
+    return bool(_proxies_of(client, catalog))
 
 
 def _proxies_of(client: ResolvedClient, catalog: Catalog) -> tuple[str, ...]:
@@ -95,47 +106,6 @@ def _runs(service: ServiceTemplate, proxy: ServiceTemplate, served: Sequence[Res
     if service.public:
         return service == proxy
     return proxy.name in service.requires and any(client.tls == "acme" for client in served)
-
-
-def names_of(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> tuple[str, ...]:
-    """Return every host name of the client, its domain first: what its certificate must cover."""
-    return tuple(site["name"] for site in _sites(client, host, catalog))
-
-
-def _describe(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> dict[str, Any]:
-    if not re.fullmatch(r"[A-Za-z0-9.-]+", client.domain):  # it becomes a path and a word of nginx's language
-        raise ManifestError(f"clients.{client.slug}.domain: {client.domain!r} is not a domain name")
-    sites = _sites(client, host, catalog)
-    # A network that none of its containers uses is never made, and waiting for it would stop the proxy.
-    edge = any("edge" in service.networks for service in services_of(client, host, catalog))
-    fields = {name: getattr(client, name) for name in ("slug", "company", "email", "domain", "tls", "environment")}
-    return {**fields, "sites": sites, "names": [site["name"] for site in sites], "edge": edge}
-
-
-def _sites(client: ResolvedClient, host: ResolvedHost, catalog: Catalog) -> list[dict[str, Any]]:
-    """Return one site a host name: the client's domain, which has a page of its own, and one for each subdomain."""
-    routes: dict[str, list[dict[str, Any]]] = {"": []}
-    for service in services_of(client, host, catalog):
-        for number, route in enumerate(service.routes):
-            where = names.routed(client, service, route)
-            routes.setdefault(where["subdomain"], []).append(
-                {
-                    **msgspec.structs.asdict(route),
-                    **where,
-                    "upstream": alias(client, service),
-                    # No slug has an underscore, so no two zones of a host share a name.
-                    "zone": f"{client.slug}_{service.name}_{number}",
-                }
-            )
-    return [
-        {
-            "name": f"{subdomain}.{client.domain}" if subdomain else client.domain,
-            "routes": found,
-            "page": not subdomain and all(route["path"] != "/" for route in found),
-            "prefixes": list(dict.fromkeys(route["prefix"] for route in found if route["prefix"])),
-        }
-        for subdomain, found in routes.items()
-    ]
 
 
 def _http2(version: str) -> Mapping[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import ManifestError
 from otobotctl.render import layout
@@ -25,15 +25,28 @@ KEY = "IA_INTERNE_API_KEY"  # what LibreChat shows
 CHAT = "librechat"
 
 
-def render_ia(host: ResolvedHost, gpu: Gpu, catalog: Catalog) -> RenderedRelease:
-    """Return the release of the services of a GPU host. Raises ManifestError for a setting that does not fit."""
+def render_ia(host: ResolvedHost, gpu: Gpu, clients: Sequence[Mapping[str, Any]], catalog: Catalog) -> RenderedRelease:
+    """Return the release of the services of a GPU host.
+
+    `clients` are those that live there, as render/sites.py describes them: its proxy serves their names too.
+
+    Raises:
+        ManifestError: a setting does not fit, or one of the clients has IA Interne's own name.
+    """
+    for client in clients:
+        if gpu.domain in client["names"]:
+            raise ManifestError(
+                f"hosts.{host.name}.gpu.domain: {gpu.domain} is a name of clients.{client['slug']}, who lives there",
+                hint=f"give one of them another domain: otobotctl gpu setup {host.name} --domain ...",
+            )
     parts = []
     for name in catalog.stack(host.stack).host_services:
         service = catalog.service(name)
         settings = chosen(service, (gpu.settings.get(name, {}),), f"hosts.{host.name}.gpu.settings")
         image = catalog.image(service, settings["version"])
-        variables = {"host": host, "gpu": gpu, "settings": settings, "image": image, "alias": name}
-        parts.append(Part(service, image, 0, NoSecrets(name), variables, {}))
+        variables = {"host": host, "gpu": gpu, "clients": clients, "settings": settings, "image": image, "alias": name}
+        each = {client["slug"]: {"client": client, "sites": client["sites"]} for client in clients}
+        parts.append(Part(service, image, 0, NoSecrets(name), {**variables, "own_authority": True}, each))
     return render_project(layout.FRONT, parts, catalog)
 
 

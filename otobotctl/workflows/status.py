@@ -12,7 +12,8 @@ from otobotctl import secrets
 from otobotctl.errors import HostUnreachableError, ManifestError, OtobotError, StepFailedError
 from otobotctl.render import layout
 from otobotctl.render.client import render_client
-from otobotctl.render.front import front_clients, names_of, render_front
+from otobotctl.render.front import front_clients, render_front
+from otobotctl.render.sites import names_of
 from otobotctl.secrets import policy
 from otobotctl.workflows import certificates, fleetwide, judging
 from otobotctl.workflows.converging import opener
@@ -23,7 +24,7 @@ from otobotctl.workflows.secrets import opened
 if TYPE_CHECKING:
     from otobotctl.converge.model import Listener, Observation, Password
     from otobotctl.fleet import Fleet
-    from otobotctl.manifest import ResolvedClient
+    from otobotctl.manifest import ResolvedClient, ResolvedHost
     from otobotctl.workflows.desired import Loaded
     from otobotctl.workflows.selection import Selection
 
@@ -90,8 +91,9 @@ class Status:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a host is compared with: a digest for each release (None: cannot be told here), host names by client."""
+    """What a host is compared with: a digest for each release (None: cannot be told here), host names by release."""
 
+    host: ResolvedHost
     digests: Mapping[str, str | None]
     names: Mapping[str, tuple[str, ...]]
 
@@ -146,8 +148,7 @@ def _judged(loaded: Loaded, name: str, wanted: _Wanted, facts: Mapping[str, Any]
 def _release(loaded: Loaded, client: str, wanted: _Wanted, facts: Mapping[str, Any], now: float) -> Release:
     found, digest = facts["releases"][client], wanted.digests[client]
     shown = [facts["certificates"][name] for name in wanted.names.get(client, ())]
-    acme = client != layout.FRONT and loaded.manifest.client(client).tls == "acme"
-    caddy = client != layout.FRONT and "caddy" in loaded.manifest.client(client).services
+    acme, caddy = _source(loaded, wanted.host, client)
     certificate = certificates.judged(shown, now, acme=acme, caddy=caddy)
     return Release(
         client,
@@ -162,6 +163,14 @@ def _release(loaded: Loaded, client: str, wanted: _Wanted, facts: Mapping[str, A
         certificate.issuer,
         certificate.due,
     )
+
+
+def _source(loaded: Loaded, host: ResolvedHost, release: str) -> tuple[bool, bool]:
+    """Whether the certificates of a release's names are meant to come by ACME, and whether a Caddy asks for them."""
+    if release == layout.FRONT:
+        return host.gpu is not None and host.gpu.tls == "acme", host.gpu is not None
+    client = loaded.manifest.client(release)
+    return client.tls == "acme", "caddy" in client.services or host.gpu is not None
 
 
 def _archive(note: Mapping[str, Any] | None, now: float) -> Mapping[str, Any] | None:
@@ -192,8 +201,9 @@ def _wanted(loaded: Loaded, name: str) -> _Wanted:
     front = render_front(host, clients, loaded.catalog)
     if front is not None:
         digests[layout.FRONT] = front.digest
-    served = front_clients(clients, loaded.catalog)
-    return _Wanted(digests, {client.slug: names_of(client, host, loaded.catalog) for client in served})
+    served = front_clients(host, clients, loaded.catalog)
+    names = {client.slug: names_of(client, host, loaded.catalog) for client in served}
+    return _Wanted(host, digests, {**names, **({layout.FRONT: (host.gpu.domain,)} if host.gpu else {})})
 
 
 def _digest(loaded: Loaded, client: ResolvedClient) -> str | None:

@@ -60,8 +60,8 @@ def test_what_is_wrong_is_found_where_it_stands(host, gpu, place):
         pytest.param(
             {"acme": {}},
             {"ai_models": ["gemma:7b"]},
-            {"ai_url": "https://ia.otobot.example/v1", "ai_models": ["gemma:7b"]},
-            id="its own words win",
+            {"ai_url": "https://ia.otobot.example/v1", "ai_models": ["gemma:7b"], "ai_fetch": False},
+            id="its own words win, and no other models are offered",
         ),
         pytest.param({"acme": {"purposes": ["n8n"]}}, {}, {}, id="a key for something else is none for LibreChat"),
         pytest.param({"bold": {}}, {}, {}, id="another client's"),

@@ -3,7 +3,8 @@
 import pytest
 
 from otobotctl.errors import ManifestError
-from otobotctl.render.front import names_of, render_front
+from otobotctl.render.front import render_front
+from otobotctl.render.sites import names_of
 from tests.render.sample import catalog, composed, front, resolved, text
 
 

@@ -16,7 +16,7 @@ import pytest
 from otobotctl.errors import ManifestError
 from otobotctl.render import ia
 from otobotctl.secrets import Secret
-from tests.render.sample import composed, front, resolved, text
+from tests.render.sample import composed, front, rendered, resolved, text
 from tests.render.test_caddy import caddy, run  # noqa: F401 - a fixture among them
 from tests.render.test_nginx import free_port
 
@@ -53,6 +53,77 @@ def test_the_card_comes_by_cdi_and_a_host_without_one_asks_for_none():
     [device] = composed(release())["services"]["ollama"]["deploy"]["resources"]["reservations"]["devices"]
     assert device == {"driver": "cdi", "device_ids": ["nvidia.com/gpu=all"], "capabilities": ["gpu"]}
     assert "deploy" not in composed(release(cpu=True))["services"]["ollama"]
+
+
+def beside(services=("mongo", "librechat"), gpu=None, **client):
+    """The sample with acme on the GPU host itself."""
+    said = {"domain": "ia.example", "email": "it@ia.example", "callers": {"acme": {}}, "models": ["tiny:1b"]}
+    host = {"address": "203.0.113.20", "stack": "gpu", "gpu": {**said, **(gpu or {})}}
+    here = {"host": "gpu-1", "services": list(services), **client}
+    return resolved(lambda d: (d["hosts"].update({"gpu-1": host}), d["clients"]["acme"].update(here)))
+
+
+def test_a_client_on_the_gpu_host_has_its_chat_behind_the_one_proxy_there():
+    """One container binds 443: it serves the client's names too, and its LibreChat finds IA Interne by name beside it."""
+    fleet = beside()
+    tree = composed(front(fleet, "gpu-1"))
+    assert [name for name, each in tree["services"].items() if "0.0.0.0:443:443" in each.get("ports", [])] == [
+        "ia-proxy"
+    ]
+    assert tree["services"]["ia-proxy"]["networks"] == {"default": {}, "edge-acme": {"aliases": ["ia.example"]}}
+    assert tree["networks"]["edge-acme"] == {"name": "otobot-acme_edge", "external": True}
+    sites = text(front(fleet, "gpu-1"), "ia-proxy/sites/acme.caddy")
+    assert "https://chat.acme.example {" in sites
+    assert "reverse_proxy librechat.acme:3080" in sites
+    chat = rendered(fleet)
+    assert sorted(chat.services) == ["librechat", "mongo", "mongo-init"]
+    assert 'baseURL: "https://ia.example/v1"' in text(chat, "librechat/librechat.yaml")
+
+
+def test_librechat_offers_the_models_that_are_there_and_knows_the_authority():
+    """It asks IA Interne; the manifest's list stands in while that is silent; a root of one's own goes with it."""
+    root = "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n"
+    for fleet in (beside(), beside(gpu={"settings": {"ia-proxy": {"acme_ca": root}}})):
+        release = rendered(fleet)
+        assert '["tiny:1b"]' in text(release, "librechat/librechat.yaml")
+        assert "fetch: true" in text(release, "librechat/librechat.yaml")
+    assert "NODE_EXTRA_CA_CERTS=/app/ia-ca.pem" in text(release, "env/librechat.env")
+    assert text(release, "librechat/ia-ca.pem").strip() == root.strip()
+    assert "NODE_EXTRA_CA_CERTS" not in text(rendered(beside()), "env/librechat.env")
+    chosen = beside(settings={"librechat": {"ai_models": ["other:1b"]}})
+    assert "fetch: false" in text(rendered(chosen), "librechat/librechat.yaml")
+
+
+@pytest.mark.parametrize(
+    ("services", "gpu", "said"),
+    [
+        pytest.param(("mongo", "librechat", "caddy"), {}, "caddy does not run .* own proxy serves", id="another proxy"),
+        pytest.param(("postgres", "n8n"), {}, "postgres does not run on the stack gpu of gpu-1", id="other services"),
+        pytest.param(
+            ("mongo", "librechat"), {"domain": "chat.acme.example"}, "is a name of clients.acme", id="its name"
+        ),
+    ],
+)
+def test_what_cannot_be_beside_ia_interne_is_refused_with_one_message(services, gpu, said):
+    """A second proxy, a service that needs another stack, and one name for two things."""
+    with pytest.raises(ManifestError, match=said):
+        front(beside(services, gpu), "gpu-1")
+
+
+@pytest.mark.parametrize("tls", ["acme", "self-signed"])
+@pytest.mark.parametrize("profile", ["intermediate", "modern"])
+def test_a_real_caddy_accepts_a_client_beside_ia_interne(tls, profile, caddy, tmp_path):  # noqa: F811
+    """Both names, with certificates by the same authority."""
+    release = front(beside(gpu={"tls": tls, "settings": {"ia-proxy": {"tls": profile}}}, tls=tls), "gpu-1")
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites/acme.caddy").write_text(text(release, "ia-proxy/sites/acme.caddy"))
+    file = tmp_path / "Caddyfile"
+    file.write_text(text(release, "ia-proxy/Caddyfile").replace("/etc/caddy/sites", str(tmp_path / "sites")))
+    done = run(caddy, tmp_path, "adapt", "--config", str(file), "--adapter", "caddyfile")
+    assert done.returncode == 0, done.stderr
+    for name in ("ia.example", "chat.acme.example", "acme.example"):
+        assert f'"{name}"' in done.stdout
+    assert ('"module":"acme"' in done.stdout.replace(" ", "")) == (tls == "acme")
 
 
 def test_settings_of_the_manifest_reach_their_service_and_wrong_ones_are_named():

@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from otobotctl.errors import ManifestError
 from otobotctl.render.catalog import Catalog, check
 from otobotctl.render.client import render_client
-from otobotctl.render.front import names_of
 from otobotctl.render.names import place_of
 from otobotctl.render.service import Below
+from otobotctl.render.sites import names_of
 from tests.render import test_caddy, test_nginx
 from tests.render.sample import EVERYTHING, catalog, front, rendered, resolved, secrets_of, text
 from tests.render.test_caddy import caddy  # noqa: F401 - a fixture

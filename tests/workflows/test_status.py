@@ -243,7 +243,7 @@ def test_the_page_warns_of_versions_and_says_in_words_what_is_late(fleet, hosts,
     gone = {"acme.example": shown(-2)}
     hosts({"vps-1": {**well(fleet), "certificates": gone}, "vps-2": facts()})
     monkeypatch.setattr("otobotctl.workflows.status.names_of", lambda *_: ("acme.example",))
-    monkeypatch.setattr("otobotctl.workflows.status.front_clients", lambda clients, _: clients)
+    monkeypatch.setattr("otobotctl.workflows.status.front_clients", lambda _host, clients, _: clients)
     target = tmp_path / "status.html"
     assert cli.main(["status", "--html", str(target), "--fleet", str(fleet.root)]) == 0
     page = Page()

@@ -14,29 +14,27 @@ _AUTHORITIES_OF_ITS_OWN = "Caddy Local Authority"
 def judge(case: Case) -> Iterator[Finding]:
     """One finding a name."""
     facts = case.facts or {}
-    for client in case.clients:
-        remedy = f"ssh {case.host.address} sudo otobot-certificates now"
-        if client.tls != "acme" or "caddy" in client.services:
-            remedy = f"otobotctl host apply {case.host.name}"
-        for name in case.wanted.names.get(client.slug, ()):
+    for subject, source, names in case.served():
+        remedy = case.renewal if source == "acme" else f"otobotctl host apply {case.host.name}"
+        for name in names:
             shown = facts["certificates"].get(name)
             if shown is None:
                 continue
             if "error" in shown:
-                yield Finding("critical", client.slug, f"{name} shows no certificate: {shown['error']}", remedy)
+                yield Finding("critical", subject, f"{name} shows no certificate: {shown['error']}", remedy)
                 continue
             own = shown["self_signed"] or _AUTHORITIES_OF_ITS_OWN in shown["issuer"]
-            if client.tls == "acme" and own:
-                yield Finding("warning", client.slug, f"{name} has no certificate by ACME yet; it signs itself", remedy)
+            if source == "acme" and own:
+                yield Finding("warning", subject, f"{name} has no certificate by ACME yet; it signs itself", remedy)
                 continue
             left = (shown["not_after"] - case.now) / _DAY_S
             whole = (shown["not_after"] - shown["not_before"]) / _DAY_S
             if left < 0:
-                yield Finding("critical", client.slug, f"the certificate of {name} ended {-left:.0f} days ago", remedy)
+                yield Finding("critical", subject, f"the certificate of {name} ended {-left:.0f} days ago", remedy)
             elif left < min(_DUE_DAYS, _DUE_SHARE * whole):
                 yield Finding(
                     "warning",
-                    client.slug,
+                    subject,
                     f"the certificate of {name} ends in {left:.1f} days and was not renewed",
                     remedy,
                 )

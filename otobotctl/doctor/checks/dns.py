@@ -1,4 +1,4 @@
-"""Every name that a client is served under leads to its host, over IPv4 and IPv6."""
+"""Every name that a host serves leads to it, over IPv4 and IPv6."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ def judge(case: Case) -> Iterator[Finding]:
     if seen is None:
         return
     own = {*seen.targets, *((case.facts or {}).get("addresses", ()))}
-    for client in case.clients:
-        for name in case.wanted.names.get(client.slug, ()):
-            yield from _name(client.slug, name, seen.resolved.get(name), own)
+    for subject, _, names in case.served():
+        for name in names:
+            yield from _name(subject, name, seen.resolved.get(name), own)
 
 
-def _name(client: str, name: str, found: tuple[str, ...] | None, own: set[str]) -> Iterator[Finding]:
+def _name(subject: str, name: str, found: tuple[str, ...] | None, own: set[str]) -> Iterator[Finding]:
     four = next((each for each in sorted(own) if ":" not in each), "")
     record = f"at your DNS provider: {name} A {four or 'the address of the host'}"
     if found is None:
-        yield Finding("info", client, f"the name servers of this machine did not answer for {name}", f"dig {name}")
+        yield Finding("info", subject, f"the name servers of this machine did not answer for {name}", f"dig {name}")
         return
     if not found:
-        yield Finding("critical", client, f"{name} does not exist in DNS", record)
+        yield Finding("critical", subject, f"{name} does not exist in DNS", record)
         return
     wrong = [each for each in found if each not in own]
     if len(wrong) == len(found):
-        yield Finding("critical", client, f"{name} leads to {', '.join(wrong)}, which is not the host", record)
+        yield Finding("critical", subject, f"{name} leads to {', '.join(wrong)}, which is not the host", record)
     elif wrong:
         kinds = ", ".join("AAAA" if ipaddress.ip_address(each).version == 6 else "A" for each in wrong)  # noqa: PLR2004
         yield Finding(
             "warning",
-            client,
+            subject,
             f"{name} also leads to {', '.join(wrong)}, which is not the host",
             f"at your DNS provider: remove that {kinds} record",
         )

@@ -9,8 +9,8 @@ from otobotctl.doctor.model import Case, Check, Finding
 
 def judge(case: Case) -> Iterator[Finding]:
     """A handshake that fails, and a certificate that nobody but its maker believes where ACME was meant."""
-    acme = {name for client in case.clients if client.tls == "acme" for name in case.wanted.names.get(client.slug, ())}
-    owner = {name: client.slug for client in case.clients for name in case.wanted.names.get(client.slug, ())}
+    acme = {name for _, source, names in case.served() if source == "acme" for name in names}
+    owner = {name: subject for subject, _, names in case.served() for name in names}
     for each in case.outside.handshakes if case.outside else ():
         subject = owner.get(each.name, case.host.name)
         if each.error:
@@ -25,7 +25,7 @@ def judge(case: Case) -> Iterator[Finding]:
                 "warning",
                 subject,
                 f"this machine does not believe the certificate of {each.name} at {each.address}: {each.trusted}",
-                f"ssh {case.host.address} sudo otobot-certificates now",
+                case.renewal,
             )
 
 

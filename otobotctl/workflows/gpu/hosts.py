@@ -40,13 +40,12 @@ def setup(fleet: Fleet, name: str, said: Said, listener: Listener, password: Pas
     """Write what is said into the manifest, and make the host so. Safe to run again; what is done is not done again.
 
     Raises:
-        UsageError: no such host, it has clients, or nobody has said its domain or e-mail address yet.
+        UsageError: no such host, its clients have more than their chat there, or nobody has said its domain or e-mail
+            address yet.
     """
     loaded = load(fleet)
     host = loaded.manifest.host(name)
-    clients = [client.slug for client in loaded.manifest.clients_of(name)]
-    if clients:
-        raise UsageError(f"{name} serves {', '.join(clients)}; IA Interne has a host of its own")
+    _refuse_others(loaded, name)
     entry = merged(host.gpu, said)
     missing = [key for key in ("domain", "email") if not entry.get(key)]
     if missing:
@@ -54,6 +53,18 @@ def setup(fleet: Fleet, name: str, said: Said, listener: Listener, password: Pas
         raise UsageError(f"nobody has said the {missing[0]} yet", hint=f"otobotctl gpu setup {name} {shown}")
     change(fleet, name, entry)
     return converging.apply(fleet, name, listener, password)
+
+
+def _refuse_others(loaded: Loaded, name: str) -> None:
+    """A client may have its LibreChat beside IA Interne; what needs a proxy of its own may not be there."""
+    known = loaded.catalog.stack(STACK).services
+    for client in loaded.manifest.clients_of(name):
+        others = [service for service in client.services if service not in known]
+        if others:
+            raise UsageError(
+                f"{client.slug} has {', '.join(others)} on {name}, and beside IA Interne run only {', '.join(known)}",
+                hint=f"another host for IA Interne, or for {client.slug}: otobotctl host add",
+            )
 
 
 def merged(gpu: Gpu | None, said: Said) -> dict[str, Any]:
