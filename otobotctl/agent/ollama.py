@@ -23,22 +23,44 @@ class ApiError(Exception):
 
 def ask(url: str, path: str, body: Optional[Dict[str, Any]] = None, method: str = "") -> Any:
     """The JSON answer of one request; {} where there is none. Raises ApiError."""
-    connection, response = _sent(url, path, body, method, ANSWER_S)
-    try:
-        raw = response.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise ApiError("{}{}: {}".format(url, path, _why(error)), passing=True) from None
-    finally:
-        connection.close()
-    _check(response.status, raw)
+    raw = _asked(url, path, body, method)
     try:
         return json.loads(raw) if raw.strip() else {}
     except ValueError:
         raise ApiError("{}{} answers no JSON".format(url, path)) from None
 
 
+def text(url: str, path: str) -> str:
+    """The text of an answer. Raises ApiError."""
+    return _asked(url, path, None, "").decode("utf-8", "replace")
+
+
+def _asked(url: str, path: str, body: Optional[Dict[str, Any]], method: str) -> bytes:
+    connection, response = _sent(url, path, body, method, ANSWER_S)
+    try:
+        raw = bytes(response.read())
+    except (OSError, http.client.HTTPException) as error:
+        raise ApiError("{}{}: {}".format(url, path, _why(error)), passing=True) from None
+    finally:
+        connection.close()
+    _check(response.status, raw)
+    return raw
+
+
 def lines(url: str, path: str, body: Dict[str, Any]) -> Iterator[Dict[str, Any]]:
     """Each line of an answer that is streamed. A line {"error": ...}, also after a 200, raises ApiError."""
+    for line in raw_lines(url, path, body):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            raise ApiError("the answer broke off", passing=True) from None
+        if "error" in record:
+            raise ApiError(str(record["error"]), passing=passing(str(record["error"])))
+        yield record
+
+
+def raw_lines(url: str, path: str, body: Dict[str, Any]) -> Iterator[bytes]:
+    """Each line of an answer that is streamed, as it comes. Raises ApiError."""
     connection, response = _sent(url, path, body, "POST", SILENCE_S)
     try:
         if response.status != http.client.OK:
@@ -47,13 +69,7 @@ def lines(url: str, path: str, body: Dict[str, Any]) -> Iterator[Dict[str, Any]]
             line = response.readline()
             if not line:
                 return
-            try:
-                record = json.loads(line)
-            except ValueError:
-                raise ApiError("the answer broke off", passing=True) from None
-            if "error" in record:
-                raise ApiError(str(record["error"]), passing=passing(str(record["error"])))
-            yield record
+            yield line
     except (OSError, http.client.HTTPException) as error:
         raise ApiError("the answer broke off: {}".format(_why(error)), passing=True) from None
     finally:
@@ -74,9 +90,14 @@ def passing(message: str) -> bool:
 def refusal(raw: bytes, status: int) -> str:
     """What an error answer says."""
     try:
-        return str(json.loads(raw)["error"])
+        return word_of(json.loads(raw)["error"])
     except (ValueError, KeyError, TypeError):
         return "answers {}".format(status)
+
+
+def word_of(error: Any) -> str:
+    """What an error says: Ollama's own are text, OpenAI's have a message."""
+    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
 
 
 def models(url: str) -> List[Dict[str, Any]]:

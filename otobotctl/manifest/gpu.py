@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from otobotctl.manifest import words
@@ -13,16 +13,28 @@ from otobotctl.manifest.findings import Finding, Path
 STACK = "gpu"
 # A library's name, or a registry's before it, and a tag: mistral:7b, hf.co/someone/model:Q4_K_M.
 MODEL = r"[a-z0-9][a-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*){0,3}:[A-Za-z0-9][A-Za-z0-9._-]{0,79}"
+# One of Hugging Face's, as vLLM names it, and perhaps a revision: a branch, a tag or a commit.
+REPOSITORY = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}(@[A-Za-z0-9][A-Za-z0-9._-]{0,79})?"
 PURPOSE = r"[a-z][a-z0-9]{0,19}"
 
 Objects = Mapping[str, Mapping[str, Any]]
+
+
+def name_of(domain: str) -> str:
+    """A domain in the one way that it is written here: lower case, without the dot of the root."""
+    return domain.rstrip(".").lower()
+
+
+def served(engine: str, models: Iterable[str]) -> tuple[str, ...]:
+    """The names that callers ask for: a model of vLLM's without its revision."""
+    return tuple(model.partition("@")[0] if engine == "vllm" else model for model in models)
 
 
 def check(hosts: Objects, clients: Objects) -> Iterator[Finding]:
     """Yield what is wrong with the GPU hosts among `hosts`; their settings are judged where they are rendered."""
     domains: dict[str, str] = {}
     for slug, client in clients.items():
-        domains[str(client.get("domain", "")).removesuffix(".").lower()] = f"clients.{slug}"
+        domains[name_of(str(client.get("domain", "")))] = f"clients.{slug}"
     for name, host in hosts.items():
         gpu = host.get("gpu")
         if host.get("stack") == STACK and gpu is None:
@@ -33,9 +45,9 @@ def check(hosts: Objects, clients: Objects) -> Iterator[Finding]:
         if host.get("stack", "client-vps") != STACK:
             yield Finding(("hosts", name, "stack"), "is not gpu, yet it has a `gpu`", f'write "stack": "{STACK}"')
         yield from _words(path, gpu)
-        yield from _models(path, gpu)
+        yield from _models(path, gpu) if gpu.get("engine") != "vllm" else _model(path, gpu)
         yield from _callers(path, objects(gpu, "callers"), clients)
-        domain = str(gpu.get("domain", "")).removesuffix(".").lower()
+        domain = name_of(str(gpu.get("domain", "")))
         first = domains.setdefault(domain, f"hosts.{name}.gpu")
         if first != f"hosts.{name}.gpu":
             yield Finding((*path, "domain"), f"{domain} is {first}'s", "give it a name of its own")
@@ -58,6 +70,20 @@ def _models(path: Path, gpu: Mapping[str, Any]) -> Iterator[Finding]:
         elif model in seen:
             yield Finding(here, f'"{model}" is there twice', "keep one")
         seen.add(model)
+
+
+def _model(path: Path, gpu: Mapping[str, Any]) -> Iterator[Finding]:
+    """What vLLM wants: one model, which it has from the moment it starts, and a card."""
+    models = list(texts(gpu.get("models")))
+    if gpu.get("cpu") is True:
+        yield Finding((*path, "engine"), "vllm needs a card, and `cpu` says there is none", 'write "engine": "ollama"')
+    if len(models) != 1:
+        problem = f"vllm serves one model, and here are {len(models)}"
+        yield Finding((*path, "models"), problem, "name one, such as mistralai/Mistral-7B-Instruct-v0.3")
+    for place, model in models:
+        if not re.fullmatch(REPOSITORY, model):
+            problem = f'"{model}" is no model of Hugging Face\'s, which vllm wants'
+            yield Finding((*path, "models", place), problem, "write it like mistralai/Mistral-7B-Instruct-v0.3")
 
 
 def _callers(path: Path, callers: Objects, clients: Objects) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ EnvironmentName = Literal["dev", "stage", "prod"]
 Docker = Literal["upstream", "distribution"]
 Tls = Literal["acme", "self-signed"]
 Names = Literal["subdomains", "paths"]
+Engine = Literal["ollama", "vllm"]
 Schedule = Literal["hourly", "4-hourly", "daily", "weekly", "monthly", "never"]
 Role = Literal["admin", "user"]
 SettingValue = str | int | float | bool | list[str]
@@ -142,7 +143,13 @@ class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     driver: Annotated[
         str, Meta(description="The branch of NVIDIA's driver, such as 580-server. Default: the newest that is signed.")
     ] = ""
-    models: Annotated[tuple[str, ...], Meta(description="The models that are there, such as mistral:7b.")] = ()
+    engine: Annotated[
+        Engine, Meta(description="What runs the models: ollama, several of them; vllm, one, for many callers at once.")
+    ] = "ollama"
+    models: Annotated[
+        tuple[str, ...],
+        Meta(description="The models that are there: mistral:7b; of vllm the one, such as mistralai/Mistral-7B-v0.3."),
+    ] = ()
     callers: Annotated[dict[str, Caller], Meta(description="Clients that may ask it, by slug.")] = {}
     settings: _Settings = {}
 

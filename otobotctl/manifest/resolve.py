@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from otobotctl.errors import ManifestError
+from otobotctl.manifest.gpu import name_of, served
 from otobotctl.manifest.models import (
     Backup,
     BackupTarget,
@@ -181,8 +182,7 @@ def _host(name: str, host: Host, defaults: Defaults, login: str | None) -> Resol
 
 
 def _gpu(gpu: Gpu, defaults: Defaults) -> Gpu:
-    domain = gpu.domain.rstrip(".").lower()
-    return msgspec.structs.replace(gpu, domain=domain, tls=gpu.tls or defaults.tls)
+    return msgspec.structs.replace(gpu, domain=name_of(gpu.domain), tls=gpu.tls or defaults.tls)
 
 
 def _client(slug: str, client: Client, manifest: Manifest, archives: Archives) -> ResolvedClient:
@@ -197,7 +197,7 @@ def _client(slug: str, client: Client, manifest: Manifest, archives: Archives) -
         company=client.company,
         email=client.email,
         host=client.host,
-        domain=client.domain.rstrip(".").lower(),
+        domain=name_of(client.domain),
         index=client.index,
         environment=name,
         timezone=client.timezone or defaults.timezone,
@@ -221,8 +221,9 @@ def _of_ia(slug: str, manifest: Manifest, said: tuple[Settings, ...]) -> Setting
     for host in manifest.hosts.values():
         caller = host.gpu.callers.get(slug) if host.gpu else None
         if host.gpu and caller and _CHAT in caller.purposes:
-            wired["ai_url"] = f"https://{host.gpu.domain.rstrip('.').lower()}/v1"
-            wired |= {"ai_models": list(host.gpu.models)} if host.gpu.models else {}
+            wired["ai_url"] = f"https://{name_of(host.gpu.domain)}/v1"
+            models = list(served(host.gpu.engine, host.gpu.models))
+            wired |= {"ai_models": models} if models else {}
             authority = host.gpu.settings.get(_IA_PROXY, {}).get("acme_ca")
             wired |= {"ai_ca": authority} if authority else {}
             break

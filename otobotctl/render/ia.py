@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from otobotctl.errors import ManifestError
+from otobotctl.manifest.models import Engine
 from otobotctl.render import layout
 from otobotctl.render.engine import NoSecrets
 from otobotctl.render.project import Part, render_project
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 KEY = "IA_INTERNE_API_KEY"  # what LibreChat shows
 CHAT = "librechat"
+ENGINES: tuple[str, ...] = get_args(Engine)  # one of them runs: each wants the cards' memory for itself
 
 
 def render_ia(host: ResolvedHost, gpu: Gpu, clients: Sequence[Mapping[str, Any]], catalog: Catalog) -> RenderedRelease:
@@ -40,13 +42,26 @@ def render_ia(host: ResolvedHost, gpu: Gpu, clients: Sequence[Mapping[str, Any]]
                 hint=f"give one of them another domain: otobotctl gpu setup {host.name} --domain ...",
             )
     parts = []
+    engine = catalog.service(gpu.engine)
+    upstream = f"{gpu.engine}:{engine.ports['http'].container}"
     for name in catalog.stack(host.stack).host_services:
+        if name in ENGINES and name != gpu.engine:
+            continue
         service = catalog.service(name)
         settings = chosen(service, (gpu.settings.get(name, {}),), f"hosts.{host.name}.gpu.settings")
         image = catalog.image(service, settings["version"])
-        variables = {"host": host, "gpu": gpu, "clients": clients, "settings": settings, "image": image, "alias": name}
+        variables = {
+            "host": host,
+            "gpu": gpu,
+            "clients": clients,
+            "settings": settings,
+            "image": image,
+            "alias": name,
+            "upstream": upstream,
+            "own_authority": True,
+        }
         each = {client["slug"]: {"client": client, "sites": client["sites"]} for client in clients}
-        parts.append(Part(service, image, 0, NoSecrets(name), {**variables, "own_authority": True}, each))
+        parts.append(Part(service, image, 0, NoSecrets(name), variables, each))
     return render_project(layout.FRONT, parts, catalog)
 
 

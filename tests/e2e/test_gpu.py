@@ -126,7 +126,7 @@ def test_the_log_names_callers_and_no_key_is_anywhere_on_the_host(served):
     assert acme["purpose"] == "librechat"
     assert acme["by_path"]["/v1/chat/completions"] >= 1
     [now] = served.operator.data("gpu", "status", "gpu-1")
-    assert now["ollama"]
+    assert now["version"]
     assert now["warnings"] == []
 
 

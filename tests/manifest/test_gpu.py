@@ -4,6 +4,7 @@ import pytest
 
 from otobotctl import manifest
 from otobotctl.manifest import ServiceShape, SettingShape
+from otobotctl.manifest.gpu import name_of, served
 from tests.manifest.sample import SERVICES, encoded, right
 
 GPU = {"domain": "IA.otobot.example.", "email": "it@otobot.example", "models": ["mistral:7b"], "callers": {"acme": {}}}
@@ -39,6 +40,11 @@ def test_a_gpu_host_has_its_playbook_and_the_fleets_certificates():
         pytest.param({}, {"domain": "ia"}, "gpu.domain", id="no domain name"),
         pytest.param({}, {"email": "it"}, "gpu.email", id="no address"),
         pytest.param({"stack": "client-vps"}, {}, "hosts.gpu-1.stack", id="another stack"),
+        pytest.param({}, {"engine": "vllm"}, "gpu.models[0]", id="a model of Ollama's for vllm"),
+        pytest.param({}, {"engine": "vllm", "models": []}, "gpu.models: vllm serves one", id="vllm without a model"),
+        pytest.param({}, {"engine": "vllm", "models": ["a/b", "a/c"]}, "here are 2", id="vllm with two models"),
+        pytest.param({}, {"engine": "vllm", "models": ["a/b"], "cpu": True}, "gpu.engine", id="vllm without a card"),
+        pytest.param({}, {"engine": "triton"}, "gpu.engine", id="an engine that there is not"),
         pytest.param({"gpu": None}, {}, "hosts.gpu-1.gpu", id="the stack without its words"),
     ],
 )
@@ -75,3 +81,18 @@ def test_a_callers_librechat_is_wired_to_the_host_that_lets_it_in(callers, own, 
     services = {**SERVICES, "librechat": ServiceShape("librechat", {"ai_models": SettingShape("list")})}
     resolved = manifest.resolve(manifest.decode(encoded(document), "clients-config.json", services))
     assert resolved.client("acme").settings == {"librechat": wanted}
+
+
+def test_a_model_of_vllms_has_a_revision_that_callers_do_not_say():
+    """LibreChat asks for the repository's name; nothing is wrong with either form."""
+    models = ["mistralai/Mistral-7B-Instruct-v0.3@main"]
+    assert findings({}, engine="vllm", models=models) == []
+    assert served("vllm", models) == ("mistralai/Mistral-7B-Instruct-v0.3",)
+    assert served("ollama", ["hf.co/someone/model:Q4_K_M"]) == ("hf.co/someone/model:Q4_K_M",)
+
+
+def test_a_domain_is_written_in_one_way_everywhere():
+    """A client's and a host's, with the dot of the root or in capitals, are the same name."""
+    assert name_of("IA.Otobot.example.") == "ia.otobot.example"
+    [found] = findings({}, domain="ACME.example.")
+    assert "gpu.domain" in found

@@ -22,6 +22,7 @@ from tests.render.test_nginx import free_port
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = ROOT / "tests/lab/files/images/ollama/ollama.py"
+VLLM = ROOT / "tests/lab/files/images/vllm-openai/vllm.py"
 GATE = ROOT / "templates/services/ia-gate/gate.py"
 KEY = "k" * 64
 
@@ -124,6 +125,35 @@ def test_a_real_caddy_accepts_a_client_beside_ia_interne(tls, profile, caddy, tm
     for name in ("ia.example", "chat.acme.example", "acme.example"):
         assert f'"{name}"' in done.stdout
     assert ('"module":"acme"' in done.stdout.replace(" ", "")) == (tls == "acme")
+
+
+MODEL = "mistralai/Mistral-7B-Instruct-v0.3"
+
+
+def test_vllm_takes_ollamas_place_and_has_the_card_alone():
+    """One engine a host, on 127.0.0.1, with the manifest's one model under its name; no secret among its arguments."""
+    given = release(engine="vllm", models=[f"{MODEL}@abc123"], settings={"vllm": {"arguments": ["--quantization=awq"]}})
+    services = composed(given)["services"]
+    assert list(services) == ["vllm", "ia-gate", "ia-proxy"]
+    vllm = services["vllm"]
+    assert vllm["ports"] == ["127.0.0.1:8000:8000"]
+    assert vllm["image"].startswith("vllm/vllm-openai:v")
+    assert vllm["entrypoint"] == ["vllm", "serve"]
+    assert vllm["command"][:2] == [MODEL, "--revision=abc123"]
+    assert {f"--served-model-name={MODEL}", "--max-model-len=8192", "--quantization=awq"} <= set(vllm["command"])
+    assert vllm["deploy"]["resources"]["reservations"]["devices"][0]["driver"] == "cdi"
+    assert "VLLM_NO_USAGE_STATS=1" in text(given, "env/vllm.env")
+    assert "reverse_proxy vllm:8000" in text(given, "ia-proxy/Caddyfile")
+    assert "/metrics" not in text(given, "ia-proxy/Caddyfile")
+
+
+def test_the_stand_in_knows_every_flag_that_is_rendered():
+    """It refuses others, as the real one does."""
+    command = composed(release(engine="vllm", models=[f"{MODEL}@main"]))["services"]["vllm"]["command"]
+    words = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(VLLM.parent)!r}); import vllm;"]
+    words[-1] += "vllm.flags().parse_args(sys.argv[1:])"
+    assert subprocess.run([*words, *command], check=False).returncode == 0
+    assert subprocess.run([*words, *command, "--made-up"], check=False, capture_output=True).returncode == 2
 
 
 def test_settings_of_the_manifest_reach_their_service_and_wrong_ones_are_named():

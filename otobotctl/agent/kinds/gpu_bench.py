@@ -6,11 +6,12 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from otobotctl.agent import ollama
+from otobotctl.agent import ollama, vllm
 
 QUESTION = "Write a short story about a lighthouse keeper. Do not stop early."
 
 Now = Callable[[], float]
+Ask = Callable[[str, int], Dict[str, Any]]
 
 
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
@@ -21,18 +22,25 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     """
     rows: List[Dict[str, Any]] = []
     for model in params["models"]:
-        loaded = at_once(params["url"], model, 1, 1)
+        ask = asked_of(params)
+        loaded = at_once(ask, model, 1, 1)
         rows.append(dict(loaded, callers=0))
         if loaded["failed"]:
             continue
-        rows += [at_once(params["url"], model, callers, params["tokens"]) for callers in params["callers"]]
+        rows += [at_once(ask, model, callers, params["tokens"]) for callers in params["callers"]]
     return {"rows": rows}
 
 
-def at_once(url: str, model: str, callers: int, tokens: int) -> Dict[str, Any]:
+def asked_of(params: Dict[str, Any]) -> Ask:
+    """How this host's engine is asked."""
+    one_of = one_of_vllm if params.get("engine") == "vllm" else one
+    return lambda model, tokens: one_of(params["url"], model, tokens)
+
+
+def at_once(ask: Ask, model: str, callers: int, tokens: int) -> Dict[str, Any]:
     """The row of so many callers who ask for so many tokens at the same moment."""
     found: List[Dict[str, Any]] = []
-    threads = [threading.Thread(target=lambda: found.append(one(url, model, tokens))) for _ in range(callers)]
+    threads = [threading.Thread(target=lambda: found.append(ask(model, tokens))) for _ in range(callers)]
     began = time.monotonic()
     for thread in threads:
         thread.start()
@@ -64,6 +72,30 @@ def one(url: str, model: str, tokens: int, now: Now = time.monotonic) -> Dict[st
         for record in ollama.lines(url, "/api/chat", body):
             first = round(now() - began, 3) if first is None else first
             count = record.get("eval_count", count)
+    except ollama.ApiError as error:
+        return {"tokens": count, "first_s": first, "error": str(error)}
+    return {"tokens": count, "first_s": first, "error": ""}
+
+
+def one_of_vllm(url: str, model: str, tokens: int, now: Now = time.monotonic) -> Dict[str, Any]:
+    """The same, asked of vLLM: it counts at the end, and does not stop before it has said so many."""
+    first: Optional[float] = None
+    began, count = now(), 0
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": QUESTION}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": tokens,
+        "ignore_eos": True,
+        "temperature": 0,
+        "seed": 1,
+    }
+    try:
+        for event in vllm.events(url, body):
+            said = any((each.get("delta") or {}).get("content") for each in event.get("choices") or [])
+            first = round(now() - began, 3) if first is None and said else first
+            count = (event.get("usage") or {}).get("completion_tokens", count)
     except ollama.ApiError as error:
         return {"tokens": count, "first_s": first, "error": str(error)}
     return {"tokens": count, "first_s": first, "error": ""}

@@ -1,11 +1,11 @@
-"""How a GPU host is: its cards, its Ollama, its room. A question, and never a step."""
+"""How a GPU host is: its cards, what runs its models, its room. A question, and never a step."""
 
 from __future__ import annotations
 
 import shutil
 from typing import Any, Dict
 
-from otobotctl.agent import machine, nvidia, ollama
+from otobotctl.agent import machine, nvidia, ollama, vllm
 
 _DISK = "/var/lib/docker"
 
@@ -13,16 +13,26 @@ _DISK = "/var/lib/docker"
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     """Answer cards (nvidia.parse), version, models and loaded (Ollama's own), error, memory and disk (bytes).
 
-    `error` is why Ollama does not answer, "" when it does.
+    `error` is why the engine does not answer, "" when it does. Of vLLM also requests: how many are running, waiting.
     """
     said = {"version": "", "models": [], "loaded": [], "error": ""}  # type: Dict[str, Any]
     try:
-        said["version"] = ollama.ask(params["url"], "/api/version").get("version", "")
-        said["models"] = ollama.models(params["url"])
-        said["loaded"] = list(ollama.ask(params["url"], "/api/ps").get("models") or [])
+        (_of_vllm if params.get("engine") == "vllm" else _of_ollama)(params["url"], said)
     except ollama.ApiError as error:
         said["error"] = str(error)
     return dict(said, cards=nvidia.cards(), memory=machine.state()["memory"], disk=_room())
+
+
+def _of_ollama(url: str, said: Dict[str, Any]) -> None:
+    said["version"] = ollama.ask(url, "/api/version").get("version", "")
+    said["models"] = ollama.models(url)
+    said["loaded"] = list(ollama.ask(url, "/api/ps").get("models") or [])
+
+
+def _of_vllm(url: str, said: Dict[str, Any]) -> None:
+    said["version"] = ollama.ask(url, "/version").get("version", "")
+    said["models"] = vllm.models(url)
+    said["requests"] = vllm.queue(url)
 
 
 def _room() -> Dict[str, Any]:

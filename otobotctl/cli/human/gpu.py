@@ -29,7 +29,10 @@ def status(hosts: Sequence[GpuStatus]) -> str:
 def _host(found: GpuStatus) -> str:
     free = found.disk["free"]
     room = f"memory {amounts.used(found.memory)}, {_size(free)} of disk free"
-    lines = [f"{found.host}: Ollama {found.ollama or 'does not answer'}; {room}"]
+    engine = {"ollama": "Ollama", "vllm": "vLLM"}[found.engine]
+    lines = [f"{found.host}: {engine} {found.version or 'does not answer'}; {room}"]
+    if found.running is not None:
+        lines.append(f"requests: {found.running} running, {found.waiting or 0} waiting")
     if found.cards:
         head = ("CARD", "DRIVER", "MEMORY", "USE", "TEMPERATURE", "POWER")
         lines.append(output.table(head, [_card(each) for each in found.cards]))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import StepFailedError, UsageError
-from otobotctl.plan.kinds.ollama_model import OLLAMA
+from otobotctl.manifest.gpu import served
 from otobotctl.workflows.desired import load
-from otobotctl.workflows.gpu.hosts import asked, gpu_of
+from otobotctl.workflows.gpu.hosts import asked, gpu_of, place
 
 if TYPE_CHECKING:
     from otobotctl.converge.model import Password
@@ -59,10 +59,11 @@ def bench(
         StepFailedError: a model cannot answer at all.
     """
     loaded = load(fleet)
-    wanted = tuple(models) or gpu_of(loaded, name).models
+    gpu = gpu_of(loaded, name)
+    wanted = served(gpu.engine, models or gpu.models)
     if not wanted:
         raise UsageError(f"{name} has no model to ask", hint=f"otobotctl gpu models pull {name} mistral:7b")
-    params = {"url": OLLAMA, "models": list(wanted), "callers": list(callers), "tokens": tokens}
+    params = {**place(gpu), "models": list(wanted), "callers": list(callers), "tokens": tokens}
     return measured(name, tokens, asked(loaded, name, "gpu_bench", params, password)["rows"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +13,20 @@ from otobotctl.errors import StepFailedError, UsageError
 from otobotctl.manifest.gpu import STACK
 from otobotctl.plan.kinds.ollama_model import OLLAMA
 from otobotctl.render.catalog import load_catalog
+from otobotctl.render.ia import ENGINES
 from otobotctl.workflows import converging
 from otobotctl.workflows.desired import load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from otobotctl.converge.model import Listener, Password
     from otobotctl.fleet import Fleet
     from otobotctl.manifest.models import Gpu
     from otobotctl.workflows.converging import HostRun
     from otobotctl.workflows.desired import Loaded
+
+
+_DEFAULT = ("engine", ENGINES[0])  # not written
+URLS: Mapping[str, str] = {"ollama": OLLAMA, "vllm": "http://127.0.0.1:8000"}  # on the host itself
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Said:
     tls: str | None = None
     cpu: bool | None = None
     models: tuple[str, ...] = ()
+    engine: str | None = None
 
 
 def setup(fleet: Fleet, name: str, said: Said, listener: Listener, password: Password | None = None) -> HostRun:
@@ -68,18 +73,24 @@ def _refuse_others(loaded: Loaded, name: str) -> None:
 
 
 def merged(gpu: Gpu | None, said: Said) -> dict[str, Any]:
-    """The manifest's entry with what is said over it; models are added to those that are there."""
+    """The manifest's entry with what is said over it; models are added to those that are there, of the same engine.
+
+    vLLM has one model: another one takes its place.
+    """
     entry: dict[str, Any] = msgspec.to_builtins(gpu) if gpu else {}
     entry = {key: value for key, value in entry.items() if value not in (None, "", {}, [])}
-    over = {"domain": said.domain, "email": said.email, "tls": said.tls, "cpu": said.cpu}
+    over = {"domain": said.domain, "email": said.email, "tls": said.tls, "cpu": said.cpu, "engine": said.engine}
+    before = gpu.engine if gpu else ENGINES[0]
     entry |= {key: value for key, value in over.items() if value is not None}
-    models = list(dict.fromkeys((*entry.get("models", ()), *said.models)))
-    return {**entry, "models": models} if models else entry
+    anew = (said.engine or before) != before or (bool(said.models) and (said.engine or before) == "vllm")
+    kept = () if anew else entry.get("models", ())
+    models = list(dict.fromkeys((*kept, *said.models)))
+    return {**entry, "models": models} if models or anew else entry
 
 
 def change(fleet: Fleet, name: str, entry: Mapping[str, Any]) -> bool:
     """Write a host's `gpu` into the manifest; return whether that changed it. Raises ManifestError."""
-    shown = {key: value for key, value in entry.items() if value is not False}
+    shown = {key: value for key, value in entry.items() if value is not False and (key, value) != _DEFAULT}
     return manifest.set_host(fleet.manifest, name, {"stack": STACK, "gpu": shown}, load_catalog().service_shapes())
 
 
@@ -90,6 +101,11 @@ def gpu_of(loaded: Loaded, name: str) -> Gpu:
         known = ", ".join(named(loaded)) or "none yet"
         raise UsageError(f"{name} is no GPU host", hint=f"the GPU hosts are: {known}; otobotctl gpu setup {name} ...")
     return found
+
+
+def place(gpu: Gpu) -> dict[str, str]:
+    """What the agent has to know to ask the engine of a host: its name and its address there."""
+    return {"engine": gpu.engine, "url": URLS[gpu.engine]}
 
 
 def named(loaded: Loaded) -> tuple[str, ...]:
@@ -107,7 +123,7 @@ def written(loaded: Loaded, name: str) -> dict[str, Any]:
 
 def looked(loaded: Loaded, name: str, password: Password | None = None) -> Mapping[str, Any]:
     """What the host tells of itself (agent/kinds/gpu_status.py). Raises StepFailedError when it cannot look."""
-    return asked(loaded, name, "gpu_status", {"url": OLLAMA}, password)
+    return asked(loaded, name, "gpu_status", place(gpu_of(loaded, name)), password)
 
 
 def asked(

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import StepFailedError, UsageError
+from otobotctl.manifest.gpu import served
 from otobotctl.manifest.words import suggest
 from otobotctl.workflows import converging
 from otobotctl.workflows.desired import Desired, load
 from otobotctl.workflows.gpu.hosts import change, gpu_of, looked, written
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from otobotctl.converge.model import Listener, Password
     from otobotctl.fleet import Fleet
+    from otobotctl.manifest.models import Gpu
     from otobotctl.plan.model import Stage
     from otobotctl.workflows.converging import HostRun
     from otobotctl.workflows.desired import Loaded
+
+
+NAMES: Mapping[str, str] = {"ollama": "Ollama", "vllm": "vLLM"}
+_STAGES = ("ia", "front", "self-test")  # of playbooks/gpu.yaml: what vLLM is started by
 
 
 @dataclass(frozen=True)
@@ -39,14 +46,15 @@ class Model:
 def listed(fleet: Fleet, name: str, password: Password | None = None) -> tuple[Model, ...]:
     """The models that are there or should be, by name."""
     loaded = load(fleet)
-    wanted = gpu_of(loaded, name).models
-    return rows(wanted, looked(loaded, name, password), name)
+    return rows(gpu_of(loaded, name), looked(loaded, name, password), name)
 
 
-def rows(wanted: Sequence[str], facts: Mapping[str, Any], host: str) -> tuple[Model, ...]:
-    """What a host answers against what is wanted. Raises StepFailedError: its Ollama does not answer."""
+def rows(gpu: Gpu, facts: Mapping[str, Any], host: str) -> tuple[Model, ...]:
+    """What a host answers against what is wanted. Raises StepFailedError: its engine does not answer."""
     if facts["error"]:
-        raise StepFailedError(f"{host}: Ollama does not answer: {facts['error']}", hint=f"otobotctl gpu setup {host}")
+        problem = f"{host}: {NAMES[gpu.engine]} does not answer: {facts['error']}"
+        raise StepFailedError(problem, hint=f"otobotctl gpu setup {host}")
+    wanted = served(gpu.engine, gpu.models)
     there = {each["name"]: each for each in facts["models"]}
     loaded = {each["name"]: each for each in facts["loaded"]}
     return tuple(
@@ -65,7 +73,7 @@ def rows(wanted: Sequence[str], facts: Mapping[str, Any], host: str) -> tuple[Mo
 def pull(fleet: Fleet, name: str, models: Sequence[str], listener: Listener, password: Password | None) -> HostRun:
     """Put models on the manifest's list and fetch them. Raises StepFailedError with the arithmetic for want of room."""
     loaded = load(fleet)
-    gpu_of(loaded, name)
+    _refuse_vllm(gpu_of(loaded, name), name)
     entry = written(loaded, name)
     change(fleet, name, {**entry, "models": list(dict.fromkeys((*entry.get("models", ()), *models)))})
     return _made(load(fleet), name, models, (), listener, password)
@@ -74,7 +82,7 @@ def pull(fleet: Fleet, name: str, models: Sequence[str], listener: Listener, pas
 def remove(fleet: Fleet, name: str, models: Sequence[str], listener: Listener, password: Password | None) -> HostRun:
     """Take models off the manifest's list and off the host."""
     loaded = load(fleet)
-    gpu_of(loaded, name)
+    _refuse_vllm(gpu_of(loaded, name), name)
     entry = written(loaded, name)
     kept = [each for each in entry.get("models", ()) if each not in models]
     change(fleet, name, {**entry, "models": kept})
@@ -84,17 +92,31 @@ def remove(fleet: Fleet, name: str, models: Sequence[str], listener: Listener, p
 def sync(
     fleet: Fleet, name: str, agree: Callable[[str], None], listener: Listener, password: Password | None
 ) -> HostRun:
-    """Fetch what the manifest lists and is missing, and remove what it does not list, once that is agreed to."""
+    """Fetch what the manifest lists and is missing, and remove what it does not list, once that is agreed to.
+
+    vLLM is started with the manifest's one model, if it is not the one that it serves.
+    """
     loaded = load(fleet)
-    wanted = gpu_of(loaded, name).models
-    extra = [row.name for row in rows(wanted, looked(loaded, name, password), name) if not row.wanted]
+    gpu = gpu_of(loaded, name)
+    if gpu.engine == "vllm":
+        wanted = converging.desired_of(loaded, name)
+        stages = tuple(stage for stage in wanted.stages if stage.name in _STAGES)
+        return converging.converge(converging.opener(loaded, name), replace(wanted, stages=stages), listener, password)
+    extra = [row.name for row in rows(gpu, looked(loaded, name, password), name) if not row.wanted]
     if extra:
         agree(f"Remove {', '.join(extra)} from {name}?")
-    return _made(loaded, name, wanted, extra, listener, password)
+    return _made(loaded, name, gpu.models, extra, listener, password)
+
+
+def _refuse_vllm(gpu: Gpu, name: str) -> None:
+    if gpu.engine == "vllm":
+        hint = f"another model in its place: otobotctl gpu setup {name} --model mistralai/Mistral-7B-Instruct-v0.3"
+        raise UsageError(f"{name} runs vLLM, which serves the manifest's one model", hint=hint)
 
 
 def known(fleet: Fleet, name: str, models: Iterable[str], password: Password | None) -> None:
     """Refuse names that are neither on the list nor on the host. Raises UsageError."""
+    _refuse_vllm(gpu_of(load(fleet), name), name)
     names = [row.name for row in listed(fleet, name, password)]
     for model in models:
         if model not in names:

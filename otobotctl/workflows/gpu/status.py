@@ -1,4 +1,4 @@
-"""`gpu status`: cards, Ollama and its models, and what an operator should look at."""
+"""`gpu status`: cards, what runs the models, and what an operator should look at."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from otobotctl.workflows.desired import load
 from otobotctl.workflows.gpu.hosts import gpu_of, looked, named
-from otobotctl.workflows.gpu.models import Model, rows
+from otobotctl.workflows.gpu.models import NAMES, Model, rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,15 +37,21 @@ class Card:
 
 @dataclass(frozen=True)
 class GpuStatus:
-    """A GPU host now; `warnings` are for the operator. `ollama` is its version, "" when it does not answer."""
+    """A GPU host now; `warnings` are for the operator. `version` is its engine's, "" when that does not answer.
+
+    `running` and `waiting` count the requests that vLLM works on and those that wait; Ollama does not tell.
+    """
 
     host: str
-    ollama: str
+    engine: str
+    version: str
     cards: tuple[Card, ...]
     models: tuple[Model, ...]
     memory: Mapping[str, Any]
     disk: Mapping[str, Any]
     warnings: tuple[str, ...]
+    running: int | None = None
+    waiting: int | None = None
 
 
 def status(fleet: Fleet, name: str | None, password: Password | None = None) -> tuple[GpuStatus, ...]:
@@ -58,8 +64,8 @@ def status(fleet: Fleet, name: str | None, password: Password | None = None) -> 
 def judged(name: str, gpu: Gpu, facts: Mapping[str, Any]) -> GpuStatus:
     """What a host answers, and what is wrong with it. Pure."""
     cards = tuple(_card(each) for each in facts["cards"])
-    models = () if facts["error"] else rows(gpu.models, facts, name)
-    said = [f"Ollama does not answer: {facts['error']}"] if facts["error"] else []
+    models = () if facts["error"] else rows(gpu, facts, name)
+    said = [f"{NAMES[gpu.engine]} does not answer: {facts['error']}"] if facts["error"] else []
     if not cards and not gpu.cpu:
         said.append("no card answers: nvidia-smi tells of none")
     for card in cards:
@@ -69,7 +75,10 @@ def judged(name: str, gpu: Gpu, facts: Mapping[str, Any]) -> GpuStatus:
     disk = facts["disk"]
     if disk["total"] and disk["free"] < _FULL * disk["total"]:
         said.append(f"the disk of the models is nearly full: {disk['free'] >> 30} GiB are free")
-    return GpuStatus(name, facts["version"], cards, models, facts["memory"], disk, tuple(f"{name}: {s}" for s in said))
+    warned = tuple(f"{name}: {each}" for each in said)
+    requests = facts.get("requests", {})
+    queue = (requests.get("running"), requests.get("waiting"))
+    return GpuStatus(name, gpu.engine, facts["version"], cards, models, facts["memory"], disk, warned, *queue)
 
 
 def _of_card(card: Card) -> list[str]:

@@ -56,6 +56,18 @@ def test_a_model_that_spills_onto_the_processor_is_told():
     assert seen(loaded=loaded, cpu=True, cards=[]).warnings == ()
 
 
+def test_vllm_tells_its_queue():
+    """How many requests it works on and how many wait; a model of another name is missing."""
+    gpu = Gpu(domain="ia.example", email="a@b.example", engine="vllm", models=("a/b@main",))
+    served = {"models": [{"name": "a/b", "size": 0, "digest": ""}], "requests": {"running": 3, "waiting": 2}}
+    found = judged("gpu-1", gpu, facts(**served))
+    assert (found.warnings, found.running, found.waiting) == ((), 3, 2)
+    assert "requests: 3 running, 2 waiting" in human.status([found])
+    served["models"] = [{"name": "a/c", "size": 0, "digest": ""}]
+    assert "a/b is not there" in judged("gpu-1", gpu, facts(**served)).warnings[0]
+    assert "vLLM does not answer" in judged("gpu-1", gpu, facts(error="refused", version="")).warnings[0]
+
+
 def test_what_is_missing_or_wrong_is_told():
     """A model of the list, a card, heat, errors, the disk, Ollama itself."""
     assert "mistral:7b is not there" in seen(models=("gemma2:27b", "mistral:7b")).warnings[0]

@@ -37,6 +37,9 @@ def setup(
         bool | None, typer.Option("--cpu/--card", help="The host has no card: models run on its processors.")
     ] = None,
     model: Annotated[list[str] | None, typer.Option(help="A model to have, such as mistral:7b; repeatable.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="What runs the models: ollama, or vllm for one model and many callers.")
+    ] = None,
     ask_sudo: AskSudo = False,
 ) -> None:
     """Make a registered host a server of IA Interne, from a bare system on. Safe to run again at any time.
@@ -46,7 +49,7 @@ def setup(
     from otobotctl.workflows.gpu import hosts
 
     here = session.of(context)
-    said = hosts.Said(domain, email, tls, cpu, tuple(model or ()))
+    said = hosts.Said(domain, email, tls, cpu, tuple(model or ()), engine)
     with human.watching(here) as listener:
         done = hosts.setup(here.fleet(), name, said, listener, human.sudo_password(ask=ask_sudo))
     here.show("gpu setup", done, lambda: human.applied(done))
