@@ -14,6 +14,7 @@ from otobotctl.errors import HostUnreachableError, LockedError, OtobotError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from otobotctl.converge.model import Password
     from otobotctl.transport.base import Channel, Door, Finished, Opener
@@ -33,8 +34,10 @@ class RefusedError(OtobotError):
 class Session:
     """Executions on one host, over one door that is opened when first needed and again after it was dropped."""
 
-    def __init__(self, opener: Opener, password: Password | None = None) -> None:
+    def __init__(self, opener: Opener, password: Password | None = None, own: Path | None = None) -> None:
+        """`own` is where an agent that runs as this very user, on this machine, keeps what it keeps; None: as root."""
         self.executions = 0
+        self._own = own
         self._lacks_agent = False
         self._opener = opener
         self._password = password
@@ -80,7 +83,8 @@ class Session:
         """
         door = self.door
         self.executions += 1
-        channel = door.execute(pack.command(with_password=self._password is not None))
+        own = self._own
+        channel = door.execute(pack.own_command(own) if own else pack.command(with_password=self._password is not None))
         data = encode(dict(request))
         if self._lacks_agent:
             data += pack.archive()  # a round trip earlier than asked for; a host that has it by now reads no further

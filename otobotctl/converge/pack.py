@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def command(*, with_password: bool) -> tuple[str, ...]:
     """The argv of every execution; it holds no secret."""
     script = _WITH_PASSWORD if with_password else _WITHOUT_PASSWORD
     return ("sh", "-c", script, "otobot", _AS_ROOT, "otobot", boot_text(), digest(), STATE_DIR, RUNTIME_DIR)
+
+
+def own_command(place: Path) -> tuple[str, ...]:
+    """The argv of an execution on this machine as whoever calls, with everything that it keeps below `place`."""
+    python = (sys.executable, *_PYTHON.split()[1:])
+    return (*python, boot_text(), digest(), str(place), str(place / "run"))
 
 
 @cache

@@ -12,7 +12,7 @@ from otobotctl.agent.backup.shapes import HOME, Job, Target
 from otobotctl.agent.protocol import Source
 from otobotctl.manifest import backups as words
 from otobotctl.render import layout
-from otobotctl.render.release import RenderedFile
+from otobotctl.render.release import RenderedFile, RenderedRelease
 from otobotctl.secrets import SecretSpec
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from otobotctl.secrets import Secret
 
 KEY, SSH_KEY = "BACKUP_KEY", "BACKUP_SSH_KEY"
+DRILLS = "drills"  # the tag of a host that others' archives are drilled on
 OWNER = "backup"  # what metadata names as the service of these secrets
 VERSION = 1
 # Minutes are not round on purpose: what everybody starts on the hour is slow then. Times are UTC.
@@ -39,6 +40,8 @@ _DRILLS = ((28, "*-*-03 04:40:00 UTC"), (7, "Sat *-*-* 04:40:00 UTC"), (1, "*-*-
 _ERASURES = "*-*-* *:00/15:00 UTC"
 _DELAY_S, _LONG_DELAY_S, _SHORT_DELAY_S = 600, 3600, 60
 VAULT = "vault-api"
+_PROVING = ("VAULT_CLIENT", "VAULT_DATABASE_", "VAULT_RUNTIME_USER", "ENCRYPTION_MASTER_KEY", "TZ")
+_MADE_UP = ("AUDIT_HMAC_KEY", "VAULT_RUNTIME_PASSWORD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,28 @@ def job(client: ResolvedClient, services: Iterable[ServiceTemplate], secrets: Ma
     )
 
 
+def login(client: ResolvedClient, secrets: Mapping[str, Secret]) -> dict[str, str]:
+    """The files below HOME/CLIENT that the options of SFTP targets name: key pair and pinned host keys."""
+    return {"id_ed25519": secrets[SSH_KEY].reveal(), "known_hosts": _known_hosts(client).decode()}
+
+
+def proving_variables(release: RenderedRelease) -> dict[str, str]:
+    """What the vault needs to open values that it stored: its master keys, and no other secret that is of any use.
+
+    Its database in a drill lets in whoever comes, and nothing is written to the audit; but it starts with those alone.
+    """
+    import secrets as randomness
+
+    path = f"env/{VAULT}.env"
+    text = next((file.content.decode() for file in release.files if file.path == path), "")
+    found = {}
+    for line in text.splitlines():
+        name, _, value = line.partition("=")
+        if name.startswith(_PROVING):
+            found[name] = value[1:-1] if value[:1] == "'" else value
+    return found | {name: randomness.token_hex(32) for name in _MADE_UP} if found else {}
+
+
 def timers(client: ResolvedClient) -> tuple[Timed, ...]:
     """When the host runs, verifies and drills; nothing is made by itself where the schedule is never."""
     drill = next((at for least, at in _DRILLS if client.backup.drill_days >= least), _DRILLS[-1][1])
@@ -170,6 +195,12 @@ def timers(client: ResolvedClient) -> tuple[Timed, ...]:
     # A vault forgets people, and an archive brings them back: the list of who was erased outlives the host.
     erasures = (Timed("erasures", _ERASURES, _SHORT_DELAY_S),) if own and VAULT in client.services else ()
     return (*run, Timed("verify", _VERIFY, _LONG_DELAY_S), Timed("drill", drill, _LONG_DELAY_S), *erasures)
+
+
+def packages(tags: Iterable[str], kept: Iterable[HostBackup]) -> list[str]:
+    """What backups want installed on a host: those of its clients, and drills of others where it is tagged for them."""
+    found = {package for each in kept for package in each.packages}
+    return sorted(found | ({"restic", "openssh-client"} if DRILLS in tags else set()))
 
 
 def unit(client: str, word: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from otobotctl.errors import OtobotError
 from otobotctl.transport import hostkeys, program
 
 if TYPE_CHECKING:
@@ -31,6 +32,30 @@ def signer(known_hosts: Path, host: str, namespace: str, text: str, signatures: 
                 if _verifies(folder, host, namespace, text):
                     return key
     return None
+
+
+def pin_own(known_hosts: Path, name: str, key: Path) -> None:
+    """Have a key pair of this machine's at `key`, made where there is none, that the fleet trusts under `name`.
+
+    Raises:
+        OtobotError: it cannot be made or read.
+    """
+    public = key.with_name(key.name + ".pub")
+    if not public.exists():
+        key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key.unlink(missing_ok=True)  # of one that was killed before its public half was there
+        argv = ("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(key))
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LIMIT_S, check=False,
+            env=program.environment(),
+        )  # fmt: skip
+        if done.returncode:
+            said = done.stderr.decode("utf-8", "replace").splitlines()
+            raise OtobotError(f"{key} cannot be made", hint="see whether you may write there", details=said[-3:])
+    kind, blob, *_ = public.read_text(encoding="ascii").split()
+    own = hostkeys.HostKey(kind, blob)
+    if own not in hostkeys.pinned(known_hosts, name):
+        hostkeys.pin(known_hosts, name, own)
 
 
 def _verifies(folder: Path, host: str, namespace: str, text: str) -> bool:

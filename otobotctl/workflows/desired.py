@@ -84,9 +84,9 @@ def desired(
         **of_host(loaded, name),
         "clients": [_client(client, releases[client.slug], client.slug in loaded.forced) for client in clients],
         "front": release_variables(front) if front else None,
-        "images": [_image(image) for image in images],
+        "images": [image_variables(image) for image in images],
         "backups": [backups.variables(each) for each in (*kept, *map(backups.HostBackup, gone))],
-        "backup_packages": sorted({package for each in kept for package in each.packages}),
+        "backup_packages": backups.packages(host.tags, kept),
         "ia_keys": ia.key_list(host.gpu, secrets) if host.gpu else "",
     }
     return Desired(name, load_playbook(playbook_path(host.playbook), variables), masked(secrets.values()))
@@ -169,7 +169,8 @@ def _client(client: ResolvedClient, release: RenderedRelease, forced: bool) -> d
     }
 
 
-def _image(image: BuiltImage) -> dict[str, Any]:
+def image_variables(image: BuiltImage) -> dict[str, Any]:
+    """A built image as a playbook sees it: the parameters of the kind `docker_image`."""
     files = [{"path": path, **_content(content)} for path, content in sorted(image.files.items())]
     return {"name": image.name, "tag": image.tag, "files": files}
 

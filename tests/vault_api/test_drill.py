@@ -124,3 +124,70 @@ def test_without_an_archive_a_drill_fails(host):
     assert "no archive" in error["message"]
     assert report["ok"] is False
     assert host.state()["ok"] is False
+
+
+@pytest.fixture
+def spare(host, fresh):
+    """A machine that has no image and nothing of the client; what an operator brings is all there is."""
+    (host.docker / "images").mkdir()
+    host.archive(rows(fresh))
+    return host
+
+
+BUILT = {
+    "vault-api": {
+        "reference": "otobot/vault-api:now",
+        "files": [{"path": "Dockerfile", "mode": "0644", "content_base64": "RlJPTQ=="}],
+    }
+}
+
+
+def secrets_of(spare):
+    """What an operator brings that nobody else may see."""
+    asked = spare.brought()
+    return asked["job"]["targets"][0]["environment"]["RESTIC_PASSWORD"], asked["vault"]["ENCRYPTION_MASTER_KEY"]
+
+
+def test_elsewhere_a_drill_has_what_is_brought_and_leaves_nothing(spare):
+    """Missing images are pulled or built and removed; no secret is in a file, a command line or a record."""
+    report, error = spare.elsewhere(built=BUILT)
+    assert error is None, report
+    assert (report["ok"], report["on"]) == (True, "spare")
+    assert next(each for each in report["checks"] if each["name"] == "credentials")["opened"] == 9
+    assert [each["image"] for each in report["fetched"]] == ["postgres:16", "otobot/vault-api:now"]
+    assert (spare.docker / "context.tar").read_bytes().count(b"Dockerfile") == 1
+    assert spare.left() == []
+    assert list((spare.docker / "images").iterdir()) == []
+    assert list((spare.root / "there").iterdir()) == []
+    for secret in secrets_of(spare):
+        assert secret not in spare.said
+        found = [path for path in spare.root.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+        assert {path.name for path in found} <= {"key", "config.json"}, found
+    signature(spare)
+
+
+def test_elsewhere_a_killed_drill_is_removed_by_the_next(spare, fresh):
+    """Killed while it fetches and fills: the next drill there is a whole one, and leaves nothing."""
+    for sign in ('"fetching": "postgres', '"check": "/databases/roles.sql"'):
+        spare.kill_when(sign, spare.start_elsewhere(spare.brought(built=BUILT)))
+        assert list((spare.root / "there/acme").iterdir())
+        for secret in secrets_of(spare):
+            assert all(
+                secret.encode() not in each.read_bytes() for each in spare.root.glob("there/**/*") if each.is_file()
+            )
+    (spare.root / "there/other/elsewhere").mkdir(parents=True)  # of a killed drill of another client
+    report, error = spare.elsewhere(built=BUILT)
+    assert error is None, report
+    assert spare.left() == []
+    assert list((spare.docker / "images").iterdir()) == []
+    assert list((spare.root / "there").iterdir()) == []
+
+
+def test_elsewhere_a_wrong_password_is_told(spare):
+    """And nothing is started."""
+    asked = spare.brought()
+    asked["job"]["targets"][0]["environment"]["RESTIC_PASSWORD"] = "another-password"
+    report, error = spare.elsewhere(job=asked["job"])
+    assert (report["ok"], error["kind"]) == (False, "password")
+    assert "another-password" not in spare.said
+    assert list((spare.root / "there").iterdir()) == []

@@ -105,42 +105,71 @@ def drill(places: BackupPlaces, job: Job, target: Target, who: str, say: Say) ->
     Raises:
         RefusedError: another drill of this client is under way.
     """
+    held = alone(places, who)
+
+    def run() -> Dict[str, Any]:
+        restic = Restic(target, places.key, places.cache(target["repository"]))
+        return Drill(job, restic, lambda: _vault(job), say).run()
+
+    report, wrong = proved(places.client, target["name"], run)
+    os.close(held)
+    return {"target": target["name"], "signed": _keep(places, report, say), "error": wrong}
+
+
+def alone(places: BackupPlaces, who: str) -> int:
+    """Take the lock of this client's drills; return its descriptor. Raises RefusedError: another one is under way."""
     places.prepare()
     holder = {"run": "drill", "who": who, "at": round(time.time(), 3), "pid": os.getpid()}
     try:
-        held = lock.acquire(_lock(places), holder)
+        return lock.acquire(_lock(places), holder)
     except RefusedError as error:
         raise RefusedError("locked", "another drill of {} is under way".format(places.client), error.holder) from error
-    throwaway.clear(places.client)  # whatever one before was killed among
-    began, name = time.time(), target["name"]
+
+
+def proved(client: str, name: str, run: Callable[[], Dict[str, Any]]) -> "tuple[Dict[str, Any], Any]":
+    """Run a drill of the target `name`, and remove all of its containers; return its report, and its error or None."""
+    throwaway.clear(client)  # whatever one before was killed among
+    began = time.time()
     wrong: Any = None
     report: Dict[str, Any] = {}
     try:
-        restic = Restic(target, places.key, places.cache(target["repository"]))
-        report = Drill(job, restic, lambda: _vault(job), say).run()
+        report = run()
     except ResticError as failed:
-        wrong = failure(failed.kind, str(failed), places.client, name)
+        wrong = failure(failed.kind, str(failed), client, name)
     except (DrillError, ProbeError, OSError) as failed:
-        wrong = failure("drill", str(failed), places.client, name)
+        wrong = failure("drill", str(failed), client, name)
     finally:
-        throwaway.clear(places.client)
+        throwaway.clear(client)
     if not report:
-        report = {"version": 1, "client": places.client, "target": name, "at": round(began, 3), "ok": False,
+        report = {"version": 1, "client": client, "target": name, "at": round(began, 3), "ok": False,
                   "took_s": round(time.time() - began, 3), "failed": wrong["message"], "checks": []}  # fmt: skip
     elif not report["ok"]:
         bad = "; ".join("{}: {}".format(each["name"], each["error"]) for each in report["checks"] if not each["ok"])
-        wrong = failure("drill", "archive {} was not proved: {}".format(report["archive"], bad), places.client, name)
-    os.close(held)
-    return {"target": name, "signed": _keep(places, dict(report, host=socket.gethostname()), say), "error": wrong}
+        wrong = failure("drill", "archive {} was not proved: {}".format(report["archive"], bad), client, name)
+    return dict(report, host=socket.gethostname()), wrong
+
+
+def note(places: BackupPlaces, report: Dict[str, Any], named: str) -> None:
+    """Make it the client's newest drill, unless a later one is known. Raises OSError, StepError."""
+    about = {"at": report["at"], "ok": report["ok"], "took_s": report["took_s"], "report": named}
+    about.update({key: report.get(key) for key in ("target", "archive", "rpo_s", "age_s", "on")})
+
+    def alter(known: Dict[str, Any]) -> None:
+        if not known["drill"] or known["drill"]["at"] <= about["at"]:
+            known["drill"] = about
+
+    state.change(places.note, alter)
+
+
+def named(report: Dict[str, Any]) -> str:
+    """The file that a report is kept in."""
+    return time.strftime("%Y%m%dT%H%M%SZ.json", time.gmtime(report["at"]))
 
 
 def _keep(places: BackupPlaces, report: Dict[str, Any], say: Say) -> Dict[str, Any]:
-    named = time.strftime("%Y%m%dT%H%M%SZ.json", time.gmtime(report["at"]))
-    note = {"at": report["at"], "ok": report["ok"], "took_s": report["took_s"], "report": named}
-    note.update({key: report.get(key) for key in ("target", "archive", "rpo_s", "age_s")})
     try:
-        signed = signing.write(os.path.join(places.state, "reports"), named, report)
-        state.change(places.note, lambda known: known.update(drill=note))
+        signed = signing.write(os.path.join(places.state, "reports"), named(report), report)
+        note(places, report, named(report))
     except (OSError, StepError) as error:
         say({"warning": "the drill could not be noted in {}: {}".format(places.state, error)})
         return {"report": "", "signatures": []}

@@ -35,13 +35,20 @@ _GROWTH = 2  # a database is larger than its dump: indexes, free space, the log 
 _SPARE = 0.05
 
 Say = Callable[[Dict[str, Any]], None]
+Ready = Callable[[str, str], str]
 
 
 class Drill:
-    """One drill of one target. `vault` are the variables of the vault's container: secrets, that stay in memory."""
+    """One drill of one target. `vault` are the variables of the vault's container: secrets, that stay in memory.
 
-    def __init__(self, job: Job, restic: Restic, vault: Callable[[], Dict[str, str]], say: Say) -> None:
+    `ready` makes a service's image ready to be run, and says which one that is: the archive's own, unless it has gone.
+    """
+
+    def __init__(
+        self, job: Job, restic: Restic, vault: Callable[[], Dict[str, str]], say: Say, ready: Optional[Ready] = None
+    ) -> None:
         self._job, self._restic, self._vault, self._say = job, restic, vault, say
+        self._ready: Ready = ready or (lambda _service, image: image)
         self._checks: List[Dict[str, Any]] = []
         self._parts: List[Dict[str, Any]] = []
         self._started: List[str] = []
@@ -140,6 +147,7 @@ class Drill:
             image = archive["images"].get(service)
             if not image:
                 raise DrillError("the archive does not say which image {} had".format(service))
+            image = self._ready(service, image)
             self._say({"starting": service})
             (here.postgres if kind == "postgres" else here.mongo)(service, image)
             self._started.append(service)
@@ -241,8 +249,9 @@ class Drill:
         image = archive["images"].get(VAULT)
         if not image:
             return
-        self._say({"proving": VAULT})
         try:
+            image = self._ready(VAULT, image)
+            self._say({"proving": VAULT})
             status, stdout, said = here.once(VAULT, image, self._vault(), "python", "-m", "vault_api", "prove")
             found: Optional[Dict[str, int]] = json.loads(stdout) if stdout.strip() else None
         except (DrillError, ProbeError, ValueError) as error:

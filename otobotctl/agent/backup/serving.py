@@ -14,7 +14,14 @@ from otobotctl.agent.backup.shapes import HOME
 from otobotctl.agent.places import Places
 from otobotctl.agent.wire import RefusedError, Wire
 
-WORDS: Dict[str, str] = {"verify": "verify", "drill": "drill", "reports": "drill"}
+WORDS: Dict[str, str] = {
+    "verify": "verify",
+    "drill": "drill",
+    "reports": "drill",
+    "elsewhere": "elsewhere",
+    "drilled": "elsewhere",
+}
+_SHORT = ("reports", "drilled")
 
 
 def serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:
@@ -23,7 +30,7 @@ def serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:
         raise RefusedError("refused", "this host's agent knows no proof {}".format(request["word"]))
     name = "otobotctl.agent.backup." + WORDS[request["word"]]
     __import__(name)
-    if request["word"] != "reports":
+    if request["word"] not in _SHORT:
         # What was begun is ended and removed, also when the line is cut.
         stand_apart("otobot-{}-{}-{}".format(request["word"], request["client"], os.urandom(4).hex()))
         wire.alone = True

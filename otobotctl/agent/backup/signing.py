@@ -24,14 +24,24 @@ def write(folder: str, name: str, report: Dict[str, Any], keys: str = KEYS) -> D
     Raises:
         OSError: it cannot be written.
     """
+    signed = sign(report, keys)
+    keep(folder, name, signed)
+    return signed
+
+
+def sign(report: Dict[str, Any], keys: str = KEYS) -> Dict[str, Any]:
+    """Sign a report that is kept elsewhere; return as `write`."""
     text = canonical(report)
-    signed = {"report": text, "signatures": _signatures(text, keys)}
+    return {"report": text, "signatures": _signatures(text, keys)}
+
+
+def keep(folder: str, name: str, signed: Dict[str, Any]) -> None:
+    """Keep a signed report, and the newest of those before. Raises OSError."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
     user, group = files.me()
     files.write(os.path.join(folder, name), encode(signed), 0o600, user, group)
     for old in sorted(os.listdir(folder))[:-_KEPT]:
         os.unlink(os.path.join(folder, old))
-    return signed
 
 
 def read(folder: str, name: str = "") -> Dict[str, Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from otobotctl.workflows.desired import Loaded
 
 NAMESPACE = "otobot-drill"
+OPERATORS = "local-"  # what the fleet's known_hosts has operators' machines under begins so
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ class Verified:
 
 @dataclass(frozen=True)
 class Drilled:
-    """A drill's report. `signed_by` is the fingerprint of the pinned host key that signed its exact text.
+    """A drill's report. `signed_by` is the fingerprint of the pinned key of `host` that signed its exact text.
+
+    `host` has drilled: the client's own, another one, or an operator's machine (local-WHO-MACHINE).
 
     `report` is what the host wrote (agent/backup/drilling.py): ok, archive, took_s, rpo_s, parts, checks and more;
     `signed` is the same as it was signed: its exact text, and the signatures.
@@ -81,7 +84,7 @@ def verify(
     results: list[dict[str, Any]] = []
     for record in _ask(loaded, slug, "verify", {"targets": list(targets), "full": full}, password):
         results = record.get("results", results)
-        _tell(listener, host, record)
+        tell(listener, host, record)
     found = Verified(slug, host, tuple(msgspec.convert(each, Checked) for each in results))
     return found, _failure(found)
 
@@ -98,8 +101,8 @@ def drill(
     done: dict[str, Any] = {}
     for record in _ask(loaded, slug, "drill", {"target": target}, password):
         done = record.get("done", done)
-        _tell(listener, host, record)
-    found = _believed(loaded, slug, host, done["signed"])
+        tell(listener, host, record)
+    found = believed(loaded, slug, host, done["signed"])
     wrong = done["error"]
     return found, StepFailedError(wrong["message"], hint=wrong["remedy"]) if wrong else None
 
@@ -114,7 +117,7 @@ def report(fleet: Fleet, slug: str, name: str = "", password: Password | None = 
     signed: dict[str, Any] = {}
     for record in _ask(loaded, slug, "reports", {"report": name}, password):
         signed = record.get("signed", signed)
-    return _believed(loaded, slug, host, signed)
+    return believed(loaded, slug, host, signed)
 
 
 def write(found: Drilled, path: Path) -> None:
@@ -131,7 +134,7 @@ def write(found: Drilled, path: Path) -> None:
         raise OtobotError(f"{path} cannot be written: {error.strerror}", hint="name another file with --out") from error
 
 
-def _tell(listener: Listener, host: str, record: Mapping[str, Any]) -> None:
+def tell(listener: Listener, host: str, record: Mapping[str, Any]) -> None:
     """Pass on what is worth a line."""
     text = next((words.format(**record) for name, words in _STORY.items() if name in record), "")
     if record.get("check") and record["wrong"]:
@@ -144,6 +147,7 @@ _STORY = {
     "of": "reading part {part} of {of} of {target}",
     "archive": "restoring {archive}, {parts} parts",
     "check": "{check}: well",
+    "fetching": "fetching {fetching}",
     "starting": "starting {starting}",
     "proving": "proving {proving}",
     "warning": "warning: {warning}",
@@ -160,19 +164,35 @@ def _ask(
     return backups.records(converging.opener(loaded, loaded.manifest.client(slug).host), request, [slug], password)
 
 
-def _believed(loaded: Loaded, slug: str, host: str, signed: Mapping[str, Any]) -> Drilled:
-    """The report, which a pinned key of the host has signed. Raises HostKeyError."""
+def believed(loaded: Loaded, slug: str, host: str, signed: Mapping[str, Any]) -> Drilled:
+    """The report, which a pinned key of the host that drilled has signed: `host`, unless the report names another.
+
+    Raises:
+        HostKeyError: it is nobody's.
+    """
     from otobotctl.transport import signatures
 
     text = signed["report"]
-    key = signatures.signer(loaded.fleet.known_hosts, host, NAMESPACE, text, signed["signatures"])
+    by = _drilled_on(loaded, host, text)
+    key = signatures.signer(loaded.fleet.known_hosts, by, NAMESPACE, text, signed["signatures"])
     found = msgspec.json.decode(text.encode()) if key is not None else {}
     if key is None or found["client"] != slug:
         raise HostKeyError(
-            f"the report of {slug}'s drill is not signed by a key that the fleet has pinned for {host}",
-            hint=f"otobotctl backup drill {slug}; where the host's key was replaced: otobotctl host trust {host}",
+            f"the report of {slug}'s drill is not signed by a key that the fleet has pinned for {by}",
+            hint=f"otobotctl backup drill {slug}; where the host's key was replaced: otobotctl host trust {by}",
         )
-    return Drilled(slug, host, key.fingerprint, found, signed)
+    return Drilled(slug, by, key.fingerprint, found, signed)
+
+
+def _drilled_on(loaded: Loaded, host: str, text: str) -> str:
+    """Who says that it has drilled: a host of the manifest or an operator's machine. Only its key proves it."""
+    try:
+        found = msgspec.json.decode(text.encode())
+    except msgspec.DecodeError:
+        return host
+    named = found.get("on") if isinstance(found, dict) else None
+    known = isinstance(named, str) and (named in loaded.manifest.hosts or named.startswith(OPERATORS))
+    return str(named) if known else host
 
 
 def _failure(found: Verified) -> OtobotError | None:

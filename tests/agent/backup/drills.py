@@ -27,6 +27,17 @@ job = places.read_job(at)
 done = drill.drill(at, job, job["targets"][0], "a test", tell)
 tell({"done": done})
 """
+_ELSEWHERE = """
+import json, sys
+import otobotctl.agent.run as run
+run.PATH = sys.argv[1] + "/bin:" + run.PATH
+import otobotctl.agent.shell as shell
+shell.PATH = run.PATH
+from otobotctl.agent.backup import elsewhere, places
+def tell(record): print(json.dumps(record), flush=True)
+at = places.BackupPlaces("acme", *(sys.argv[1] + each for each in ("/nothing", "/there", "/run")))
+elsewhere.serve({"word": "elsewhere", "who": "a test", "asked": json.load(sys.stdin)}, at, tell)
+"""
 
 
 class DrillHost:
@@ -115,6 +126,40 @@ class DrillHost:
         argv = [sys.executable, "-c", _BEGIN, str(self.root)]
         return subprocess.Popen(argv, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
+    def brought(self, **more: object) -> dict:
+        """What an operator would bring for a drill elsewhere; `more` replaces some of it."""
+        job = json.loads((self.root / "etc/acme/job.json").read_text())
+        job["targets"][0]["environment"]["RESTIC_PASSWORD"] = (self.root / "etc/acme/key").read_text()
+        vault = json.loads((self.docker / "config.json").read_text())["services"]["vault-api"]["environment"]
+        keys = str(self.root / "ssh_host_*_key")
+        return {"job": job, "files": {}, "vault": vault, "built": {}, "name": "spare", "keys": keys, **more}
+
+    def start_elsewhere(self, asked: dict) -> subprocess.Popen[str]:
+        """Start a drill that has nothing but what is brought."""
+        argv = [sys.executable, "-c", _ELSEWHERE, str(self.root)]
+        process = subprocess.Popen(
+            argv,
+            env={**os.environ, "PYTHONPATH": str(TOP)},
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        with process.stdin as feed:
+            json.dump(asked, feed)
+        process.stdin = None
+        return process
+
+    def elsewhere(self, **more: object) -> tuple[dict, dict | None]:
+        """Drill elsewhere to the end; return the report, and the error or None."""
+        said, errors = self.start_elsewhere(self.brought(**more)).communicate(timeout=600)
+        assert errors == "", errors
+        self.said = said
+        done = json.loads(said.splitlines()[-1])["done"]
+        self.signed = done["signed"]
+        return json.loads(done["signed"]["report"]), done["error"]
+
     def drill(self) -> tuple[dict, dict | None]:
         """Drill to the end; return the report, and the error or None."""
         said, errors = self.start().communicate(timeout=600)
@@ -124,9 +169,9 @@ class DrillHost:
         self.signed = done["signed"]
         return json.loads(done["signed"]["report"]), done["error"]
 
-    def kill_when(self, sign: str) -> None:
+    def kill_when(self, sign: str, process: subprocess.Popen[str] | None = None) -> None:
         """Start a drill, and kill it as soon as it has said this."""
-        process = self.start()
+        process = process or self.start()
         assert process.stdout is not None
         for line in process.stdout:
             if sign in line:

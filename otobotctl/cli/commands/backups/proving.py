@@ -10,17 +10,17 @@ import typer
 from otobotctl.cli import output, session
 from otobotctl.cli.human import hosts
 from otobotctl.cli.human import proofs as words
+from otobotctl.errors import UsageError
 
 Slug = Annotated[str, typer.Argument(metavar="CLIENT", help="The client's slug.")]
+_DRILL = "Example: otobotctl backup drill acme; as after a disaster: otobotctl backup drill acme --on spare-1"
 AskSudo = Annotated[bool, typer.Option("--ask-sudo", help="Ask for the sudo password of the host's user.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("verify", epilog="Example: otobotctl backup verify acme --target offsite --full")(verify)
-    app.command("drill", epilog="Example: otobotctl backup drill acme; later: otobotctl backup drill acme --report")(
-        drill
-    )
+    app.command("drill", epilog=_DRILL)(drill)
     app.command("prune", epilog="Example: otobotctl backup prune acme --target offsite")(prune)
 
 
@@ -51,6 +51,13 @@ def drill(
     context: typer.Context,
     slug: Slug,
     target: Annotated[str, typer.Option(help="From this target. Default: the first.")] = "",
+    on: Annotated[
+        str,
+        typer.Option(metavar="HOST", help="On another host, as after a disaster; local: on this machine."),
+    ] = "",
+    repository: Annotated[
+        str, typer.Option(help="With --on: how that machine reaches the target, in restic's words.")
+    ] = "",
     report: Annotated[
         bool, typer.Option("--report", help="Show the newest report instead, and who signed it.")
     ] = False,
@@ -59,17 +66,29 @@ def drill(
     ] = None,
     ask_sudo: AskSudo = False,
 ) -> None:
-    """Restore the newest archive into throw-away containers on the client's host, and prove what came back.
+    """Restore the newest archive into throw-away containers, and prove what came back.
 
-    Rows, bytes and a decrypted credential are compared; everything is removed again; the host signs the report. Exit
-    code 1 when the archive was not proved, 12 when the report is not signed by a key that the fleet has pinned.
+    On the client's own host, or with --on where a disaster would have it restored: such a machine needs Docker and
+    restic, gets everything else over the line, and keeps none of it.
+
+    Rows, bytes and a decrypted credential are compared; everything is removed again; whoever drilled signs the report.
+    Exit code 1 when the archive was not proved, 3 when the client's host could not be told of it, 12 when the report is
+    not signed by a key that the fleet has pinned.
     """
-    from otobotctl.workflows.backup import proving
+    from otobotctl.workflows.backup import elsewhere, proving
 
     here = session.of(context)
+    if (repository and not on) or (on and report):
+        wrong = "--repository says how another machine reaches it" if repository else "--report drills nothing"
+        raise UsageError(
+            wrong, hint=f"otobotctl backup drill {slug} --on HOST; then otobotctl backup drill {slug} --report"
+        )
     fleet, password = here.fleet(), hosts.sudo_password(ask=ask_sudo)
     if report:
         found, error = proving.report(fleet, slug, password=password), None
+    elif on:
+        with hosts.watching(here) as listener:
+            found, error = elsewhere.drill(fleet, slug, on, listener, password, target=target, repository=repository)
     else:
         with hosts.watching(here) as listener:
             found, error = proving.drill(fleet, slug, target, listener, password)
