@@ -17,6 +17,7 @@ from otobotctl.converge import pack
 from otobotctl.secrets import keys
 from otobotctl.workflows import converging, secrets
 from otobotctl.workflows.desired import load
+from tests.agent.backup import quick_restic
 from tests.converge.local_door import LocalHost
 
 SERVICES = ("postgres", "vault-api", "n8n", "mongo", "librechat")
@@ -86,6 +87,7 @@ class ClientHost:
             self.inside(name, text)
         script = (Path(__file__).parent / "fake_docker.sh").read_text()
         self.host.add_program("docker", script.replace("@HERE@", str(self.docker)))
+        self.host.add_program("restic", quick_restic.program())
 
     def _make_release(self) -> None:
         release = self.opt / "acme/releases/1"

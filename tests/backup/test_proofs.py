@@ -17,6 +17,7 @@ from otobotctl.transport import hostkeys
 from otobotctl.workflows import secrets as workflow
 from otobotctl.workflows.desired import load
 from scripts.story import embedded
+from tests.agent.backup import quick_restic
 from tests.backup.test_commands import backup, say
 
 __all__ = ["backup"]
@@ -122,7 +123,7 @@ def filled(client, capsys):
             restic("backup", "--stdin", "--stdin-filename=/" + file, "--tag=archive=" + name, "--time=" + stamp)
         return name
 
-    restic("init")
+    quick_restic.init(place, key)
     client.restic, client.archive = restic, archive
     capsys.readouterr()
     return client

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from otobotctl.agent.backup.restic import Restic
+from tests.agent.backup import quick_restic
 
 
 def target(path: Path, name: str = "disk") -> dict:
@@ -22,6 +23,5 @@ def restic(tmp_path: Path) -> Restic:
         pytest.skip("restic is not installed")
     key = tmp_path / "key"
     key.write_text("password-of-the-repository")
-    made = Restic(target(tmp_path / "repository"), str(key))
-    made.run("init")
-    return made
+    quick_restic.init(tmp_path / "repository", key.read_text())
+    return Restic(target(tmp_path / "repository"), str(key))

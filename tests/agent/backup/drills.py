@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from otobotctl.agent.backup.restic import Restic
+from tests.agent.backup import quick_restic
 
 TOP = Path(__file__).parents[3]
 _BEGIN = """
@@ -75,7 +76,7 @@ class DrillHost:
         }  # fmt: skip
         (self.root / "etc/acme/job.json").write_text(json.dumps(job))
         self.restic = Restic(target, str(key))
-        self.restic.run("init")
+        quick_restic.init(Path(target["repository"]), key.read_text())
         argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.root / "ssh_host_ed25519_key")]
         subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
 

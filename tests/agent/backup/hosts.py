@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.agent.backup import quick_restic
+
 TOP = Path(__file__).parents[3]
 DUMP = bytes(range(256)) * 4000
 SECRETS = ("the-masters-key-of-acme", "database-password-of-n8n", "encryption-key-of-n8n")
@@ -86,6 +88,7 @@ class BackupHost:
             self.inside(name, text)
         script = (TOP / "tests/backup/fake_docker.sh").read_text().replace("@HERE@", str(self.docker))
         self._program("bin/docker", script)
+        self._program("bin/restic", quick_restic.program())
         self._release()
         self._write("etc/acme/key", "password-of-the-repository")
         self._write("etc/acme/secrets.age", "-----BEGIN AGE ENCRYPTED FILE-----\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from otobotctl.agent.backup.restic import Restic, ResticError
+from tests.agent.backup import quick_restic
 from tests.agent.backup.conftest import target
 
 
@@ -30,6 +31,25 @@ def test_what_a_program_prints_becomes_a_snapshot(restic: Restic) -> None:
     assert found == expected
     (only,) = snapshots(restic)
     assert (only["hostname"], only["tags"], only["paths"]) == ("acme", ["archive=1"], ["/databases-a.dump"])
+
+
+def test_a_quick_repository_is_one_of_restics_own(tmp_path: Path) -> None:
+    """What these tests stand on: but for the rounds of its key it says what `restic init` writes, file by file."""
+    key = tmp_path / "key"
+    key.write_text("password")
+    made, quick = (Restic(target(tmp_path / name), str(key)) for name in ("made", "quick"))
+    made.run("init")
+    quick_restic.init(tmp_path / "quick", "password")
+    for one in (made, quick):
+        one.put(b"x", "a", [], "acme")
+        one.run("check", "--read-data")
+    places = [sorted(each.name for each in (tmp_path / name).iterdir()) for name in ("made", "quick")]
+    assert places[0] == places[1]
+    configurations = [json.loads(one.run("cat", "config")) for one in (made, quick)]
+    assert configurations[0].keys() == configurations[1].keys()
+    assert configurations[0]["version"] == configurations[1]["version"]
+    keys = [json.loads(next((tmp_path / name / "keys").iterdir()).read_text()) for name in ("made", "quick")]
+    assert keys[0].keys() == keys[1].keys()
 
 
 def test_an_error_that_restic_says_in_json_is_told_in_words() -> None:
