@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +60,12 @@ def build() -> typer.Typer:
     app.add_typer(n8n.build(), name="n8n")
     app.add_typer(gpu.build(), name="gpu")
     return app
+
+
+@cache
+def command() -> Callable[..., object]:
+    """What takes the arguments: made once in a process, because a hundred commands take a tenth of a second."""
+    return typer.main.get_command(build())
 
 
 def _version(wanted: bool) -> None:

@@ -68,10 +68,10 @@ def hoist(argv: Sequence[str]) -> list[str]:
 
 
 def _run(arguments: list[str]) -> int:
-    from otobotctl.cli.app import build
+    from otobotctl.cli.app import command
 
     try:
-        build()(args=arguments, prog_name="otobotctl")
+        command()(args=arguments, prog_name="otobotctl")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(bool(end.code))
     return 0
