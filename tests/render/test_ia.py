@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 STAND_IN = ROOT / "tests/lab/files/images/ollama/ollama.py"
 VLLM = ROOT / "tests/lab/files/images/vllm-openai/vllm.py"
 GATE = ROOT / "templates/services/ia-gate/gate.py"
+METER = ROOT / "templates/services/ia-meter/meter.py"
 KEY = "k" * 64
 
 
@@ -38,12 +40,13 @@ def release(**changes):
     return front(fleet(**changes), "gpu-1")
 
 
-def test_three_containers_and_one_of_them_is_public():
-    """Ollama is on 127.0.0.1 for the operator, the gate on no port, and the proxy alone listens on every address."""
+def test_four_containers_and_one_of_them_is_public():
+    """Ollama is on 127.0.0.1 for the operator, the gate and the meter on no port, and the proxy alone listens on every address."""
     services = composed(release())["services"]
     assert {name: tree.get("ports", []) for name, tree in services.items()} == {
         "ollama": ["127.0.0.1:11434:11434"],
         "ia-gate": [],
+        "ia-meter": [],
         "ia-proxy": ["0.0.0.0:80:80", "[::]:80:80", "0.0.0.0:443:443", "[::]:443:443"],
     }
     assert all(tree["read_only"] for tree in services.values())
@@ -216,7 +219,7 @@ def started(*argv, env=None):
 @pytest.fixture
 def served(caddy, tmp_path):  # noqa: F811
     """The rendered proxy over plain HTTP on this machine, with the gate and a server behind it."""
-    front_port, gate_port, ollama_port = free_port(), free_port(), free_port()
+    front_port, gate_port, meter_port, ollama_port = (free_port() for _ in range(4))
     keys = tmp_path / "keys.json"
     keys.write_text(listed())
     config = text(release(cpu=True), "ia-proxy/Caddyfile")
@@ -224,20 +227,24 @@ def served(caddy, tmp_path):  # noqa: F811
         "https://ia.example", f"http://127.0.0.1:{front_port}"
     )
     site = site.replace("\ttls internal\n", "").replace("/var/log/ia", str(tmp_path))
-    site = site.replace("ia-gate:8080", f"127.0.0.1:{gate_port}").replace("ollama:11434", f"127.0.0.1:{ollama_port}")
+    site = site.replace("ia-gate:8080", f"127.0.0.1:{gate_port}").replace("ia-meter:8080", f"127.0.0.1:{meter_port}")
     file = tmp_path / "Caddyfile"
     file.write_text("{\n\tadmin off\n}\n" + site)
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
     own = {"IA_KEYS": str(keys), "IA_LISTEN": "127.0.0.1", "IA_PORT": str(gate_port)}
+    counts = {"METER_ENGINE": f"127.0.0.1:{ollama_port}", "METER_LOGS": str(tmp_path)}
+    counts |= {"METER_LISTEN": "127.0.0.1", "METER_PORT": str(meter_port)}
     model = {"OLLAMA_HOST": f"127.0.0.1:{ollama_port}", "OLLAMA_MODELS": str(tmp_path / "models")}
     words = (caddy, "run", "--config", str(file), "--adapter", "caddyfile")
     with (
         started(sys.executable, str(GATE), env=own),
+        started(sys.executable, "-E", "-s", "-B", str(METER), env=counts),
         started(sys.executable, str(STAND_IN), "serve", env=model),
         started(*words, env=env),
         httpx.Client(base_url=f"http://127.0.0.1:{front_port}", timeout=60, trust_env=False) as caller,
     ):
         until_up(caller)
+        (tmp_path / "engine").write_text(counts["METER_ENGINE"])
         httpx.post(f"http://127.0.0.1:{ollama_port}/api/pull", json={"model": "tiny:1b"}, timeout=60, trust_env=False)
         yield caller, keys, tmp_path / "access.log"
 
@@ -346,3 +353,90 @@ def test_two_hundred_answers_are_streamed_at_once_and_nothing_is_lost(served):
     answers = asyncio.run(streamed(caller.base_url.port, 200, 10))
     assert {status for _, _, status in answers} == {b"HTTP/1.1 200 OK"}
     assert {(events, ended) for events, ended, _ in answers} == {(12, True)}
+
+
+def engine_of(log):
+    """Where the server behind it all listens."""
+    return log.with_name("engine").read_text()
+
+
+def lines_of(log, count):
+    """The meter's lines, once so many are there."""
+    path = log.with_name("usage.log")
+    end = time.monotonic() + 60
+    while not path.exists() or len(path.read_text().splitlines()) < count:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def told(log):
+    """What the meter says on its socket."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.connect(str(log.with_name("now.sock")))
+        return json.loads(door.makefile().read())
+
+
+def test_each_request_is_a_line_with_its_model_and_tokens_and_nothing_that_was_said(served):
+    """Both APIs, streamed or not, with a late error in a 200; where a client wants no usage, the pieces are counted."""
+    caller, _, log = served
+    question = {"messages": [{"role": "user", "content": "hidden-question"}], "model": "tiny:1b", "max_tokens": 4}
+    question["options"] = {"num_predict": 4}
+    asked = [
+        ("/api/chat", {}),
+        ("/api/generate", {"stream": False}),
+        ("/v1/chat/completions", {"stream": True}),
+        ("/v1/chat/completions", {"stream": True, "stream_options": {"include_usage": True}}),
+        ("/v1/chat/completions", {}),
+        ("/api/chat", {"model": "none:1b"}),
+    ]
+    for path, more in asked:
+        caller.post(path + "?secret=hidden-query", headers=bearer(KEY), json={**question, **more})
+    caller.get("/api/tags", headers=bearer(KEY))
+    found = lines_of(log, len(asked))
+    assert [(line["path"], line["status"], line["tokens_in"], line["tokens_out"], line["told"]) for line in found] == [
+        ("/api/chat", 200, 5, 4, True),
+        ("/api/generate", 200, 5, 4, True),
+        ("/v1/chat/completions", 200, 0, 4, False),
+        ("/v1/chat/completions", 200, 5, 4, True),
+        ("/v1/chat/completions", 200, 5, 4, True),
+        ("/api/chat", 404, 0, 0, False),
+    ]
+    assert {(line["caller"], line["end"]) for line in found} == {("acme/chat", "whole")}
+    assert [line["model"] for line in found] == ["tiny:1b"] * 5 + ["none:1b"]
+    assert all(line["ms"] >= line["first_ms"] > 0 for line in found)
+    for said in (KEY, "hidden", "Bonjour"):
+        assert said not in log.with_name("usage.log").read_text()
+
+
+def test_an_error_late_in_an_answer_is_counted_as_one(served):
+    """In either API; the answer itself is as the engine gave it."""
+    caller, _, log = served
+    httpx.post(f"http://{engine_of(log)}/api/pull", json={"model": "broken:1b"}, timeout=60, trust_env=False)
+    for path in ("/api/chat", "/v1/chat/completions"):
+        answer = caller.post(path, headers=bearer(KEY), json={"model": "broken:1b", "stream": True})
+        assert answer.status_code == 200
+        assert "CUDA error" in answer.text
+    assert [(line["status"], line["end"]) for line in lines_of(log, 2)] == [(200, "error")] * 2
+
+
+def test_who_leaves_is_seen_in_flight_and_then_ends_the_generation(served):
+    """With what had come counted, and marked as left."""
+    caller, _, log = served
+    question = {"model": "tiny:1b", "stream": True, "max_tokens": 100_000}
+    with caller.stream("POST", "/v1/chat/completions", headers=bearer(KEY), json=question) as answer:
+        lines = answer.iter_lines()  # kept: the answer ends with it
+        assert "Bonjour" in next(lines)
+        assert told(log) == {
+            "in_flight": [{"caller": "acme/chat", "model": "tiny:1b", "requests": 1, "begun": 1}],
+            "lost": 0,
+        }
+    [line] = lines_of(log, 1)
+    assert (line["end"], line["told"], line["tokens_in"]) == ("left", False, 0)
+    assert line["tokens_out"] >= 1
+    assert told(log)["in_flight"] == []
+    end = time.monotonic() + 60
+    running = f"http://{engine_of(log)}/stand-in/running"
+    while httpx.get(running, trust_env=False).json() != {"now": 0, "cut": 1}:
+        assert time.monotonic() < end
+        time.sleep(0.1)

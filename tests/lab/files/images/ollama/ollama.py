@@ -2,7 +2,7 @@
 """What Ollama's API is to its callers, with models that say the same few words: `ollama serve`, `ollama list`.
 
 Its library has models for each fault: `slow:1b` takes ten seconds, `late:1b` breaks off twice with an error in an answer
-that began with 200, `huge:70b` is larger than any disk; any other name that is not here does not exist. What has come of a
+that began with 200, `huge:70b` is larger than any disk, `broken:1b` says two words and then fails; any other name that is not here does not exist. What has come of a
 model is kept, and a fetch that was broken off goes on there. Every request is told on stdout by its method and path.
 """
 
@@ -24,11 +24,19 @@ LIBRARY = {  # name: bytes of its weights, seconds to fetch them, how often that
     "slow:1b": (64 * MIB, 10, 0),
     "late:1b": (8 * MIB, 0, 2),
     "huge:70b": (1 << 40, 0, 0),
+    "broken:1b": (8 * MIB, 0, 0),
 }
 WORDS = ("Bonjour,", "je", "suis", "un", "modèle", "de", "remplacement.")
 LOCK = threading.Lock()
 LOADED = {}  # name: when it goes
 RUNNING = {"now": 0, "cut": 0}  # generations under way, and those whose caller left
+
+
+class LateError(Exception):
+    """What upstream meets in the middle of an answer, and then says at its end."""
+
+
+LATE = {"error": "an error was encountered while running the model: CUDA error"}
 
 
 def digest(name):
@@ -173,6 +181,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             for number in range(count):
                 time.sleep(0.01)
+                if name == "broken:1b" and number == 2:
+                    raise LateError
                 yield WORDS[number % len(WORDS)] + " "
             ended = True
         finally:
@@ -206,7 +216,7 @@ class Handler(BaseHTTPRequestHandler):
             said = (
                 {"model": body["model"], "message": {"role": "assistant", "content": w}, "done": False} for w in words
             )
-            self.stream("application/x-ndjson", (json.dumps(e).encode() + b"\n" for e in _then(said, done)))
+            self.stream("application/x-ndjson", (json.dumps(e).encode() + b"\n" for e in _then(said, done, late=LATE)))
         else:
             self.answer({**done, "message": {"role": "assistant", "content": "".join(words)}})
 
@@ -225,14 +235,25 @@ class Handler(BaseHTTPRequestHandler):
             return
         chunk = {**base, "object": "chat.completion.chunk"}
         said = ({**chunk, "choices": [{"index": 0, "delta": {"content": w}, "finish_reason": None}]} for w in words)
-        end = {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": usage}
-        events = (b"data: " + json.dumps(each).encode() + b"\n\n" for each in _then(said, end))
+        end = {**chunk, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+        ends = [end, {**chunk, "choices": [], "usage": usage}] if _wants_usage(body) else [end]
+        late = {"error": {"message": LATE["error"], "type": "api_error"}}
+        events = (b"data: " + json.dumps(each).encode() + b"\n\n" for each in _then(said, *ends, late=late))
         self.stream("text/event-stream", _then(events, b"data: [DONE]\n\n"))
 
 
-def _then(first, last):
-    yield from first
-    yield last
+def _wants_usage(body):
+    return (body.get("stream_options") or {}).get("include_usage", False)
+
+
+def _then(first, *last, late=None):
+    """All of the first and then the last; or, where the first fails midway, what is said of it."""
+    try:
+        yield from first
+    except LateError:
+        yield late
+        return
+    yield from last
 
 
 class Server(ThreadingHTTPServer):
