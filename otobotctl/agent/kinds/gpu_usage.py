@@ -1,14 +1,16 @@
-"""What IA Interne was asked in a month, by caller and path, from its proxy's log. A question, and never a step."""
+"""What IA Interne was asked in a month, from its proxy's log and its meter's. A question, and never a step."""
 
 from __future__ import annotations
 
+import calendar
 import glob
 import gzip
 import json
 import os
 import time
-from typing import IO, Any, Dict, Iterator, Optional
+from typing import IO, Any, Dict, Iterator, List, Optional, Tuple
 
+from otobotctl.agent import metered
 from otobotctl.agent.run import ProbeError
 
 LOGS = "/var/log/otobot/ia"
@@ -18,11 +20,13 @@ REFUSED = 400
 
 
 def probe(params: Dict[str, Any]) -> Dict[str, Any]:
-    """Answer {"rows", "unread", "ends"} for params["month"] (2026-11, UTC).
+    """Answer {"rows", "models", "unread", "ends"} for params["month"] (2026-11, UTC).
 
     A row has caller ("" for nobody we know), path, day (1 to 31), requests, refused (an answer of 400 or more), bytes
-    (answered), seconds (in all) and `took`: how many took how long, by `ends`. `unread` counts lines that are no
-    entries.
+    (answered), seconds (in all) and `took`: how many took how long, by `ends`. One of `models` has caller, model, day,
+    requests, failed (an error of the engine, also late in an answer of 200), left (by the caller), tokens_in,
+    tokens_out, guessed (how many requests' tokens are not the engine's own count) and `first`: the waits for the first
+    byte, by `ends`. `unread` counts lines that are no entries.
     """
     rows = {}  # type: Dict[Any, Dict[str, Any]]
     unread = 0
@@ -33,7 +37,47 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
                 unread += 1
             elif entry["month"] == params["month"]:
                 add(rows, entry)
-    return {"rows": [rows[key] for key in sorted(rows)], "unread": unread, "ends": list(ENDS)}
+    models, others = by_model(params.get("usage", metered.FOLDER), params["month"])
+    return {
+        "rows": [rows[key] for key in sorted(rows)],
+        "models": models,
+        "unread": unread + others,
+        "ends": list(ENDS),
+    }
+
+
+def by_model(folder: str, month: str) -> Tuple[List[Dict[str, Any]], int]:
+    """The rows of `models`, and how many lines are no entries. Raises ProbeError."""
+    rows = {}  # type: Dict[Any, Dict[str, Any]]
+    unread = 0
+    try:
+        for entry in metered.entries(folder, *_ends(month)):
+            if entry is None:
+                unread += 1
+                continue
+            day = time.gmtime(entry["at"]).tm_mday
+            counts = dict.fromkeys((*metered.COUNTS, "left", "guessed"), 0)
+            empty = dict(counts, caller=entry["caller"], model=entry["model"], day=day, first=[0] * (len(ENDS) + 1))
+            row = rows.setdefault((entry["caller"], entry["model"], day), empty)
+            metered.count(row, entry)
+            row["left"] += entry["left"]
+            row["guessed"] += entry["guessed"]
+            if entry["first_s"] is not None:
+                row["first"][_place(entry["first_s"])] += 1
+    except OSError as error:
+        raise ProbeError("{}: {}".format(folder, error)) from None
+    return [rows[key] for key in sorted(rows)], unread
+
+
+def _ends(month: str) -> Tuple[float, float]:
+    """The first second of a month and that of the next."""
+    year, number = int(month[:4]), int(month[5:])
+    after = (year + number // 12, number % 12 + 1)
+    return tuple(float(calendar.timegm((y, m, 1, 0, 0, 0))) for y, m in ((year, number), after))  # type: ignore[return-value]
+
+
+def _place(seconds: float) -> int:
+    return sum(end < seconds for end in ENDS)
 
 
 def read(line: str) -> Optional[Dict[str, Any]]:
@@ -64,7 +108,7 @@ def add(rows: Dict[Any, Dict[str, Any]], entry: Dict[str, Any]) -> None:
     row["refused"] += entry["status"] >= REFUSED
     row["bytes"] += entry["bytes"]
     row["seconds"] = round(row["seconds"] + entry["seconds"], 3)
-    row["took"][sum(end < entry["seconds"] for end in ENDS)] += 1
+    row["took"][_place(entry["seconds"])] += 1
 
 
 def _lines(path: str) -> Iterator[str]:

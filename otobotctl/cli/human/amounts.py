@@ -32,6 +32,14 @@ def size(count: float) -> str:
     return f"{count:.1f}G" if count < 100 else f"{count:.0f}G"  # noqa: PLR2004
 
 
+def number(count: int) -> str:
+    """A count that reads at a glance: 950, 12.3k, 4.5M."""
+    for unit, above in (("M", 1_000_000), ("k", 10_000)):
+        if count >= above:
+            return f"{count / (1_000_000 if unit == 'M' else 1000):.1f}{unit}"
+    return str(count)
+
+
 def share(of: Mapping[str, Any]) -> float | None:
     """How much of a memory or disk is taken, 0 to 1; None where it is not known."""
     from otobotctl.workflows.judging import share_used

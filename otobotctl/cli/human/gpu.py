@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from otobotctl.workflows.gpu.keys import Changed, Key
     from otobotctl.workflows.gpu.models import Model
     from otobotctl.workflows.gpu.status import Card, GpuStatus
+    from otobotctl.workflows.gpu.traffic import Asker, Flight
+
+_ASKERS = ("CLIENT", "PURPOSE", "NOW", "LAST HOUR", "TOKENS", "SINCE 00:00 UTC", "TOKENS", "FAILED")
 
 
 def models(rows: Sequence[Model]) -> str:
@@ -38,7 +41,20 @@ def _host(found: GpuStatus) -> str:
         lines.append(output.table(head, [_card(each) for each in found.cards]))
     if found.models:
         lines.append(models(found.models))
+    lines += [_flight(each) for each in found.flights]
+    if found.askers:
+        lines.append(output.table(_ASKERS, [_asker(each) for each in found.askers]))
     return "\n".join(lines)
+
+
+def _flight(each: Flight) -> str:
+    waiting = f", {each.waiting} of them wait for their turn" if each.waiting else ""
+    return f"{each.model or 'a model not told yet'}: {each.requests} under way{waiting}"
+
+
+def _asker(each: Asker) -> tuple[str, ...]:
+    told = [(str(span.requests), amounts.number(span.tokens_in + span.tokens_out)) for span in (each.hour, each.day)]
+    return (each.client, each.purpose, str(each.in_flight), *told[0], *told[1], str(each.day.failed or "-"))
 
 
 def _card(card: Card) -> tuple[str, ...]:

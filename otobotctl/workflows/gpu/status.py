@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from otobotctl.render.catalog import load_catalog
 from otobotctl.workflows.desired import load
 from otobotctl.workflows.gpu.hosts import gpu_of, looked, named
 from otobotctl.workflows.gpu.models import NAMES, Model, rows
+from otobotctl.workflows.gpu.traffic import Asker, Flight, askers, flights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from otobotctl.manifest.models import Gpu
 
 _HOT = 85.0  # degrees Celsius, from which on NVIDIA's data centre cards slow down
+_AT_ONCE = {"ollama": "parallel", "vllm": "requests"}  # the setting: how many requests a model answers at once
 _FULL = 0.05  # of the disk
 
 
@@ -49,6 +52,8 @@ class GpuStatus:
     models: tuple[Model, ...]
     memory: Mapping[str, Any]
     disk: Mapping[str, Any]
+    flights: tuple[Flight, ...]
+    askers: tuple[Asker, ...]
     warnings: tuple[str, ...]
     running: int | None = None
     waiting: int | None = None
@@ -58,11 +63,18 @@ def status(fleet: Fleet, name: str | None, password: Password | None = None) -> 
     """How a GPU host is, or every one. Raises HostUnreachableError, StepFailedError."""
     loaded = load(fleet)
     hosts = (name,) if name else named(loaded)
-    return tuple(judged(each, gpu_of(loaded, each), looked(loaded, each, password)) for each in hosts)
+    catalog = load_catalog()
+    found = []
+    for each in hosts:
+        gpu = gpu_of(loaded, each)
+        at_once = _AT_ONCE[gpu.engine]
+        parallel = gpu.settings.get(gpu.engine, {}).get(at_once, catalog.service(gpu.engine).settings[at_once].default)
+        found.append(judged(each, gpu, looked(loaded, each, password), int(str(parallel))))
+    return tuple(found)
 
 
-def judged(name: str, gpu: Gpu, facts: Mapping[str, Any]) -> GpuStatus:
-    """What a host answers, and what is wrong with it. Pure."""
+def judged(name: str, gpu: Gpu, facts: Mapping[str, Any], parallel: int = 1) -> GpuStatus:
+    """What a host answers, and what is wrong with it; it answers `parallel` requests of a model at once. Pure."""
     cards = tuple(_card(each) for each in facts["cards"])
     models = () if facts["error"] else rows(gpu, facts, name)
     said = [f"{NAMES[gpu.engine]} does not answer: {facts['error']}"] if facts["error"] else []
@@ -75,10 +87,26 @@ def judged(name: str, gpu: Gpu, facts: Mapping[str, Any]) -> GpuStatus:
     disk = facts["disk"]
     if disk["total"] and disk["free"] < _FULL * disk["total"]:
         said.append(f"the disk of the models is nearly full: {disk['free'] >> 30} GiB are free")
-    warned = tuple(f"{name}: {each}" for each in said)
+    metered = facts["metered"]
+    if metered["error"]:
+        said.append(f"the meter does not answer: {metered['error']}; put it right with: otobotctl gpu setup {name}")
+    if metered["lost"]:
+        said.append(f"the meter could not write {metered['lost']} lines: is the disk full?")
     requests = facts.get("requests", {})
-    queue = (requests.get("running"), requests.get("waiting"))
-    return GpuStatus(name, gpu.engine, facts["version"], cards, models, facts["memory"], disk, warned, *queue)
+    return GpuStatus(
+        name,
+        gpu.engine,
+        facts["version"],
+        cards,
+        models,
+        facts["memory"],
+        disk,
+        flights(metered["in_flight"], parallel),
+        askers(metered),
+        tuple(f"{name}: {each}" for each in said),
+        requests.get("running"),
+        requests.get("waiting"),
+    )
 
 
 def _of_card(card: Card) -> list[str]:

@@ -31,6 +31,7 @@ def facts(**changes):
         "cards": [CARD],
         "memory": {"total": 90 * GIB, "available": 45 * GIB},
         "disk": {"total": 400 * GIB, "free": 300 * GIB},
+        "metered": {"in_flight": [], "lost": 0, "recent": {}, "error": ""},
         **changes,
     }
 

@@ -63,7 +63,10 @@ def status(
     ] = None,
     ask_sudo: AskSudo = False,
 ) -> None:
-    """Show cards, memory, temperature, power and models; warn of a model that spills onto the processor."""
+    """Show cards, models, what is being answered and who asked lately; warn of a model that spills onto the processor.
+
+    Ollama tells nobody of its queue: what waits is what is more than its setting `parallel`.
+    """
     import time
 
     from otobotctl.workflows.gpu import status as workflow
@@ -91,7 +94,7 @@ def usage(
     html: Annotated[Path | None, typer.Option(help="Also write it as one page, with a chart, to this file.")] = None,
     ask_sudo: AskSudo = False,
 ) -> None:
-    """Count what each client asked in a month, from the proxy's log: requests, refusals, bytes, times, days, paths."""
+    """Count what each client asked in a month: requests, refusals, errors, bytes, times, models, tokens, by day."""
     from otobotctl.cli import pages
     from otobotctl.cli.human import usage as shown
     from otobotctl.workflows.gpu import usage as workflow
