@@ -114,7 +114,7 @@ def test_the_log_names_callers_and_no_key_is_anywhere_on_the_host(served):
     assert {entry["user_id"] for entry in log} == {"", "acme/librechat"}
     assert any(entry["request"]["uri"] == "/v1/chat/completions" for entry in log)
     everywhere = (
-        "cat /var/log/otobot/ia/* /etc/otobot/ia/*; ps -ef; journalctl --no-pager -o cat;"
+        "cat /var/log/otobot/ia/* /var/log/otobot/ia/usage/*.log /etc/otobot/ia/*; ps -ef; journalctl --no-pager -o cat;"
         " docker ps -q | xargs docker inspect; docker ps -q | xargs -n1 docker logs 2>&1;"
         " cat /var/lib/docker/volumes/otobot-front_caddy_*/_data/caddy/*.json; cat /var/lib/otobot/audit.jsonl || true"
     )
@@ -125,8 +125,15 @@ def test_the_log_names_callers_and_no_key_is_anywhere_on_the_host(served):
     [acme] = [each for each in served.operator.data("gpu", "usage")["callers"] if each["client"] == "acme"]
     assert acme["purpose"] == "librechat"
     assert acme["by_path"]["/v1/chat/completions"] >= 1
+    tiny = acme["by_model"]["tiny:1b"]
+    assert tiny["tokens_in"] >= 5
+    assert tiny["tokens_out"] >= 8
+    assert tiny["left"] == 1  # of the test before
+    served.operator.run("gpu", "usage", "--html", str(served.operator.fleet / "usage.html"))
+    assert "tokens in (grey) and out by day" in (served.operator.fleet / "usage.html").read_text()
     [now] = served.operator.data("gpu", "status", "gpu-1")
     assert now["version"]
+    assert [(each["client"], each["in_flight"]) for each in now["askers"]] == [("acme", 0)]
     assert now["warnings"] == []
 
 

@@ -137,7 +137,7 @@ def test_vllm_takes_ollamas_place_and_has_the_card_alone():
     """One engine a host, on 127.0.0.1, with the manifest's one model under its name; no secret among its arguments."""
     given = release(engine="vllm", models=[f"{MODEL}@abc123"], settings={"vllm": {"arguments": ["--quantization=awq"]}})
     services = composed(given)["services"]
-    assert list(services) == ["vllm", "ia-gate", "ia-proxy"]
+    assert list(services) == ["vllm", "ia-gate", "ia-meter", "ia-proxy"]
     vllm = services["vllm"]
     assert vllm["ports"] == ["127.0.0.1:8000:8000"]
     assert vllm["image"].startswith("vllm/vllm-openai:v")
@@ -146,7 +146,7 @@ def test_vllm_takes_ollamas_place_and_has_the_card_alone():
     assert {f"--served-model-name={MODEL}", "--max-model-len=8192", "--quantization=awq"} <= set(vllm["command"])
     assert vllm["deploy"]["resources"]["reservations"]["devices"][0]["driver"] == "cdi"
     assert "VLLM_NO_USAGE_STATS=1" in text(given, "env/vllm.env")
-    assert "reverse_proxy vllm:8000" in text(given, "ia-proxy/Caddyfile")
+    assert services["ia-meter"]["environment"]["METER_ENGINE"] == "vllm:8000"
     assert "/metrics" not in text(given, "ia-proxy/Caddyfile")
 
 

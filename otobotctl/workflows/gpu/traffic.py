@@ -11,8 +11,8 @@ from typing import Any
 class Flight:
     """The requests for a model that are under way; `begun` have had their first byte.
 
-    `waiting` is what is more than the engine answers of one model at once: Ollama has no way to ask for its queue. A model ""
-    is one that was not known yet.
+    `waiting` is what is more than the engine answers of one model at once: Ollama has no way to ask for its queue. A
+    model "" is one that was not known yet.
     """
 
     model: str

@@ -3,6 +3,7 @@
 from otobotctl.cli.human import gpu as human
 from otobotctl.manifest.models import Gpu
 from otobotctl.workflows.gpu.status import judged
+from otobotctl.workflows.gpu.traffic import Flight
 
 GIB = 1 << 30
 CARD = {
@@ -81,3 +82,34 @@ def test_what_is_missing_or_wrong_is_told():
     silent = seen(error="refused", version="", models=("gemma2:27b",))
     assert "Ollama does not answer: refused" in silent.warnings[0]
     assert silent.models == ()
+
+
+def test_what_is_under_way_waits_and_was_asked_today_is_told():
+    """What is more than a model answers at once waits; a name without a tag is the latest."""
+    flying = [
+        {"caller": "acme/librechat", "model": "mistral", "requests": 2, "begun": 2},
+        {"caller": "beta/n8n", "model": "mistral:latest", "requests": 3, "begun": 0},
+        {"caller": "beta/n8n", "model": "", "requests": 1, "begun": 0},
+    ]
+    span = {"requests": 40, "failed": 1, "tokens_in": 12_000, "tokens_out": 345}
+    recent = {"acme/librechat": {"hour": {**span, "requests": 4}, "day": span}}
+    facts_ = facts(metered={"in_flight": flying, "lost": 0, "recent": recent, "error": ""})
+    found = judged("gpu-1", Gpu(domain="ia.example", email="a@b.example", models=("gemma2:27b",)), facts_, 2)
+    assert found.flights == (Flight("", 1, 0, 0), Flight("mistral:latest", 5, 2, 3))
+    assert [(each.client, each.purpose, each.in_flight, each.day.requests) for each in found.askers] == [
+        ("acme", "librechat", 2, 40),
+        ("beta", "n8n", 4, 0),
+    ]
+    shown = human.status([found])
+    for said in ("mistral:latest: 5 under way, 3 of them wait", "a model not told yet: 1 under way", "12.3k"):
+        assert said in shown
+    assert found.warnings == ()
+
+
+def test_a_meter_that_is_not_there_or_loses_lines_is_told():
+    """With the command that puts it right."""
+    gone = seen(metered={"in_flight": [], "lost": 0, "recent": {}, "error": "No such file or directory"})
+    assert "the meter does not answer: No such file or directory" in gone.warnings[0]
+    assert "otobotctl gpu setup gpu-1" in gone.warnings[0]
+    full = seen(metered={"in_flight": [], "lost": 3, "recent": {}, "error": ""})
+    assert "could not write 3 lines" in full.warnings[0]
