@@ -40,7 +40,7 @@ fi
 case "$1" in
   --list-gpus) echo 'GPU 0: NVIDIA L4 (UUID: GPU-5c1e2f3a-0000-1111-2222-333344445555)' ;;
   --query-gpu=driver_version) echo 580.82.07 ;;
-  --query-gpu=*) echo 'GPU-5c1e2f3a-0000-1111-2222-333344445555, NVIDIA L4, 580.82.07, P8, 0, 41, 0, 23034, 2, 16.71, 72.00, [N/A]' ;;
+  --query-gpu=*) echo 'GPU-5c1e2f3a-0000-1111-2222-333344445555, NVIDIA L4, 580.82.07, P8, [N/A], 0, 41, 0, 23034, 2, 16.71, 72.00, [N/A]' ;;
 esac
 """
 MODULE = """[Unit]

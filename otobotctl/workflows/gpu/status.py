@@ -25,7 +25,10 @@ _FULL = 0.05  # of the disk
 
 @dataclass(frozen=True)
 class Card:
-    """A card. Memory in MiB, power in W, temperature in degrees Celsius, use in per cent; None: it does not tell."""
+    """A card. Memory in MiB, power in W, temperature in degrees Celsius, use in per cent; None: it does not tell.
+
+    `trouble` is why it cannot be used, "" for one that can; `mig`: it is cut in slices.
+    """
 
     name: str
     driver: str
@@ -36,6 +39,8 @@ class Card:
     watts: float | None
     limit_watts: float | None
     errors: float | None
+    trouble: str = ""
+    mig: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,10 @@ def judged(name: str, gpu: Gpu, facts: Mapping[str, Any], parallel: int = 1) -> 
 
 def _of_card(card: Card) -> list[str]:
     said = []
+    if card.trouble:
+        said.append(f"{card.name} cannot be used: {card.trouble}; a boot may bring it back, or it has to be exchanged")
+    if card.mig:
+        said.append(f"{card.name} is cut in slices (MIG): Ollama uses one of them; nvidia-smi --mig 0 makes it whole")
     if card.celsius is not None and card.celsius >= _HOT:
         said.append(f"{card.name} is at {card.celsius:.0f} degrees")
     if card.errors:
@@ -138,4 +147,6 @@ def _card(said: Mapping[str, Any]) -> Card:
         watts=said["power.draw"],
         limit_watts=said["power.limit"],
         errors=said["ecc.errors.uncorrected.volatile.total"],
+        trouble=said["trouble"],
+        mig=said["mig.mode.current"] == "Enabled",
     )

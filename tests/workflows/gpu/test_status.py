@@ -19,6 +19,8 @@ CARD = {
     "power.draw": 71.0,
     "power.limit": 72.0,
     "ecc.errors.uncorrected.volatile.total": 0.0,
+    "mig.mode.current": "Disabled",
+    "trouble": "",
 }
 
 
@@ -77,6 +79,9 @@ def test_what_is_missing_or_wrong_is_told():
     hot = {**CARD, "temperature.gpu": 88.0, "ecc.errors.uncorrected.volatile.total": 2.0, "power.draw": None}
     assert [word for word in ("88 degrees", "2 memory errors") if word in "".join(seen(cards=[hot]).warnings)] != []
     assert len(seen(cards=[hot]).warnings) == 2
+    [lost] = seen(cards=[{**CARD, "trouble": "GPU is lost"}]).warnings
+    assert lost.startswith("gpu-1: NVIDIA L4 cannot be used: GPU is lost")
+    assert "--mig 0" in seen(cards=[{**CARD, "mig.mode.current": "Enabled"}]).warnings[0]
     assert "? of 72 W" in human.status([seen(cards=[hot])])
     assert "10 GiB are free" in seen(disk={"total": 400 * GIB, "free": 10 * GIB}).warnings[0]
     silent = seen(error="refused", version="", models=("gemma2:27b",))
