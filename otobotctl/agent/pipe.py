@@ -9,7 +9,7 @@ import select
 import subprocess
 from typing import Iterator, Sequence
 
-from otobotctl.agent.run import PATH
+from otobotctl.agent.run import environment, last_words
 
 _READ = 1 << 18
 _KEPT = 4096
@@ -28,7 +28,7 @@ class Pipe:
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=dict(os.environ, PATH=PATH, LC_ALL="C.UTF-8"),
+            env=environment(),
             bufsize=0,
         )
         if self._process.stdin is not None:
@@ -60,8 +60,7 @@ class Pipe:
 
     def said(self) -> str:
         """The last lines of its stderr, in one."""
-        lines = [line.strip() for line in self._said.decode("utf-8", "replace").splitlines()]
-        return "; ".join([line for line in lines if line][-3:])
+        return last_words(self._said, silent="")
 
     def end(self) -> None:
         """End it if it still runs, and close its pipes."""

@@ -6,6 +6,18 @@ import os
 from typing import Callable, Dict, List, Optional, Sequence
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_WORDS = 3
+
+
+def environment(**more: str) -> Dict[str, str]:
+    """What a program gets: this process's own variables, a known PATH and language, and these."""
+    return {**os.environ, "PATH": PATH, "LC_ALL": "C.UTF-8", **more}
+
+
+def last_words(said: bytes, silent: str = "no word why") -> str:
+    """The last lines of what a program said, in one, which most often is why it failed; `silent` where it said none."""
+    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
+    return "; ".join(lines[-_WORDS:]) or silent
 
 
 class StepError(Exception):
@@ -47,8 +59,6 @@ class Run:
         Raises:
             StepError: the command is missing, or ends with another status than 0.
         """
-        variables = dict(os.environ, PATH=PATH, LC_ALL="C.UTF-8", DEBIAN_FRONTEND="noninteractive")
-        variables.update(env or {})
         from otobotctl.agent import commands  # an observation runs none
 
         said: List[str] = []  # its last line, which most often is why it failed
@@ -59,7 +69,8 @@ class Run:
             self.say(line)
 
         try:
-            status, stdout = commands.run(argv, hear, stdin, variables, cwd)
+            variables = {"DEBIAN_FRONTEND": "noninteractive", **(env or {})}
+            status, stdout = commands.run(argv, hear, stdin, environment(**variables), cwd)
         except OSError as error:
             raise StepError("{} cannot be run: {}".format(argv[0], error.strerror)) from error
         if status:

@@ -87,7 +87,7 @@ def _list(here: BackupPlaces, targets: "list[str]", wire: Wire) -> None:
     for target in read_job(here)["targets"]:
         if targets and target["name"] not in targets:
             continue
-        restic = Restic(target, here.key, here.cache(target["repository"]))
+        restic = Restic.of(here, target)
         told: Dict[str, Any] = {"client": here.client, "target": target["name"], "archives": [], "error": None}
         try:
             told["archives"] = pruning.archives(restic, _LIST_S)

@@ -9,8 +9,8 @@ import subprocess
 import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence
 
+from otobotctl.agent.backup import pruning
 from otobotctl.agent.backup.hands import RestoreError
-from otobotctl.agent.backup.keeping import TAG
 from otobotctl.agent.backup.restic import Restic, ResticError
 from otobotctl.agent.backup.shapes import ARCHIVE_FILE, Archive, Part
 
@@ -76,11 +76,10 @@ def listed(repositories: Sequence[Restic], say: Callable[[str], None]) -> List[L
 
 def _listed(restic: Restic) -> List[Listed]:
     found: Dict[str, Listed] = {}
-    for each in json.loads(restic.run("snapshots", "--json", "--no-lock") or "[]") or []:
-        tags = dict(tag.partition("=")[::2] for tag in each.get("tags") or [])
-        ident = tags.get(TAG.rstrip("="), "")
-        if each["paths"] == [ARCHIVE_FILE] and is_id(ident):
-            found[ident] = Listed(ident, made_at(ident), each["id"], restic, tags.get("reason", ""))
+    for each in pruning.archives(restic):
+        ident = each["id"]
+        if is_id(ident):
+            found[ident] = Listed(ident, made_at(ident), each["snapshot"], restic, each.get("reason", ""))
     return list(found.values())
 
 

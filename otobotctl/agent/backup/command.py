@@ -48,7 +48,7 @@ def _restic(client: str, name: str, words: Sequence[str]) -> int:
         targets = {each["name"]: each for each in read_job(places)["targets"]}
         if name not in targets:
             return _refuse("{} has no target {}; it has {}".format(client, name, ", ".join(targets)))
-        Restic(targets[name], places.key, places.cache(targets[name]["repository"])).become(words)
+        Restic.of(places, targets[name]).become(words)
     except JobError as error:
         return _refuse(str(error))
     except OSError as error:

@@ -108,7 +108,7 @@ def drill(places: BackupPlaces, job: Job, target: Target, who: str, say: Say) ->
     held = alone(places, who)
 
     def run() -> Dict[str, Any]:
-        restic = Restic(target, places.key, places.cache(target["repository"]))
+        restic = Restic.of(places, target)
         return Drill(job, restic, lambda: _vault(job), say).run()
 
     report, wrong = proved(places.client, target["name"], run)

@@ -18,10 +18,10 @@ from otobotctl.agent.backup import keeping
 from otobotctl.agent.backup.moment import Moment
 from otobotctl.agent.backup.restic import Restic
 from otobotctl.agent.backup.shapes import ARCHIVE_FILE, Archive, Job, Part
-from otobotctl.agent.backup.throwaway import DrillError, Throwaway, docker_root, environment, last
+from otobotctl.agent.backup.throwaway import DrillError, Throwaway, docker_root
 from otobotctl.agent.dumps import ADMIN, DumpError
 from otobotctl.agent.lines import canonical
-from otobotctl.agent.run import ProbeError
+from otobotctl.agent.run import ProbeError, environment, last_words
 
 VERSION = 1
 VAULT = "vault-api"
@@ -89,7 +89,7 @@ class Drill:
         }
 
     def _groups(self) -> List[keeping.Group]:
-        found = keeping.groups(json.loads(self._restic.run("snapshots", "--json") or "[]") or [])
+        found = keeping.groups(self._restic.snapshots())
         archives = [group for group in found if group.heads]
         if not archives:
             raise DrillError("there is no archive on {} yet".format(self._restic.name))
@@ -235,7 +235,7 @@ class Drill:
             source.stderr.close()
             os.close(errors)
         if status:
-            raise DrillError("{} ended with {}: {}".format(_program(argv), status, last(words)))
+            raise DrillError("{} ended with {}: {}".format(_program(argv), status, last_words(words)))
         return dict(self._bytes(part, size, digest.hexdigest()), said=words.decode("utf-8", "replace"))
 
     def _bytes(self, part: Part, size: int, digest: str) -> Dict[str, Any]:

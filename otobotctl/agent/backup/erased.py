@@ -50,7 +50,7 @@ def save(places: BackupPlaces, say: Callable[[str], None]) -> None:
         if saved.get(target["name"]) == digest:
             continue
         try:
-            restic = Restic(target, places.key, places.cache(target["repository"]))
+            restic = Restic.of(places, target)
             restic.put(text, FILE, [TAG], socket.gethostname())
         except ResticError as error:
             trouble = error
@@ -64,12 +64,10 @@ def save(places: BackupPlaces, say: Callable[[str], None]) -> None:
 
 def known(repositories: Sequence[Restic], say: Callable[[str], None]) -> List[erasures.Erased]:
     """Who was erased, as each repository has it."""
-    import json
-
     found: List[erasures.Erased] = []
     for restic in repositories:
         try:
-            listed = json.loads(restic.run("snapshots", "--json", "--no-lock", "--tag", TAG) or "[]") or []
+            listed = restic.snapshots("--tag", TAG)
             if listed:
                 newest = max(listed, key=lambda each: str(each["time"]))
                 found += erasures.parse(restic.read(newest["id"], FILE))

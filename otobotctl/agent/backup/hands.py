@@ -10,11 +10,10 @@ from typing import Any, Callable, Dict, List, Sequence
 
 from otobotctl.agent import compose, files
 from otobotctl.agent.dumps import ADMIN, Project
-from otobotctl.agent.run import PATH
+from otobotctl.agent.run import environment, last_words
 from otobotctl.agent.running import Running, running, stop
 from otobotctl.agent.shell import ask
 
-_TAIL = 3
 _KEPT = 8192
 
 
@@ -54,20 +53,20 @@ class Hands:
                 input=stdin.encode(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=_env(),
+                env=environment(),
                 check=False,
             )
         except OSError as error:
             raise RestoreError("{} cannot be run: {}".format(argv[0], error.strerror)) from error
         if done.returncode:
-            raise RestoreError("{} ended with {}: {}".format(what, done.returncode, _last(done.stderr)))
+            raise RestoreError("{} ended with {}: {}".format(what, done.returncode, last_words(done.stderr)))
         return done.stdout.decode("utf-8", "replace")
 
     def source(self, argv: Sequence[str]) -> "subprocess.Popen[bytes]":
         """A program whose stdout flows on. Raises RestoreError."""
         try:
             return subprocess.Popen(
-                list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_env()
+                list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
             )
         except OSError as error:
             raise RestoreError("{} cannot be run: {}".format(argv[0], error.strerror)) from error
@@ -94,17 +93,19 @@ class Hands:
         assert source.stdout is not None
         said = os.memfd_create("said")
         try:
-            with subprocess.Popen(list(argv), stdin=source.stdout, stdout=out, stderr=said, env=_env()) as reader:
+            with subprocess.Popen(
+                list(argv), stdin=source.stdout, stdout=out, stderr=said, env=environment()
+            ) as reader:
                 source.stdout.close()  # the reader's end is the only one: who writes to nobody ends
                 status = reader.wait()
             errors = _rest(source)
             failed = source.wait()
             if status:
-                last = _last(os.pread(said, _KEPT, max(0, os.fstat(said).st_size - _KEPT)))
-                also = "; the archive: " + _last(errors) if failed and errors.strip() else ""
+                last = last_words(os.pread(said, _KEPT, max(0, os.fstat(said).st_size - _KEPT)))
+                also = "; the archive: " + last_words(errors) if failed and errors.strip() else ""
                 raise RestoreError("{} is not restored (status {}): {}{}".format(what, status, last, also))
             if failed and not partly:
-                raise RestoreError("{}: the archive cannot be read: {}".format(what, _last(errors)))
+                raise RestoreError("{}: the archive cannot be read: {}".format(what, last_words(errors)))
         finally:
             os.close(said)
 
@@ -149,17 +150,8 @@ class Hands:
         return {name: str(value).replace("$$", "$") for name, value in body.items()}
 
 
-def _env() -> Dict[str, str]:
-    return dict(os.environ, PATH=PATH, LC_ALL="C.UTF-8")
-
-
 def _rest(process: "subprocess.Popen[bytes]") -> bytes:
     if process.stderr is None:
         return b""
     with process.stderr:
         return process.stderr.read()[-_KEPT:]
-
-
-def _last(said: bytes) -> str:
-    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
-    return "; ".join(lines[-_TAIL:]) or "no word why"

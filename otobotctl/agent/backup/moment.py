@@ -9,7 +9,7 @@ import subprocess
 from typing import Dict, List, Sequence
 
 from otobotctl.agent.dumps import ADMIN, DumpError, Project
-from otobotctl.agent.run import PATH
+from otobotctl.agent.run import environment, last_words
 
 _END = "otobot-said-it"
 _GRACE_S = 10
@@ -35,8 +35,7 @@ class Moment:
         self._said = os.memfd_create("psql")
         try:
             self._program = subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said,
-                env=dict(os.environ, PATH=PATH, LC_ALL="C.UTF-8"),
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, env=environment()
             )  # fmt: skip
         except OSError as error:
             os.close(self._said)
@@ -99,7 +98,5 @@ class Moment:
     def _failed(self) -> DumpError:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._program.wait(_GRACE_S)
-        text = os.pread(self._said, 4096, 0).decode("utf-8", "replace")
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        why = "; ".join(lines[-2:]) or "psql ended without a word"
+        why = last_words(os.pread(self._said, 4096, 0), silent="psql ended without a word")
         return DumpError(self.database, "its database does not answer: {}".format(why))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from otobotctl.agent.backup.keeping import Verdict, counted, groups
@@ -12,19 +11,12 @@ from otobotctl.agent.backup.shapes import ARCHIVE_FILE
 _AT_ONCE = 200  # snapshots on one command line
 
 
-def snapshots(restic: Restic, *words: str, limit_s: Optional[float] = None) -> List[Dict[str, Any]]:
-    """What `restic snapshots --json` lists. Raises ResticError."""
-    said = restic.run("snapshots", "--json", "--no-lock", *words, timeout_s=limit_s)
-    found: List[Dict[str, Any]] = json.loads(said or "[]") or []
-    return found
-
-
 def prune(restic: Restic, keep: Mapping[str, int], now: float) -> Verdict:
     """Forget what is not to be kept, and free its room; killed at any moment, what stays is whole. Raises ResticError.
 
     archive.json goes first, by a command of its own: what is left of a prune that dies are parts of no archive.
     """
-    verdict = counted(groups(snapshots(restic)), keep, now)
+    verdict = counted(groups(restic.snapshots()), keep, now)
     _forget(restic, verdict.heads)
     _forget(restic, verdict.parts)
     restic.run("prune")
@@ -39,7 +31,7 @@ def _forget(restic: Restic, which: Sequence[str]) -> None:
 def archives(restic: Restic, limit_s: Optional[float] = None) -> List[Dict[str, Any]]:
     """The archives of a repository by time: id, snapshot, at (restic's words) and what tags say. Raises ResticError."""
     found = []
-    for each in snapshots(restic, "--path", ARCHIVE_FILE, limit_s=limit_s):
+    for each in restic.snapshots("--path", ARCHIVE_FILE, limit_s=limit_s):
         said = dict(tag.split("=", 1) for tag in each.get("tags") or () if "=" in tag)
         if "archive" in said:
             found.append({**said, "id": said["archive"], "snapshot": each["id"], "at": each["time"]})

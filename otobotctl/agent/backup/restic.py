@@ -12,10 +12,11 @@ import contextlib
 import json
 import os
 import subprocess
-from typing import List, NamedTuple, NoReturn, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Sequence
 
+from otobotctl.agent.backup.places import BackupPlaces
 from otobotctl.agent.backup.shapes import Target
-from otobotctl.agent.run import PATH
+from otobotctl.agent.run import environment, last_words
 
 _STOP_S = 60
 _KEPT = 16384
@@ -107,10 +108,15 @@ class Restic:
         options = [word for option in target["options"] for word in ("-o", option)]
         cached = ["--cache-dir", cache] if cache else ["--no-cache"]
         self._argv = ["restic", "--quiet", *cached, *options]
-        self._env = dict(os.environ, PATH=PATH, LC_ALL="C.UTF-8", HOME="/root", **target["environment"])
+        self._env = environment(HOME="/root", **target["environment"])
         self._env.update(RESTIC_REPOSITORY=_address(target), RESTIC_PASSWORD_FILE=key_file)
         plain = [value for value in target["environment"].values() if len(value) >= _SHORTEST]
         self._secrets = [*plain, *(_quoted(value) for value in plain)]
+
+    @classmethod
+    def of(cls, places: BackupPlaces, target: Target) -> "Restic":
+        """The repository of a client's target, as its places keep the key and the cache."""
+        return cls(target, places.key, places.cache(target["repository"]))
 
     def run(self, *words: str, timeout_s: Optional[float] = None) -> str:
         """Run restic to its end; return its stdout. Raises ResticError."""
@@ -124,7 +130,7 @@ class Restic:
         except OSError as error:
             raise ResticError("other", "restic cannot be run: {}".format(error.strerror)) from error
         if done.returncode:
-            raise self._failed(words[0], done.returncode, done.stderr)
+            raise self.failed(words[0], done.returncode, done.stderr)
         return done.stdout.decode("utf-8", "replace")
 
     def save(self, argv: Sequence[str], stdin: bytes, name: str, tags: Sequence[str], host: str) -> "Saving":
@@ -143,7 +149,7 @@ class Restic:
             os.lseek(whole, 0, os.SEEK_SET)
             status = self.start(self._backup(name, tags, host), whole, said, told).wait()
             if status:
-                raise self._failed("backup", status, os.pread(told, _KEPT, 0))
+                raise self.failed("backup", status, os.pread(told, _KEPT, 0))
             return _saved(os.pread(said, os.fstat(said).st_size, 0))
         finally:
             for descriptor in (whole, said, told):
@@ -152,6 +158,12 @@ class Restic:
     def _backup(self, name: str, tags: Sequence[str], host: str) -> List[str]:
         words = [*self._argv, "backup", "--json", "--stdin", "--stdin-filename=" + flat(name), "--host=" + host]
         return [*words, *("--tag=" + tag for tag in tags)]
+
+    def snapshots(self, *words: str, limit_s: Optional[float] = None) -> List[Dict[str, Any]]:
+        """What `restic snapshots --json` lists. Raises ResticError."""
+        said = self.run("snapshots", "--json", "--no-lock", *words, timeout_s=limit_s)
+        found: List[Dict[str, Any]] = json.loads(said or "[]") or []
+        return found
 
     def told(self, *words: str) -> str:
         """All that restic says, stdout and stderr, however it ends: of a damaged repository it says what it can."""
@@ -182,17 +194,13 @@ class Restic:
 
     def failed(self, what: str, status: int, said: bytes) -> ResticError:
         """What restic's end means, without its credentials."""
-        return self._failed(what, status, said)
-
-    def _failed(self, what: str, status: int, said: bytes) -> ResticError:
         text = said.decode("utf-8", "replace")
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        lines = [_message(line.strip()) for line in text.splitlines() if line.strip()]
         kind = _CODES.get(status) or next(
             (kind for kind, signs in _SIGNS if any(sign in text for sign in signs)), "other"
         )
-        last = "; ".join(lines[-2:]) or "no word why"
+        last = last_words("\n".join(_message(line.strip()) for line in text.splitlines()).encode())
         error = ResticError(kind, "restic {} ended with {} on {}: {}".format(what, status, self.name, last))
         error.said = text
         return error
@@ -211,8 +219,7 @@ class Saving:
             os.close(reading)
         try:
             self._program = subprocess.Popen(
-                list(argv), stdin=subprocess.PIPE, stdout=self._writing, stderr=self._said[0],
-                env=dict(os.environ, PATH=PATH, LC_ALL="C.UTF-8"),
+                list(argv), stdin=subprocess.PIPE, stdout=self._writing, stderr=self._said[0], env=environment()
             )  # fmt: skip
         except OSError:
             self._stop()
@@ -231,7 +238,7 @@ class Saving:
             ResticError: restic failed. There is no snapshot, or one that nobody was told of.
         """
         status = self._program.wait()
-        said = self._words(0)
+        said = last_words(self._read(0), silent="")
         if self._reader.poll() is None and status and status not in tolerated:
             self._stop()
             return None, status, said
@@ -255,10 +262,6 @@ class Saving:
 
     def _read(self, which: int) -> bytes:
         return os.pread(self._said[which], _KEPT, max(0, os.fstat(self._said[which]).st_size - _KEPT))
-
-    def _words(self, which: int) -> str:
-        lines = [line.strip() for line in self._read(which).decode("utf-8", "replace").splitlines()]
-        return "; ".join([line for line in lines if line][-3:])
 
     def close(self) -> None:
         """End what still runs, without a snapshot, and let go of everything."""

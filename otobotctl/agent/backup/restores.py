@@ -102,7 +102,7 @@ class _Restore:
         if not targets:
             names = ", ".join(target["name"] for target in self._job["targets"]) or "none"
             raise RestoreError("there is no target {}; there are: {}".format(name, names))
-        return [Restic(each, self._places.key, self._places.cache(each["repository"])) for each in targets]
+        return [Restic.of(self._places, each) for each in targets]
 
     def _safety(self, chosen: Chosen) -> str:
         """Archive what is there, now that nothing writes, where the archive came from; return the new one's id."""

@@ -146,7 +146,7 @@ class Run:
         return failure(kind, message, self.places.client, target)
 
     def _archive(self, target: Target) -> Dict[str, Any]:
-        restic = Restic(target, self.places.key, self.places.cache(target["repository"]))
+        restic = Restic.of(self.places, target)
         known = state.of_target(state.read(self.places.note), target["name"])["archive"]
         reach(restic, target, known is not None)
         began = time.time()
@@ -181,7 +181,7 @@ class Run:
         if target["append_only"] or self._asked.wanted.reason != "schedule" or not due:
             return
         self._tell({"pruning": target["name"]})
-        restic = Restic(target, self.places.key, self.places.cache(target["repository"]))
+        restic = Restic.of(self.places, target)
         try:
             pruning.prune(restic, self.job["keep"], now)
         except ResticError as error:

@@ -39,7 +39,7 @@ def serve(here: BackupPlaces, targets: Sequence[str], init: bool, wire: Wire) ->
 
 def repository(here: BackupPlaces, target: Target, init: bool) -> Dict[str, Any]:
     """One repository: `ready`, or the error that there is; `made` by this call."""
-    restic = Restic(target, here.key, here.cache(target["repository"]))
+    restic = Restic.of(here, target)
     known = state.of_target(state.read(here.note), target["name"])["archive"] is not None
     told: Dict[str, Any] = {"target": target["name"], "ready": False, "made": False, "error": None}
     try:

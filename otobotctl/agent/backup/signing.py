@@ -9,7 +9,7 @@ from typing import Any, Dict, List
 
 from otobotctl.agent import files
 from otobotctl.agent.lines import canonical, decode, encode
-from otobotctl.agent.run import PATH
+from otobotctl.agent.run import environment
 
 KEYS = "/etc/ssh/ssh_host_*_key"
 NAMESPACE = "otobot-drill"
@@ -59,8 +59,7 @@ def _signatures(text: str, keys: str) -> List[str]:
     for key in sorted(glob.glob(keys)):
         argv = ["ssh-keygen", "-Y", "sign", "-q", "-f", key, "-n", NAMESPACE]
         done = subprocess.run(
-            argv, input=text.encode(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False,
-            env=dict(os.environ, PATH=PATH, LC_ALL="C.UTF-8"),
+            argv, input=text.encode(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False, env=environment()
         )  # fmt: skip
         if not done.returncode:
             found.append(done.stdout.decode())

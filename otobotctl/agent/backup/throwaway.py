@@ -14,14 +14,14 @@ import time
 from typing import Dict, List, Sequence
 
 from otobotctl.agent.dumps import ADMIN
-from otobotctl.agent.run import PATH, ProbeError
+from otobotctl.agent.run import ProbeError, environment, last_words
 from otobotctl.agent.shell import ask
 
 _PREFIX = "otobot-drill-"
 _LABEL = "otobot.drill="
 _START_S = 180.0
 _CLEAR_S = 300.0
-_TAIL = 3
+_SHORTEST = 6  # what is shorter, such as a port, would be masked within words
 # The client's own work goes first where both want the processor.
 _MILD = ("--cpu-shares=128", "--pids-limit=512", "--security-opt=no-new-privileges")
 
@@ -106,9 +106,9 @@ class Throwaway:
             raise DrillError("docker cannot be run: {}".format(error.strerror)) from error
         finally:
             os.close(listed)
-        said = last(done.stderr)
+        said = last_words(done.stderr)
         for value in variables.values():
-            said = said.replace(value, "***") if len(value) > _TAIL * 2 else said
+            said = said.replace(value, "***") if len(value) > _SHORTEST else said
         return done.returncode, done.stdout.decode("utf-8", "replace"), said
 
     def sql(self, service: str, script: str, database: str = "postgres") -> str:
@@ -119,7 +119,7 @@ class Throwaway:
             argv, input=script.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), check=False
         )
         if done.returncode:
-            raise DrillError("psql in {} ended with {}: {}".format(database, done.returncode, last(done.stderr)))
+            raise DrillError("psql in {} ended with {}: {}".format(database, done.returncode, last_words(done.stderr)))
         return done.stdout.decode("utf-8", "replace").rstrip("\n")
 
     def _run(self, service: str) -> List[str]:
@@ -133,24 +133,13 @@ class Throwaway:
     def _do(self, argv: Sequence[str], what: str) -> None:
         answer = ask(argv, timeout_s=600.0)
         if answer.status:
-            raise DrillError("{} cannot be made: {}".format(what, last(answer.stderr.encode())))
+            raise DrillError("{} cannot be made: {}".format(what, last_words(answer.stderr.encode())))
 
     def _wait(self, service: str, *argv: str) -> None:
         deadline = time.monotonic() + _START_S
         while ask(self.inside(service, *argv), timeout_s=_START_S).status:
             if time.monotonic() > deadline:
                 said = ask(["docker", "logs", "--tail", "5", self.name(service)])
-                why = last((said.stdout + said.stderr).encode())
+                why = last_words((said.stdout + said.stderr).encode())
                 raise DrillError("{} did not answer in {:.0f} s: {}".format(service, _START_S, why))
             time.sleep(0.25)
-
-
-def last(said: bytes) -> str:
-    """The last words of a program."""
-    lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
-    return "; ".join(lines[-_TAIL:]) or "no word why"
-
-
-def environment() -> Dict[str, str]:
-    """What programs get here."""
-    return dict(os.environ, PATH=PATH, LC_ALL="C.UTF-8")

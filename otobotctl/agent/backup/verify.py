@@ -73,7 +73,7 @@ def _one(places: BackupPlaces, job: Job, target: Target, full: bool, tell: Tell)
     last = state.of_target(state.read(places.note), name)["verified"]
     part, of = (1, 1) if full else (verifying.next_part(last, began), verifying.PARTS)
     tell({"target": name, "part": part, "of": of})
-    restic = Restic(target, places.key, places.cache(target["repository"]))
+    restic = Restic.of(places, target)
     kind = ""
     try:
         reach(restic, target, known=True)

@@ -78,7 +78,7 @@ def _is_damage(said: str) -> bool:
 def _sort(restic: Restic, said: str) -> "tuple[List[str], List[str], bool]":
     """The archives with damage and those without, and whether nobody can tell."""
     try:
-        snapshots = json.loads(restic.run("snapshots", "--json"))
+        snapshots = restic.snapshots()
         groups = [group for group in keeping.groups(snapshots) if group.heads]
     except (ResticError, ValueError):
         return [], [], True

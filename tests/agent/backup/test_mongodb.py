@@ -64,7 +64,7 @@ def test_a_dump_goes_to_a_database_beside_with_the_password_in_no_argument(tmp_p
         f'#!/bin/sh\ncat /dev/fd/3 >{tmp_path}/password; echo "$@" >{tmp_path}/words; cat >{tmp_path}/got\n'
     )
     program.chmod(0o755)
-    monkeypatch.setattr("otobotctl.agent.backup.hands.PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr("otobotctl.agent.run.PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("MONGO_INITDB_ROOT_PASSWORD", PASSWORD)
     source = subprocess.Popen(["echo", "an archive"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     Mongo(Doors(), "mongo").fill("librechat", "librechat_restoring", source, packed=False)
