@@ -37,6 +37,12 @@ def model(project: str, directory: str, run: Run) -> Dict[str, Any]:
     raise StepError("docker compose does not accept this release")
 
 
+def variables(found: Dict[str, Any], service: str) -> Dict[str, str]:
+    """What a service's container of a model gets as its environment. Secrets are among it."""
+    body = found["services"].get(service, {}).get("environment") or {}
+    return {name: str(value).replace("$$", "$") for name, value in body.items()}
+
+
 def services(found: Dict[str, Any]) -> List[str]:
     """The services of a model that have containers, in the order of their names."""
     return sorted(name for name, body in found.get("services", {}).items() if _replicas(body) > 0)

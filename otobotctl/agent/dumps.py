@@ -9,7 +9,7 @@ from otobotctl.agent import compose
 from otobotctl.agent.shell import ask
 
 ADMIN = "otobot_admin"
-_MONGO_PASSWORD = "MONGO_INITDB_ROOT_PASSWORD"  # noqa: S105 the variable's name
+MONGO_PASSWORD = "MONGO_INITDB_ROOT_PASSWORD"  # noqa: S105 the variable's name
 _TAR_CHANGED = 1
 _COUNT = "SELECT coalesce(json_object_agg(schemaname || '.' || relname, n_live_tup), '{}') FROM pg_stat_user_tables"
 
@@ -51,6 +51,12 @@ class Project(NamedTuple):
         return compose.argv(self.name, self.directory, "exec", "-T", service, *argv)
 
 
+def psql(database: str, *words: str) -> List[str]:
+    """Psql as the administrator, within an engine's container: bare lines, up to the first error."""
+    how = ("--no-password", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
+    return ["psql", "--username=" + ADMIN, *how, "--dbname=" + database, *words]
+
+
 def dumps(sources: Sequence[Dict[str, Any]], project: Project, packed: bool = True) -> Iterator[Dump]:
     """The members of these sources; each service's roles come before its first database. Raises DumpError.
 
@@ -86,8 +92,7 @@ def _postgres(project: Project, service: str, name: str, packed: bool) -> Dump:
 
 
 def _rows(project: Project, service: str, name: str) -> Optional[Dict[str, int]]:
-    words = ("psql", "--username=" + ADMIN, "--no-password", "--no-psqlrc", "--tuples-only", "--no-align")
-    answer = ask(project.inside(service, *words, "--dbname=" + name, "--command=" + _COUNT))
+    answer = ask(project.inside(service, *psql(name, "--command=" + _COUNT)))
     try:
         found: Dict[str, int] = json.loads(answer.stdout)
     except ValueError:
@@ -97,7 +102,7 @@ def _rows(project: Project, service: str, name: str) -> Optional[Dict[str, int]]
 
 def _mongo(project: Project, service: str, name: str, packed: bool) -> Dump:
     member = "databases/{}.archive{}".format(name, ".gz" if packed else "")
-    password = _environment(project, service, member).get(_MONGO_PASSWORD) or ""
+    password = _environment(project, service, member).get(MONGO_PASSWORD) or ""
     # The password comes in a configuration file that is the program's own stdin: on no command line and no disk.
     words = (
         "mongodump",
@@ -110,12 +115,11 @@ def _mongo(project: Project, service: str, name: str, packed: bool) -> Dump:
     return Dump(member, words[0], argv, "password: {}\n".format(json.dumps(password)).encode(), password)
 
 
-def _environment(project: Project, service: str, member: str) -> Dict[str, Any]:
+def _environment(project: Project, service: str, member: str) -> Dict[str, str]:
     answer = ask(compose.argv(project.name, project.directory, "config", "--format", "json"))
     if answer.status:
         raise DumpError(member, "docker compose does not read the release ({})".format(answer.status))
-    found = json.loads(answer.stdout)["services"].get(service, {}).get("environment") or {}
-    return {name: str(value).replace("$$", "$") for name, value in found.items()}
+    return compose.variables(json.loads(answer.stdout), service)
 
 
 def _volume(project: Project, name: str, exclude: Sequence[str]) -> Dump:

@@ -203,11 +203,6 @@ def packages(tags: Iterable[str], kept: Iterable[HostBackup]) -> list[str]:
     return sorted(found | ({"restic", "openssh-client"} if DRILLS in tags else set()))
 
 
-def unit(client: str, word: str) -> str:
-    """The name of a client's unit of systemd, without its ending."""
-    return f"otobot-backup-{client}" if word == "run" else f"otobot-backup-{client}-{word}"
-
-
 def _target(client: str, name: str, target: BackupTarget, secrets: Mapping[str, Secret]) -> Target:
     environment = {variable: secrets[named].reveal() for variable, named in credentials(name, target).items()}
     repository = target.repository

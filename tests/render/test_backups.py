@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from otobotctl.agent.backup.shapes import unit
 from otobotctl.plan.kinds.backup import BackupSpec
 from otobotctl.render import backups
 from otobotctl.render.client import services_of
@@ -207,5 +208,5 @@ def test_a_playbook_takes_it_as_it_is() -> None:
     spec = msgspec.convert(backups.variables(backup), BackupSpec)
     assert spec.title() == "acme: nas, ovh, safe-box, disk"
     assert {path.rsplit("/", 1)[1] for path in spec.units() if path.endswith(".timer")} == {
-        f"{backups.unit('acme', word)}.timer" for word in ("run", "verify", "drill", "erasures")
+        f"{unit('acme', word)}.timer" for word in ("run", "verify", "drill", "erasures")
     }

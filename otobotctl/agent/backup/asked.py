@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import calendar
 import contextlib
-import os
-import time
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
-from otobotctl.agent import lock, systemd
+from otobotctl.agent import lock
 from otobotctl.agent.archive import stand_apart
 from otobotctl.agent.backup import pruning, scheduled, state
 from otobotctl.agent.backup.clock import Clock, TerminatedError
@@ -17,7 +14,7 @@ from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
 from otobotctl.agent.backup.remedies import failure
 from otobotctl.agent.backup.restic import Restic, ResticError
 from otobotctl.agent.backup.runner import Asked, Run
-from otobotctl.agent.backup.shapes import HOME
+from otobotctl.agent.backup.shapes import unit
 from otobotctl.agent.places import Places
 from otobotctl.agent.run import ProbeError, StepError
 from otobotctl.agent.wire import RefusedError, Wire
@@ -32,25 +29,21 @@ def serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:
             _run(request, places, wire)
         elif request["do"] == "list":
             for client in request["clients"]:
-                _list(_here(client, places), request["targets"], wire)
+                _list(BackupPlaces.on(places, client), request["targets"], wire)
         elif request["do"] in ("schedule", "init"):
             for client in request["clients"]:
-                scheduled.serve(_here(client, places), request["targets"], request["do"] == "init", wire)
+                scheduled.serve(BackupPlaces.on(places, client), request["targets"], request["do"] == "init", wire)
         else:
             for client in request["clients"]:
-                wire.send({"standing": standing(_here(client, places))})
+                wire.send({"standing": standing(BackupPlaces.on(places, client))})
     except JobError as error:
         raise RefusedError("refused", str(error)) from error
-
-
-def _here(client: str, places: Places) -> BackupPlaces:
-    return BackupPlaces(client, HOME, os.path.join(places.state, "backup"), places.runtime)
 
 
 def _run(request: Dict[str, Any], places: Places, wire: Wire) -> None:
     """Make archives in a process that outlives the line; whoever listens hears how it goes on."""
     if len(request["clients"]) == 1:
-        read_job(_here(request["clients"][0], places))
+        read_job(BackupPlaces.on(places, request["clients"][0]))
     places.prepare()
     stand_apart("otobot-" + request["run"])
     wire.alone = True
@@ -64,7 +57,7 @@ def _run(request: Dict[str, Any], places: Places, wire: Wire) -> None:
         wanted = Wanted(request["reason"], request["consistent"], request["who"], places.lock)
         asked = Asked(wanted, request["targets"], patience_s=request["patience_s"])
         try:
-            results = Run(_here(client, places), asked, clock, tell).make()
+            results = Run(BackupPlaces.on(places, client), asked, clock, tell).make()
         except TerminatedError as error:
             raise RefusedError("refused", "the run was ended on the host before it was done") from error
         except (JobError, RefusedError, OSError, StepError, ProbeError) as error:
@@ -113,7 +106,7 @@ def standing(here: BackupPlaces) -> Dict[str, Any]:
         "drill_days": job["drill_days"],
         "pitr": job["pitr"],
         "state": _known(here),
-        "next": _next("otobot-backup-{}.timer".format(here.client)),
+        "next": scheduled.starts([unit(here.client)])[0],
     }
 
 
@@ -125,12 +118,3 @@ def _known(here: BackupPlaces) -> Dict[str, Any]:
             if (each.get("attempt") or {}).get("error") == state.UNENDED:
                 each["attempt"] = {**each["attempt"], "error": None}
     return known
-
-
-def _next(timer: str) -> Optional[float]:
-    """When a timer starts its unit next, in Unix seconds; None: never, or nobody knows."""
-    os.environ["TZ"] = "UTC"  # how systemctl writes times
-    with contextlib.suppress(ProbeError, ValueError):
-        said = systemd.show(timer, ["NextElapseUSecRealtime"]).get("NextElapseUSecRealtime", "")
-        return float(calendar.timegm(time.strptime(said, "%a %Y-%m-%d %H:%M:%S UTC")))
-    return None

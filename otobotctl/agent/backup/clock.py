@@ -49,3 +49,13 @@ class Clock:
 def _end(*_: Any) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise TerminatedError
+
+
+def leave_when_told() -> None:
+    """From now on SIGTERM makes this process leave by SystemExit, once, so that it cleans up on its way."""
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(*_: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(1)

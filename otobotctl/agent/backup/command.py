@@ -40,16 +40,14 @@ def _refuse(message: str) -> int:
 
 def _restic(client: str, name: str, words: Sequence[str]) -> int:
     """Become restic on one target; return only where that cannot be."""
-    from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
+    from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job, target
     from otobotctl.agent.backup.restic import Restic
+    from otobotctl.agent.wire import RefusedError
 
     places = BackupPlaces(client)
     try:
-        targets = {each["name"]: each for each in read_job(places)["targets"]}
-        if name not in targets:
-            return _refuse("{} has no target {}; it has {}".format(client, name, ", ".join(targets)))
-        Restic.of(places, targets[name]).become(words)
-    except JobError as error:
+        Restic.of(places, target(read_job(places), name)).become(words)
+    except (JobError, RefusedError) as error:
         return _refuse(str(error))
     except OSError as error:
         return _refuse("restic cannot be run: {}".format(error.strerror))

@@ -7,12 +7,14 @@ import signal
 import socket
 import sys
 import time
-from typing import Any, Callable, Dict, NoReturn
+from typing import Any, Callable, Dict
 
 from otobotctl.agent import compose, lock
 from otobotctl.agent.backup import reports, signing, state, throwaway
+from otobotctl.agent.backup.clock import leave_when_told
 from otobotctl.agent.backup.drilling import VAULT, Drill
 from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
+from otobotctl.agent.backup.places import target as target_of
 from otobotctl.agent.backup.remedies import failure
 from otobotctl.agent.backup.restic import Restic, ResticError
 from otobotctl.agent.backup.shapes import Job, Target
@@ -33,7 +35,7 @@ def main(client: str) -> int:
     """
     child = os.fork()
     if not child:
-        signal.signal(signal.SIGTERM, _end)
+        leave_when_told()
         status = 1
         try:
             status = _main(client)
@@ -87,12 +89,7 @@ def serve(request: Dict[str, Any], places: BackupPlaces, tell: Say) -> None:
         if request["word"] == "reports":
             tell({"signed": signing.read(os.path.join(places.state, "reports"), asked["report"])})
             return
-        targets = {each["name"]: each for each in job["targets"]}
-        name = asked["target"] or next(iter(targets), "")
-        if name not in targets:
-            known = ", ".join(targets) or "none"
-            raise RefusedError("backup", "{} has no target {}; it has {}".format(places.client, name, known))
-        tell({"done": drill(places, job, targets[name], request["who"], tell)})
+        tell({"done": drill(places, job, target_of(job, asked["target"]), request["who"], tell)})
     except LookupError as error:
         raise RefusedError("backup", "{} has no report of a drill".format(places.client)) from error
     except JobError as error:
@@ -182,8 +179,7 @@ def _vault(job: Job) -> Dict[str, str]:
     answer = ask(compose.argv(job["project"], here.link, "config", "--format", "json"))
     if answer.status:
         raise DrillError("docker compose does not read the release ({})".format(answer.status))
-    found = decode(answer.stdout)["services"].get(VAULT, {}).get("environment") or {}
-    return {name: str(value).replace("$$", "$") for name, value in found.items()}
+    return compose.variables(decode(answer.stdout), VAULT)
 
 
 def _turn(job: Job, places: BackupPlaces) -> Target:
@@ -191,11 +187,6 @@ def _turn(job: Job, places: BackupPlaces) -> Target:
     names = [each["name"] for each in job["targets"]]
     last = (state.read(places.note)["drill"] or {}).get("target")
     return job["targets"][(names.index(last) + 1) % len(names) if last in names else 0]
-
-
-def _end(*_: Any) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise SystemExit(1)
 
 
 def _print(record: Dict[str, Any]) -> None:

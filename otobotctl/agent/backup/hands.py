@@ -9,7 +9,7 @@ import subprocess
 from typing import Any, Callable, Dict, List, Sequence
 
 from otobotctl.agent import compose, files
-from otobotctl.agent.dumps import ADMIN, Project
+from otobotctl.agent.dumps import Project, psql
 from otobotctl.agent.run import environment, last_words
 from otobotctl.agent.running import Running, running, stop
 from otobotctl.agent.shell import ask
@@ -33,17 +33,7 @@ class Hands:
 
         Raises RestoreError.
         """
-        words = (
-            "psql",
-            "--username=" + ADMIN,
-            "--no-password",
-            "--no-psqlrc",
-            "--quiet",
-            "--tuples-only",
-            "--no-align",
-        )
-        argv = self.project.inside(service, *words, "--set=ON_ERROR_STOP=1", "--dbname=" + database)
-        return self.tell(argv, script, "psql in " + database)
+        return self.tell(self.project.inside(service, *psql(database)), script, "psql in " + database)
 
     def tell(self, argv: Sequence[str], stdin: str, what: str) -> str:
         """Run a program that is told something; return its stdout. Raises RestoreError with its last words."""
@@ -146,8 +136,7 @@ class Hands:
 
         words = compose.argv(self.project.name, self.project.directory, "config", "--format", "json")
         found: Dict[str, Any] = json.loads(self.tell(words, "", "docker compose config"))
-        body = found["services"].get(service, {}).get("environment") or {}
-        return {name: str(value).replace("$$", "$") for name, value in body.items()}
+        return compose.variables(found, service)
 
 
 def _rest(process: "subprocess.Popen[bytes]") -> bytes:

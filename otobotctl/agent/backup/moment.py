@@ -6,22 +6,27 @@ import contextlib
 import json
 import os
 import subprocess
-from typing import Dict, List, Sequence
+from typing import Dict, Iterable, List, Sequence
 
-from otobotctl.agent.dumps import ADMIN, DumpError, Project
+from otobotctl.agent.dumps import DumpError, Project, psql
 from otobotctl.agent.run import environment, last_words
 
 _END = "otobot-said-it"
 _GRACE_S = 10
 # Rows of every table that pg_dump copies, foreign and extensions' tables aside: one statement a table, all of them in
 # the transaction of the snapshot. A partitioned table has its rows in its partitions.
-_TABLES = (
+COUNT = (
     "SELECT format('SELECT json_build_array(%L, count(*)) FROM ONLY %I.%I', n.nspname || '.' || c.relname,"
     " n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
     " WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
     " AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid"
-    " AND d.deptype = 'e') ORDER BY 1"
+    " AND d.deptype = 'e') ORDER BY 1 \\gexec"
 )
+
+
+def counted(lines: Iterable[str]) -> Dict[str, int]:
+    """What psql answers to COUNT: the exact rows of each table ("schema.table"). Raises ValueError."""
+    return {name: int(count) for name, count in map(json.loads, lines)}
 
 
 class Moment:
@@ -30,8 +35,7 @@ class Moment:
     def __init__(self, project: Project, service: str, database: str) -> None:
         """Open it. Raises DumpError: the database does not answer."""
         self.database = database
-        words = ("psql", "--username=" + ADMIN, "--no-password", "--no-psqlrc", "--quiet", "--tuples-only")
-        argv = project.inside(service, *words, "--no-align", "--set=ON_ERROR_STOP=1", "--dbname=" + database)
+        argv = project.inside(service, *psql(database))
         self._said = os.memfd_create("psql")
         try:
             self._program = subprocess.Popen(
@@ -52,7 +56,7 @@ class Moment:
     def rows(self) -> Dict[str, int]:
         """The exact rows of each table ("schema.table") at this moment. Raises DumpError."""
         try:
-            return {name: int(count) for name, count in map(json.loads, self._ask([_TABLES + " \\gexec"]))}
+            return counted(self._ask([COUNT]))
         except ValueError as error:
             raise DumpError(self.database, "psql did not say how many rows there are") from error
 

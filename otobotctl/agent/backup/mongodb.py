@@ -8,9 +8,8 @@ from typing import Any, List
 
 from otobotctl.agent.backup.course import Course, Item
 from otobotctl.agent.backup.hands import Hands, RestoreError
-from otobotctl.agent.dumps import ADMIN
+from otobotctl.agent.dumps import ADMIN, MONGO_PASSWORD
 
-PASSWORD = "MONGO_INITDB_ROOT_PASSWORD"  # noqa: S105 the variable's name
 _OPEN = """const server = new Mongo("mongodb://127.0.0.1:27017");
 server.getDB("admin").auth(said.user, said.password);
 const names = (name) => server.getDB(name).getCollectionInfos({type: "collection"}).map((each) => each.name);
@@ -40,7 +39,7 @@ class Mongo:
             "--nsInclude={}.*".format(name), "--nsFrom={}.*".format(name), "--nsTo={}.*".format(beside),
         )  # fmt: skip
         # The variable is the container's own: its value is on no command line.
-        shell = script.format('"$' + PASSWORD + '"')
+        shell = script.format('"$' + MONGO_PASSWORD + '"')
         argv = self._hands.project.inside(self._service, "sh", "-c", shell, "mongorestore", *words)
         self._hands.flow(stream, [*argv, "--gzip"] if packed else argv, name)
 
@@ -64,14 +63,9 @@ class Mongo:
         for name in names:
             self._run("drop({});".format(json.dumps(name)))
 
-    def size(self, name: str) -> int:
-        """The bytes of a database; 0 where there is none."""
-        said = self._run("print(JSON.stringify(server.getDB({}).stats().totalSize || 0));".format(json.dumps(name)))
-        return int(float(said.splitlines()[-1]))
-
     def _run(self, script: str) -> str:
         if not self._known:
-            self._known = self._hands.environment(self._service).get(PASSWORD, "")
+            self._known = self._hands.environment(self._service).get(MONGO_PASSWORD, "")
         said: Any = json.dumps({"user": ADMIN, "password": self._known})
         begin = 'const said = JSON.parse(require("fs").readFileSync(0, "utf8"));\n'
         words: List[str] = ["mongosh", "--quiet", "--norc", "--nodb", "--eval", begin + _OPEN + script]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 from otobotctl.agent import files
-from otobotctl.agent.backup.shapes import HOME, STATE, Job
+from otobotctl.agent.backup.shapes import HOME, STATE, Job, Target
 from otobotctl.agent.lines import decode
+from otobotctl.agent.places import Places
 from otobotctl.agent.protocol import RUNTIME_DIR
+from otobotctl.agent.wire import RefusedError
 
 VERSION = 1
 
@@ -25,6 +27,11 @@ class BackupPlaces:
         self.home = os.path.join(home, client)
         self.state = os.path.join(state, client)
         self.runtime = runtime
+
+    @classmethod
+    def on(cls, places: Places, client: str) -> "BackupPlaces":
+        """A client's files beside what this host's agent keeps."""
+        return cls(client, HOME, os.path.join(places.state, "backup"), places.runtime)
 
     @property
     def job(self) -> str:
@@ -90,3 +97,18 @@ def read_job(places: BackupPlaces) -> Job:
         raise JobError("{} is of another version of otobotctl; {}".format(places.job, again))
     job: Job = found  # type: ignore[assignment]
     return job
+
+
+def target(job: Job, name: str = "") -> Target:
+    """The target of this name; without one the first. Raises RefusedError: the job has none such."""
+    for each in job["targets"]:
+        if name in ("", each["name"]):
+            return each
+    known = ", ".join(each["name"] for each in job["targets"]) or "none"
+    raise RefusedError("refused", "{} has no target {}; it has {}".format(job["client"], name, known))
+
+
+def targets(job: Job, names: Sequence[str]) -> List[Target]:
+    """The targets of these names as the job orders them; without names all. Raises RefusedError: no such target."""
+    wanted = [target(job, name)["name"] for name in names]
+    return [each for each in job["targets"] if not names or each["name"] in wanted]

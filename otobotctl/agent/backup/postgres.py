@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import time
 from typing import Dict, List, Sequence
 
+from otobotctl.agent.backup import moment
 from otobotctl.agent.backup.hands import Hands, RestoreError
 from otobotctl.agent.dumps import ADMIN
 
 _TRIES = 20
 _ROLE = re.compile(r"^CREATE ROLE (\"?[A-Za-z_][A-Za-z0-9_]*\"?);$", re.MULTILINE)
-# One statement a table, so that a table without a row is counted too.
-_COUNT = r"""SELECT format('SELECT to_json(%L::text) || '':'' || count(*) FROM %I.%I', schemaname || '.' || tablename,
-    schemaname, tablename)
-FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1 \gexec
-"""
 
 
 def identifier(name: str) -> str:
@@ -86,9 +81,7 @@ class Postgres:
 
     def rows(self, name: str) -> Dict[str, int]:
         """The exact rows of each table ("schema.table")."""
-        lines = self.sql(_COUNT, name).splitlines()
-        found: Dict[str, int] = json.loads("{" + ",".join(lines) + "}")
-        return found
+        return moment.counted(self.sql(moment.COUNT, name).splitlines())
 
     def exchange(self, pairs: Sequence["tuple[str, str]"]) -> None:
         """Rename databases, first to second, all in one transaction; whoever is logged into one is logged out.

@@ -10,7 +10,7 @@ from otobotctl.agent import lock
 from otobotctl.agent.backup import pruning, reports, state, stopping
 from otobotctl.agent.backup.clock import Clock, LimitError, TerminatedError
 from otobotctl.agent.backup.making import Making, Tell, Wanted, about
-from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
+from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job, targets
 from otobotctl.agent.backup.remedies import failure
 from otobotctl.agent.backup.restic import Restic, ResticError
 from otobotctl.agent.backup.shapes import Archive, Job, Target
@@ -79,10 +79,7 @@ class Run:
         self.places, self._asked, self._clock, self._tell = places, asked, clock, tell
         self.job: Job = read_job(places)
         places.prepare()
-        unknown = sorted(set(asked.targets) - {each["name"] for each in self.job["targets"]})
-        if unknown:
-            known = ", ".join(each["name"] for each in self.job["targets"])
-            raise RefusedError("refused", "{} has no target {}; it has {}".format(places.client, unknown[0], known))
+        self._targets = targets(self.job, asked.targets)
         hold(places, asked.wanted.who, asked.patience_s)
 
     def make(self) -> List[Dict[str, Any]]:
@@ -91,9 +88,7 @@ class Run:
             self._tell({"started": service})
         before, results = state.read(self.places.note), []
         self._tell_of_killed(before)
-        for target in self.job["targets"]:
-            if self._asked.targets and target["name"] not in self._asked.targets:
-                continue
+        for target in self._targets:
             self._tell({"target": target["name"]})
             results.append(self._on(target))
             self._tell({"result": results[-1]})

@@ -14,13 +14,13 @@ from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
 from otobotctl.agent.backup.remedies import failure
 from otobotctl.agent.backup.restic import Restic, ResticError
 from otobotctl.agent.backup.runner import reach
-from otobotctl.agent.backup.shapes import Target
+from otobotctl.agent.backup.shapes import Target, unit
 from otobotctl.agent.run import ProbeError
 from otobotctl.agent.shell import ask
 from otobotctl.agent.wire import Wire
 
 _ANSWER_S = 60.0
-_WORDS = (("run", ""), ("verify", "-verify"), ("drill", "-drill"))
+_WORDS = ("run", "verify", "drill")
 
 
 def serve(here: BackupPlaces, targets: Sequence[str], init: bool, wire: Wire) -> None:
@@ -67,13 +67,16 @@ def _public_key(here: BackupPlaces) -> str:
 
 
 def _next(client: str) -> Dict[str, Optional[float]]:
-    """When each timer starts its unit next, in Unix seconds; None: never, or nobody knows."""
+    return dict(zip(_WORDS, starts([unit(client, word) for word in _WORDS])))
+
+
+def starts(units: Sequence[str]) -> List[Optional[float]]:
+    """When the timer of each unit starts it next, in Unix seconds; None: never, or nobody knows."""
     os.environ["TZ"] = "UTC"  # how systemctl writes times
-    names = ["otobot-backup-{}{}.timer".format(client, end) for _, end in _WORDS]
-    shown: List[Dict[str, str]] = [{} for _ in names]
+    shown: List[Dict[str, str]] = [{} for _ in units]
     with contextlib.suppress(ProbeError):
-        shown = systemd.show_all(names, ["NextElapseUSecRealtime"])
-    return {word: _moment(each.get("NextElapseUSecRealtime", "")) for (word, _), each in zip(_WORDS, shown)}
+        shown = systemd.show_all([each + ".timer" for each in units], ["NextElapseUSecRealtime"])
+    return [_moment(each.get("NextElapseUSecRealtime", "")) for each in shown]
 
 
 def _moment(said: str) -> Optional[float]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-from typing import Any, Dict, NoReturn
+from typing import Any, Dict
 
 from otobotctl.agent.archive import stand_apart
+from otobotctl.agent.backup.clock import leave_when_told
 from otobotctl.agent.backup.places import BackupPlaces
-from otobotctl.agent.backup.shapes import HOME
 from otobotctl.agent.places import Places
 from otobotctl.agent.wire import RefusedError, Wire
 
@@ -34,16 +33,11 @@ def serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:
         # What was begun is ended and removed, also when the line is cut.
         stand_apart("otobot-{}-{}-{}".format(request["word"], request["client"], os.urandom(4).hex()))
         wire.alone = True
-        signal.signal(signal.SIGTERM, _end)
+        leave_when_told()
 
     def tell(record: Dict[str, Any]) -> None:
         with contextlib.suppress(BrokenPipeError):
             wire.send(record)
 
-    here = BackupPlaces(request["client"], HOME, os.path.join(places.state, "backup"), places.runtime)
+    here = BackupPlaces.on(places, request["client"])
     sys.modules[name].serve(request, here, tell)
-
-
-def _end(*_: Any) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise SystemExit(1)

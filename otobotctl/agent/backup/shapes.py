@@ -7,7 +7,7 @@ on the way leaves parts that nothing lists and that the next prune takes away.
 
 from __future__ import annotations
 
-__all__ = ["ARCHIVE_FILE", "HOME", "STATE", "Archive", "Job", "Part", "Target"]
+__all__ = ["ARCHIVE_FILE", "HOME", "NAMESPACE", "STATE", "Archive", "Job", "Part", "Target", "unit"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,12 @@ else:
 HOME = "/etc/otobot/backup"  # HOME/CLIENT/: job.json, key (the repository's password), one .env a target; root's alone
 STATE = "/var/lib/otobot/backup"  # STATE/CLIENT/: state.json, reports/; no secret in it
 ARCHIVE_FILE = "/archive.json"
+NAMESPACE = "otobot-drill"  # of OpenSSH's signatures under the reports of drills
+
+
+def unit(client: str, word: str = "run") -> str:
+    """The name of systemd's unit that starts `otobot-backup CLIENT WORD`, without its ending."""
+    return "otobot-backup-" + client + ("" if word == "run" else "-" + word)
 
 
 class Target(TypedDict):

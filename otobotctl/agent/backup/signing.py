@@ -8,11 +8,11 @@ import subprocess
 from typing import Any, Dict, List
 
 from otobotctl.agent import files
+from otobotctl.agent.backup.shapes import NAMESPACE
 from otobotctl.agent.lines import canonical, decode, encode
 from otobotctl.agent.run import environment
 
 KEYS = "/etc/ssh/ssh_host_*_key"
-NAMESPACE = "otobot-drill"
 _KEPT = 60  # reports: five years of monthly ones
 
 

@@ -13,7 +13,7 @@ import subprocess
 import time
 from typing import Dict, List, Sequence
 
-from otobotctl.agent.dumps import ADMIN
+from otobotctl.agent.dumps import ADMIN, psql
 from otobotctl.agent.run import ProbeError, environment, last_words
 from otobotctl.agent.shell import ask
 
@@ -113,8 +113,7 @@ class Throwaway:
 
     def sql(self, service: str, script: str, database: str = "postgres") -> str:
         """Run a script up to its first error; return what it printed. Raises DrillError."""
-        words = ("psql", "--username=" + ADMIN, "--no-password", "--no-psqlrc", "--quiet", "--tuples-only")
-        argv = self.inside(service, *words, "--no-align", "--set=ON_ERROR_STOP=1", "--dbname=" + database)
+        argv = self.inside(service, *psql(database))
         done = subprocess.run(
             argv, input=script.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), check=False
         )

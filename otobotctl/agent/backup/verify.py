@@ -7,7 +7,7 @@ import time
 from typing import Any, Callable, Dict, List, Sequence
 
 from otobotctl.agent.backup import reports, state, verifying
-from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
+from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job, targets
 from otobotctl.agent.backup.remedies import failure
 from otobotctl.agent.backup.restic import Restic, ResticError
 from otobotctl.agent.backup.runner import hold, reach
@@ -24,7 +24,7 @@ def main(client: str) -> int:
     places = BackupPlaces(client)
     try:
         job = read_job(places)
-        results = check(places, [each["name"] for each in job["targets"]], False, "the timer", _PATIENCE_S, _print)
+        results = check(places, (), False, "the timer", _PATIENCE_S, _print)
     except (JobError, RefusedError) as error:
         sys.stderr.write("{}\n".format(error))
         return 1
@@ -37,10 +37,8 @@ def main(client: str) -> int:
 def serve(request: Dict[str, Any], places: BackupPlaces, tell: Tell) -> None:
     """Check what an operator asks for: `targets` (none: all), `full`. Raises RefusedError."""
     try:
-        job = read_job(places)
         asked = request["asked"]
-        names = asked["targets"] or [each["name"] for each in job["targets"]]
-        results = check(places, names, asked["full"], request["who"], 0.0, tell)
+        results = check(places, asked["targets"], asked["full"], request["who"], 0.0, tell)
     except JobError as error:
         raise RefusedError("backup", str(error)) from error
     tell({"results": results})
@@ -49,7 +47,7 @@ def serve(request: Dict[str, Any], places: BackupPlaces, tell: Tell) -> None:
 def check(
     places: BackupPlaces, names: Sequence[str], full: bool, who: str, patience_s: float, tell: Tell
 ) -> List[Dict[str, Any]]:
-    """Check these targets one after the other, and note what came of it.
+    """Check these targets (none: all) one after the other, and note what came of it.
 
     A result has target, part, of, took_s, damaged, whole, unknown; error is None, or kind, message and remedy, and
     details, which are lines.
@@ -58,14 +56,10 @@ def check(
         JobError: there is no backup here. RefusedError: no such target, or another run holds the client's backup.
     """
     job = read_job(places)
-    targets = {each["name"]: each for each in job["targets"]}
-    unknown = [name for name in names if name not in targets]
-    if unknown:
-        known = ", ".join(targets) or "none"
-        raise RefusedError("backup", "{} has no target {}; it has {}".format(places.client, unknown[0], known))
+    chosen = targets(job, names)
     places.prepare()
     hold(places, who, patience_s)
-    return [_one(places, job, targets[name], full, tell) for name in names]
+    return [_one(places, job, each, full, tell) for each in chosen]
 
 
 def _one(places: BackupPlaces, job: Job, target: Target, full: bool, tell: Tell) -> Dict[str, Any]:

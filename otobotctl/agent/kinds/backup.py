@@ -6,7 +6,7 @@ import os
 from typing import Any, Dict, List, Sequence
 
 from otobotctl.agent import files, systemd
-from otobotctl.agent.backup.shapes import HOME, STATE
+from otobotctl.agent.backup.shapes import HOME, STATE, unit
 from otobotctl.agent.lines import decode
 from otobotctl.agent.releases import Releases, remove_tree
 from otobotctl.agent.run import Run
@@ -156,7 +156,7 @@ def _archive(client: str, folder: str, by_itself: bool, run: Run) -> None:
     # Before the first archive of all, repositories may still have to be made and storages to let the host in.
     if number is None or not by_itself or not archived or number in archived or number == _started(client):
         return
-    run.command(["systemctl", "start", "--no-block", "--", "otobot-backup-{}.service".format(client)])
+    run.command(["systemctl", "start", "--no-block", "--", unit(client) + ".service"])
     files.write(os.path.join(folder, _STARTED), "{}\n".format(number).encode(), 0o600)
 
 

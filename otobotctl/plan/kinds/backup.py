@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from otobotctl.agent.backup.shapes import HOME
+from otobotctl.agent.backup.shapes import HOME, unit
 from otobotctl.plan.contents import Content, refuse_twins
 from otobotctl.plan.fields import State, unified
 from otobotctl.plan.kinds.timer import FOLDER, OneLine
@@ -135,7 +135,7 @@ class BackupSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return found
 
     def _unit(self, word: str) -> str:
-        return f"otobot-backup-{self.client}" + ("" if word == "run" else f"-{word}")
+        return unit(self.client, word)
 
     def wire(self) -> dict[str, Any]:
         """The question, the files, the units, and the timers to switch on."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from otobotctl import person
+from otobotctl.agent.backup.shapes import NAMESPACE
 from otobotctl.agent.protocol import VERSION, ProofRequest
 from otobotctl.errors import HostKeyError, OtobotError, PartialError, StepFailedError
 from otobotctl.workflows import converging
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from otobotctl.fleet import Fleet
     from otobotctl.workflows.desired import Loaded
 
-NAMESPACE = "otobot-drill"
 OPERATORS = "local-"  # what the fleet's known_hosts has operators' machines under begins so
 
 
