@@ -8,45 +8,22 @@ where the times do not look like those of a host that does its work.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from otobotctl.agent.backup import keeping
+from otobotctl.agent.backup.keeping import Group, Verdict
 
 _AHEAD_S = 3600.0  # clocks differ; more than that is no clock's doing
 _SPREAD_S = 2 * 86400.0  # no archive takes longer to make
 _DAY_S = 86400.0
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What stays of a repository, with the reasons, and what goes; archives by id, from old to new.
-
-    `orphans` are groups of snapshots that are no archive. `heads` are the snapshots to forget first, `parts` those to
-    forget then: a prune that is cut in between leaves parts of no archive, and no archive without its parts.
-    """
-
-    keep: Mapping[str, Sequence[str]]
-    forget: tuple[str, ...]
-    orphans: tuple[str, ...]
-    heads: tuple[str, ...]
-    parts: tuple[str, ...]
-
-
-def plan(snapshots: Sequence[Mapping[str, Any]], keep: Mapping[str, int], now: float, *, append_only: bool) -> Plan:
+def plan(found: Sequence[Group], keep: Mapping[str, int], now: float, *, append_only: bool) -> Verdict:
     """Decide. Of an append-only repository within periods before `now`, else by count, as its host does."""
-    found = keeping.groups(snapshots)
-    verdict = keeping.within(found, keep, now) if append_only else keeping.counted(found, keep, now)
-    return Plan(
-        dict(verdict.keep), tuple(verdict.forget), tuple(verdict.orphans), tuple(verdict.heads), tuple(verdict.parts)
-    )
+    return keeping.within(found, keep, now) if append_only else keeping.counted(found, keep, now)
 
 
-def against(
-    snapshots: Sequence[Mapping[str, Any]], keep: Mapping[str, int], now: float, *, append_only: bool
-) -> tuple[str, ...]:
+def against(found: Sequence[Group], keep: Mapping[str, int], now: float, *, append_only: bool) -> tuple[str, ...]:
     """Why nothing should be pruned now, a sentence each; empty where nothing speaks against it."""
-    found = keeping.groups(snapshots)
     archives = [group for group in found if group.heads]
     said = []
     ahead = sorted({group.id for group in found if max(group.newest, group.made) > now + _AHEAD_S})

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_GRACE = 1.25  # an archive takes its time, and timers are spread: a quarter more than was promised is no alarm
+from otobotctl.manifest.backups import GRACE, VERIFY_DAYS
+
 _DAY_S = 86400.0
-_VERIFY_DAYS = 31
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,14 @@ def _target(host: str, told: Mapping[str, Any], target: Mapping[str, Any], now: 
     promised = told["rpo_s"] > 0  # a client whose schedule is "never" is promised nothing
     if age_s is None and promised:
         overdue.append("no archive yet")
-    elif age_s is not None and promised and age_s > told["rpo_s"] * _GRACE:
+    elif age_s is not None and promised and age_s > told["rpo_s"] * GRACE:
         overdue.append(f"the newest archive is {age_s / 3600:.1f} h old, promised are {told['rpo_s'] / 3600:g}")
     if attempt.get("error"):
         overdue.append(f"the last run failed: {attempt['error']}")
     if verified and verified.get("error"):
         overdue.append(f"the last check failed: {verified['error']}")
-    elif _age(verified, known.get("first"), now) > _VERIFY_DAYS * _DAY_S:
-        overdue.append(f"no check of its data in {_VERIFY_DAYS} days")
+    elif _age(verified, known.get("first"), now) > VERIFY_DAYS * _DAY_S:
+        overdue.append(f"no check of its data in {VERIFY_DAYS} days")
     return TargetStanding(
         told["client"], host, target["name"], target["append_only"], archive, age_s, told["rpo_s"], attempt.get("at"),
         attempt.get("error") or "", verified, (known.get("pruned") or {}).get("at"), tuple(overdue),

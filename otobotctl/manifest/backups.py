@@ -12,6 +12,8 @@ from otobotctl.manifest.findings import Finding, Path, show
 from otobotctl.manifest.resolve import PERIODS_H
 
 CLIENT = "{client}"
+GRACE = 1.25  # an archive takes its time, and timers are spread: a quarter more than was promised is no alarm
+VERIFY_DAYS = 31  # by then something of each target's data has been read again
 NAME = r"[a-z][a-z0-9-]{0,19}"
 _BUCKET = re.compile(r"[A-Za-z0-9._{}/-]+")
 _WORD = re.compile(r"[a-z0-9-]{1,40}")

@@ -57,6 +57,16 @@ class ResolvedBackup(msgspec.Struct, frozen=True):
     mail: str = ""
     pitr: bool = False
 
+    @property
+    def keep(self) -> dict[str, int]:
+        """How many daily, weekly, monthly and yearly archives stay."""
+        return {
+            "daily": self.keep_daily,
+            "weekly": self.keep_weekly,
+            "monthly": self.keep_monthly,
+            "yearly": self.keep_yearly,
+        }
+
 
 class ResolvedHost(msgspec.Struct, frozen=True):
     """A host with every field concrete. `jump` names another host of the manifest; `gpu` is IA Interne, if any."""

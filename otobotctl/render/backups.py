@@ -150,12 +150,7 @@ def job(client: ResolvedClient, services: Iterable[ServiceTemplate], secrets: Ma
         sources=wanted,
         engines=engines,
         targets=[_target(client.slug, name, target, secrets) for name, target in said.targets.items()],
-        keep={
-            "daily": said.keep_daily,
-            "weekly": said.keep_weekly,
-            "monthly": said.keep_monthly,
-            "yearly": said.keep_yearly,
-        },
+        keep=said.keep,
         rpo_s=said.rpo_h * 3600,
         rto_s=said.rto_min * 60,
         drill_days=said.drill_days,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from otobotctl.agent.backup.keeping import groups
 from otobotctl.backup import pruning
 
 NOW = 1_795_000_000.0
@@ -28,7 +29,7 @@ def several(*ages: float) -> list[dict]:
 
 
 def against(snapshots, *, append_only=True):
-    return pruning.against(snapshots, KEEP, NOW, append_only=append_only)
+    return pruning.against(groups(snapshots), KEEP, NOW, append_only=append_only)
 
 
 def test_nothing_speaks_against_a_repository_of_a_host_at_work():
@@ -62,13 +63,13 @@ def test_added_archives_drive_no_real_one_out_of_an_append_only_repository():
     """A thousand of today: by count they would be thirty days; within periods every real one of before stays."""
     real = several(*range(2, 25))
     many = [snapshot for number in range(1000) for snapshot in archive(number / 10000)]
-    kept = pruning.plan([*real, *many], KEEP, NOW, append_only=True).keep
+    kept = pruning.plan(groups([*real, *many]), KEEP, NOW, append_only=True).keep
     assert {snapshot["tags"][0][8:] for snapshot in real} <= set(kept)
 
 
 def test_archives_go_whole_and_their_heads_go_first():
     """A prune that is cut leaves parts of no archive."""
-    decided = pruning.plan(several(*range(60)), {**KEEP, "weekly": 0, "monthly": 0}, NOW, append_only=True)
+    decided = pruning.plan(groups(several(*range(60))), {**KEEP, "weekly": 0, "monthly": 0}, NOW, append_only=True)
     assert decided.forget
     assert [each[2:] for each in decided.heads] == list(decided.forget)
     assert [each[2:] for each in decided.parts] == list(decided.forget)

@@ -7,10 +7,9 @@ from typing import Any, Final
 
 from otobotctl.doctor.model import Case, Check, Finding
 from otobotctl.manifest import ResolvedClient
+from otobotctl.manifest.backups import GRACE, VERIFY_DAYS
 
 _DAY_S = 86400.0
-_GRACE = 1.25  # a run takes its time, and timers are spread
-_VERIFY_DAYS: Final = 31
 _PLACES: Final = 2
 
 
@@ -41,9 +40,9 @@ def _target(case: Case, slug: str, name: str, found: Mapping[str, Any]) -> Itera
     first = known.get("first") or case.now
     run = f"otobotctl backup run {slug} --target {name}"
     if archive is None:
-        if case.now - first > found["rpo_s"] * _GRACE or (known.get("attempt") or {}).get("error"):
+        if case.now - first > found["rpo_s"] * GRACE or (known.get("attempt") or {}).get("error"):
             yield Finding("critical", slug, f"there is no archive on {name} yet", run)
-    elif (age_s := case.now - archive["made"]) > found["rpo_s"] * _GRACE:
+    elif (age_s := case.now - archive["made"]) > found["rpo_s"] * GRACE:
         seen = f"the newest archive on {name} is {age_s / 3600:.1f} h old, promised are {found['rpo_s'] / 3600:g}"
         yield Finding("warning", slug, seen, run)
     check = f"otobotctl backup verify {slug} --target {name}"
@@ -51,8 +50,8 @@ def _target(case: Case, slug: str, name: str, found: Mapping[str, Any]) -> Itera
         damaged = verified.get("damaged") or verified.get("unknown")
         seen = f"archives on {name} are damaged" if damaged else f"{name} could not be checked"
         yield Finding("critical" if damaged else "warning", slug, f"{seen}: {verified['error']}", check)
-    elif case.now - (verified["at"] if verified else first) > _VERIFY_DAYS * _DAY_S:
-        yield Finding("warning", slug, f"nothing of the data on {name} was checked for {_VERIFY_DAYS} days", check)
+    elif case.now - (verified["at"] if verified else first) > VERIFY_DAYS * _DAY_S:
+        yield Finding("warning", slug, f"nothing of the data on {name} was checked for {VERIFY_DAYS} days", check)
 
 
 def _drill(case: Case, slug: str, found: Mapping[str, Any]) -> Iterator[Finding]:

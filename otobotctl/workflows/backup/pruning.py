@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from otobotctl import secrets
+from otobotctl.agent.backup.keeping import groups
 from otobotctl.backup import pruning
 from otobotctl.errors import OtobotError, UsageError
 from otobotctl.manifest import backups as words
@@ -17,7 +18,7 @@ from otobotctl.transport.restic import Repository
 from otobotctl.workflows.desired import load
 
 if TYPE_CHECKING:
-    from otobotctl.backup.pruning import Plan
+    from otobotctl.agent.backup.keeping import Verdict
     from otobotctl.fleet import Fleet
     from otobotctl.manifest.models import BackupTarget
 
@@ -34,7 +35,7 @@ class Pruning:
     client: str
     target: str
     append_only: bool
-    plan: Plan
+    plan: Verdict
     repository: Repository
 
 
@@ -68,8 +69,7 @@ def look(fleet: Fleet, slug: str, target: str = "", repository: str = "") -> Pru
     store = secrets.open_store(loaded.fleet.client(slug), secrets.identities())
     values = {each: secret.reveal() for each, secret in store.values.items()}
     where = Repository(name, repository or chosen.repository, _variables(slug, name, chosen, values, repository))
-    found, now = where.snapshots(), time.time()
-    keep = {each: getattr(client.backup, f"keep_{each}") for each in ("daily", "weekly", "monthly", "yearly")}
+    found, keep, now = groups(where.snapshots()), client.backup.keep, time.time()
     wrong = pruning.against(found, keep, now, append_only=chosen.append_only)
     if wrong:
         hint = f"see who wrote them (restic snapshots), and how {slug}'s host is, before anything is deleted"
@@ -90,7 +90,7 @@ def prune(looked: Pruning) -> Pruned:
     where.prune()
     kept = {name: tuple(why) for name, why in looked.plan.keep.items()}
     took_s = round(time.monotonic() - began, 3)
-    return Pruned(looked.client, looked.target, kept, looked.plan.forget, looked.plan.orphans, took_s)
+    return Pruned(looked.client, looked.target, kept, tuple(looked.plan.forget), tuple(looked.plan.orphans), took_s)
 
 
 def _chosen(slug: str, names: tuple[str, ...], target: str) -> str:

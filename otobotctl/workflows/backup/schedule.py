@@ -90,7 +90,6 @@ def _schedule(client: ResolvedClient, planned: Mapping[str, Any], told: Mapping[
         state, error = _state(told.get(name))
         secrets = tuple(credentials(name, target).values())
         targets.append(PlannedTarget(name, target.repository, target.append_only, secrets, state, error))
-    keep = {word: getattr(said, f"keep_{word}") for word in ("daily", "weekly", "monthly", "yearly")}
     sftp = any(words.scheme(target.repository) == "sftp" for target in said.targets.values())
     return Schedule(
         client.slug,
@@ -98,7 +97,7 @@ def _schedule(client: ResolvedClient, planned: Mapping[str, Any], told: Mapping[
         said.schedule,
         bool(planned.get("deployed")),
         {word: _iso(at) for word, at in planned.get("next", {}).items()},
-        keep,
+        said.keep,
         said.rpo_h,
         said.rto_min,
         said.drill_days,
