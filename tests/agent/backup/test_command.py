@@ -21,7 +21,7 @@ TARGET = {
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A host that has a job of acme."""
     (tmp_path / "acme").mkdir()
-    (tmp_path / "acme/job.json").write_text(json.dumps({"version": 1, "targets": [TARGET]}))
+    (tmp_path / "acme/job.json").write_text(json.dumps({"version": 1, "client": "acme", "targets": [TARGET]}))
     monkeypatch.setattr(command, "HOME", str(tmp_path))
     monkeypatch.setattr(places.BackupPlaces.__init__, "__defaults__", (str(tmp_path), str(tmp_path), str(tmp_path)))
     return tmp_path
