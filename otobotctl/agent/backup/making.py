@@ -14,7 +14,7 @@ from otobotctl.agent.backup.configuration import configuration
 from otobotctl.agent.backup.keeping import TAG
 from otobotctl.agent.backup.moment import Moment
 from otobotctl.agent.backup.places import BackupPlaces
-from otobotctl.agent.backup.restic import Restic, Saved
+from otobotctl.agent.backup.restic import Restic, Saved, Saving
 from otobotctl.agent.backup.shapes import ARCHIVE_FILE, Archive, Job, Part
 from otobotctl.agent.backup.stopping import stopped
 from otobotctl.agent.dumps import Dump, DumpError, Project, dumps
@@ -23,6 +23,7 @@ from otobotctl.agent.releases import Releases
 from otobotctl.agent.running import Running, running
 
 VERSION = 1
+_ROLES = "databases/roles.sql"
 Tell = Callable[[Dict[str, Any]], None]
 
 
@@ -36,7 +37,11 @@ class Wanted(NamedTuple):
 
 
 class Making:
-    """One archive under way."""
+    """One archive under way.
+
+    Each start of restic derives its key anew, which takes half a second of one core and more. So what is small is saved
+    while the first large part is: for the repository that is three starts at once, and one more for archive.json.
+    """
 
     def __init__(self, job: Job, places: BackupPlaces, restic: Restic, wanted: Wanted, tell: Tell) -> None:
         self._job, self._places, self._restic, self._wanted, self._tell = job, places, restic, wanted, tell
@@ -45,9 +50,12 @@ class Making:
         self._host = socket.gethostname()
         self._tags = [TAG + self.id]
         self._parts: List[Part] = []
+        self._under_way: List[Callable[[], Any]] = []  # each waits for a small part
 
-    def make(self) -> "tuple[Archive, int]":
+    def make(self, answer_s: Optional[float] = None) -> "tuple[Archive, int]":
         """Make it; return what archive.json says, and by how many bytes the repository grew.
+
+        A target that has not taken the first small part after `answer_s` is given up.
 
         Raises:
             DumpError, ProbeError: a part cannot be had.
@@ -63,8 +71,12 @@ class Making:
         wanted = list(
             dumps([each for each in sources if not images or each["of"] in images], self._project(here), False)
         )
-        self._put(CONFIGURATION, configuration(here, number, self._places))
-        consistent = self._read(wanted)
+        with contextlib.ExitStack() as ends:
+            self._begin_configuration(configuration(here, number, self._places), answer_s, ends)
+            if self._wanted.consistent:
+                self._settle()  # nothing is stopped for a target that does not answer
+            consistent = self._read(wanted, ends)
+            self._settle()
         archive = Archive(
             version=VERSION,
             id=self.id,
@@ -87,14 +99,31 @@ class Making:
     def _project(self, here: Releases) -> Project:
         return Project(self._job["project"], here.link)
 
-    def _read(self, wanted: Sequence[Dump]) -> bool:
+    def _begin_configuration(self, data: bytes, answer_s: Optional[float], ends: contextlib.ExitStack) -> None:
+        self._tell({"part": CONFIGURATION})
+        putting = self._restic.putting(data, CONFIGURATION, self._tags, self._host)
+        ends.callback(putting.close)
+        self._under_way.append(lambda: self._saved(CONFIGURATION, putting.finish(answer_s), "", None))
+
+    def _begin_small(self, dump: Dump, ends: contextlib.ExitStack) -> None:
+        saving = self._start(dump, None)
+        ends.callback(saving.close)
+        self._under_way.append(lambda: self._finish(dump, saving, None))
+
+    def _settle(self) -> None:
+        """Wait for every small part. Raises DumpError, ResticError."""
+        while self._under_way:
+            self._under_way.pop(0)()
+
+    def _read(self, wanted: Sequence[Dump], ends: contextlib.ExitStack) -> bool:
         """Read everything; return whether it is all of one moment.
 
         All databases are held at one moment, from before anything is read. What writes need rest only until the files
         are read: a database may change under a snapshot as it likes.
         """
         databases = [each for each in wanted if each.database]
-        others = [each for each in wanted if not each.database]
+        roles = [each for each in wanted if each.name == _ROLES]
+        others = [each for each in wanted if not each.database and each not in roles]
         with contextlib.ExitStack() as resting, contextlib.ExitStack() as open_ones:
             resting.enter_context(self._quiet())
             writers = self._writers()
@@ -102,14 +131,16 @@ class Making:
             for each in databases:
                 moments.append(Moment(self._project(Releases(self._job["client"])), each.service, each.database))
                 open_ones.callback(moments[-1].close)
+            for each in roles:
+                self._begin_small(each, ends)
             moved = [each.name for each in others if self._dump(each, None)]
             quiet = not writers and not self._writers()
+            if self._wanted.consistent:
+                self._settle()
             resting.close()
             for each, moment in zip(databases, moments):
                 self._dump(each, moment)
-        roles = [each for each in others if each.name == "databases/roles.sql"]
-        one_database = len(databases) == 1 and len(others) == len(roles)
-        return one_database or (quiet and not moved)
+        return (len(databases) == 1 and not others) or (quiet and not moved)
 
     @contextlib.contextmanager
     def _quiet(self) -> Iterator[None]:
@@ -131,27 +162,30 @@ class Making:
 
     def _dump(self, dump: Dump, moment: Optional[Moment]) -> bool:
         """Save one dump; return whether it changed while it was read. Raises DumpError, ResticError."""
+        saving = self._start(dump, moment)
+        try:
+            self._settle()  # before much is read for a repository that does not take it
+            rows = moment.rows() if moment else None  # while pg_dump reads the same rows
+            return self._finish(dump, saving, rows)
+        finally:
+            saving.close()
+
+    def _start(self, dump: Dump, moment: Optional[Moment]) -> Saving:
         argv = [*dump.argv, "--snapshot=" + moment.snapshot] if moment else dump.argv
         name = "/" + dump.name
         self._tell({"part": name})
         try:
-            saving = self._restic.save(argv, dump.stdin, name, self._tags, self._host)
+            return self._restic.save(argv, dump.stdin, name, self._tags, self._host)
         except OSError as error:
             raise DumpError(dump.name, "{} cannot be run: {}".format(argv[0], error.strerror)) from error
-        try:
-            rows = moment.rows() if moment else None  # while pg_dump reads the same rows
-            saved, status, said = saving.finish(dump.tolerated)
-        finally:
-            saving.close()
+
+    def _finish(self, dump: Dump, saving: Saving, rows: Optional[Dict[str, int]]) -> bool:
+        saved, status, said = saving.finish(dump.tolerated)
         said = said.replace(dump.secret, "***") if dump.secret else said
         if saved is None:
             raise DumpError(dump.name, "{} ended with {}: {}".format(dump.program, status, said or "no word why"))
-        self._saved(name, saved, (said or "changed while it was read") if status else "", rows)
+        self._saved("/" + dump.name, saved, (said or "changed while it was read") if status else "", rows)
         return bool(status)
-
-    def _put(self, name: str, data: bytes) -> None:
-        self._tell({"part": name})
-        self._saved(name, self._restic.put(data, name, self._tags, self._host), "", None)
 
     def _saved(self, name: str, saved: Saved, note: str, rows: Optional[Dict[str, int]]) -> None:
         self._added += saved.added

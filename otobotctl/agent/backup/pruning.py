@@ -16,6 +16,7 @@ def prune(restic: Restic, keep: Mapping[str, int], now: float) -> Verdict:
 
     archive.json goes first, by a command of its own: what is left of a prune that dies are parts of no archive.
     """
+    restic.run("unlock")  # of processes that are gone alone: an archive is made without asking for it
     verdict = counted(groups(restic.snapshots()), keep, now)
     _forget(restic, verdict.heads)
     _forget(restic, verdict.parts)

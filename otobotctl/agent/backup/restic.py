@@ -18,7 +18,8 @@ from otobotctl.agent.backup.places import BackupPlaces
 from otobotctl.agent.backup.shapes import Target
 from otobotctl.agent.run import environment, last_words
 
-_STOP_S = 60
+_STOP_S = 60.0
+_GIVE_UP_S = 5.0  # what is put is small: a restic that has not ended by then waits for a target that is silent
 _KEPT = 16384
 _SHORTEST = 6  # what is shorter, such as a region, would be masked within words
 # What restic says on stderr, by version: the exit codes 10, 11 and 12 exist since 0.17.
@@ -143,17 +144,15 @@ class Restic:
         Raises:
             ResticError: restic failed. There is no snapshot, or one that nobody was told of.
         """
-        whole, said, told = (os.memfd_create(each) for each in ("whole", "said", "told"))
+        putting = self.putting(data, name, tags, host)
         try:
-            os.write(whole, data)
-            os.lseek(whole, 0, os.SEEK_SET)
-            status = self.start(self._backup(name, tags, host), whole, said, told).wait()
-            if status:
-                raise self.failed("backup", status, os.pread(told, _KEPT, 0))
-            return _saved(os.pread(said, os.fstat(said).st_size, 0))
+            return putting.finish()
         finally:
-            for descriptor in (whole, said, told):
-                os.close(descriptor)
+            putting.close()
+
+    def putting(self, data: bytes, name: str, tags: Sequence[str], host: str) -> "Putting":
+        """Begin what `put` does; it ends with Putting.finish(). Raises OSError."""
+        return Putting(self, self._backup(name, tags, host), data)
 
     def _backup(self, name: str, tags: Sequence[str], host: str) -> List[str]:
         words = [*self._argv, "backup", "--json", "--stdin", "--stdin-filename=" + flat(name), "--host=" + host]
@@ -206,6 +205,42 @@ class Restic:
         return error
 
 
+class Putting:
+    """A snapshot of bytes under way: restic has all of them already, so that it needs nobody to go on."""
+
+    def __init__(self, restic: Restic, words: Sequence[str], data: bytes) -> None:
+        self._restic = restic
+        self._files = [os.memfd_create(each) for each in ("whole", "said", "told")]
+        os.write(self._files[0], data)
+        os.lseek(self._files[0], 0, os.SEEK_SET)
+        try:
+            self._reader = restic.start(words, *self._files)
+        except OSError:
+            self._close()
+            raise
+
+    def finish(self, limit_s: Optional[float] = None) -> Saved:
+        """Wait for it. Raises ResticError, as `put`; "slow": it is not done after `limit_s`."""
+        try:
+            status = self._reader.wait(limit_s)
+        except subprocess.TimeoutExpired as error:
+            text = "{} does not answer in {:.0f} s".format(self._restic.name, limit_s or 0)
+            raise ResticError("slow", text) from error
+        _, said, told = self._files
+        if status:
+            raise self._restic.failed("backup", status, os.pread(told, _KEPT, 0))
+        return _saved(os.pread(said, os.fstat(said).st_size, 0))
+
+    def close(self) -> None:
+        """End it if it still runs, and let go of everything."""
+        _end(self._reader, _GIVE_UP_S)
+        self._close()
+
+    def _close(self) -> None:
+        for descriptor in self._files:
+            os.close(descriptor)
+
+
 class Saving:
     """A snapshot under way: restic and the program whose output it reads."""
 
@@ -251,12 +286,7 @@ class Saving:
 
     def _stop(self) -> None:
         """Tell restic to leave no snapshot, wait for that, and only then let go of the pipe."""
-        self._reader.terminate()
-        try:
-            self._reader.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._reader.kill()
-            self._reader.wait()
+        _end(self._reader, _STOP_S)
         os.close(self._writing)
         self._writing = -1
 
@@ -272,6 +302,18 @@ class Saving:
             self._stop()
         for descriptor in self._said:
             os.close(descriptor)
+
+
+def _end(restic: "subprocess.Popen[bytes]", patience_s: float) -> None:
+    """End restic, if it still runs; asked to, it leaves no snapshot and takes its lock with it."""
+    if restic.poll() is not None:
+        return
+    restic.terminate()
+    try:
+        restic.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        restic.kill()
+        restic.wait()
 
 
 def _address(target: Target) -> str:

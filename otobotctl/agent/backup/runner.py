@@ -143,22 +143,34 @@ class Run:
     def _archive(self, target: Target) -> Dict[str, Any]:
         restic = Restic.of(self.places, target)
         known = state.of_target(state.read(self.places.note), target["name"])["archive"]
-        reach(restic, target, known is not None)
         began = time.time()
         try:
-            archive, added = self._make(restic)
+            archive, added = self._make(restic, target, known is not None)
         except (DumpError, ProbeError):
             if not self._deployed_since(began):
                 raise
             self._tell({"again": target["name"]})
-            archive, added = self._make(restic)
+            archive, added = self._make(restic, target, known is not None)
         short = _short(archive, added, known)
         first = state.of_target(state.read(self.places.note), target["name"]).get("first") or short["made"]
         state.note_target(self.places.note, target["name"], archive=short, first=first)
         return short
 
-    def _make(self, restic: Restic) -> "tuple[Archive, int]":
-        return Making(self.job, self.places, restic, self._asked.wanted, self._tell).make()
+    def _make(self, restic: Restic, target: Target, known: bool) -> "tuple[Archive, int]":
+        """Make an archive without asking first whether the repository is there and free: it most often is.
+
+        Each question costs a start of restic. Where one of these stood in the way, it is seen to, and all begins again.
+        """
+        try:
+            return self._making(restic).make(ANSWER_S)
+        except ResticError as error:
+            if error.kind not in ("absent", "locked", "slow"):
+                raise
+        reach(restic, target, known)
+        return self._making(restic).make()
+
+    def _making(self, restic: Restic) -> Making:
+        return Making(self.job, self.places, restic, self._asked.wanted, self._tell)
 
     def _deployed_since(self, began: float) -> bool:
         """Whether a deploy has replaced containers under the run's hands; one that is under way is waited for."""

@@ -236,9 +236,9 @@ def test_a_target_that_hangs_is_given_up_and_the_others_are_served(host: BackupH
         host.targets = {}
         host.target("silent", f"rest:http://127.0.0.1:{silent.getsockname()[1]}/")
         host.target("disk", str(host.root / "repositories/disk"))
-        results = host.run("runner.ANSWER_S = 20.0; go()")
+        results = host.run("runner.ANSWER_S = 15.0; go()")
     assert results["silent"]["error"]["kind"] == "slow"
-    assert "does not answer in 20 s" in results["silent"]["error"]["message"]
+    assert "does not answer in 15 s" in results["silent"]["error"]["message"]
     assert results["disk"]["error"] is None
     assert len(whole(host)) == 1
 
