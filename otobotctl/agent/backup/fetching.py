@@ -9,9 +9,10 @@ import time
 from typing import Any, Callable, Dict, List
 
 from otobotctl.agent import files
-from otobotctl.agent.backup.throwaway import DrillError, environment, last
+from otobotctl.agent.backup.throwaway import DrillError
 from otobotctl.agent.kinds.docker_image import LABEL, context_tar, inspect
 from otobotctl.agent.lines import canonical, decode
+from otobotctl.agent.run import environment, last_words
 from otobotctl.agent.shell import ask
 
 _FETCH_S = 1800.0
@@ -68,14 +69,14 @@ class Images:
     def _pull(self, reference: str) -> None:
         answer = ask(["docker", "pull", "--quiet", "--", reference], timeout_s=_FETCH_S)
         if answer.status:
-            raise DrillError("{} cannot be pulled: {}".format(reference, last(answer.stderr.encode())))
+            raise DrillError("{} cannot be pulled: {}".format(reference, last_words(answer.stderr.encode())))
 
     def _build(self, reference: str, built: Dict[str, Any]) -> None:
         argv = ["docker", "build", "--tag", reference, "--label", "{}=drill".format(LABEL), "-"]
-        variables = dict(environment(), BUILDKIT_PROGRESS="plain")
+        variables = environment(BUILDKIT_PROGRESS="plain")
         done = subprocess.run(
             argv, input=context_tar(built["files"]), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=variables,
             check=False,
         )  # fmt: skip
         if done.returncode:
-            raise DrillError("{} cannot be built: {}".format(reference, last(done.stderr)))
+            raise DrillError("{} cannot be built: {}".format(reference, last_words(done.stderr)))
