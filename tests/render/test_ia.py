@@ -347,12 +347,43 @@ async def streamed(port, count, tokens):
     return await asyncio.gather(*(one() for _ in range(count)))
 
 
-def test_two_hundred_answers_are_streamed_at_once_and_nothing_is_lost(served):
-    """Every event of each, and its end."""
-    caller, _, _ = served
-    answers = asyncio.run(streamed(caller.base_url.port, 200, 10))
+def test_a_thousand_answers_are_streamed_at_once_and_nothing_is_lost(served):
+    """Every event of each, and its end; no generation goes on behind them."""
+    caller, _, log = served
+    answers = asyncio.run(streamed(caller.base_url.port, 1000, 10))
     assert {status for _, _, status in answers} == {b"HTTP/1.1 200 OK"}
     assert {(events, ended) for events, ended, _ in answers} == {(12, True)}
+    assert generating(log) == {"now": 0, "cut": 0}
+
+
+async def left(port, count):
+    """Ask so many at once for a long answer, and leave once each has its first word."""
+    body = json.dumps({"model": "tiny:1b", "stream": True, "max_tokens": 100_000})
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {KEY}\r\n"
+    lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
+    for _, writer in lines:
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+    for reader, _ in lines:
+        await asyncio.wait_for(reader.readuntil(b"data: "), 120)
+    for _, writer in lines:
+        writer.transport.abort()
+
+
+def generating(log):
+    """How many answers the engine is making, and how many callers left before the end."""
+    return httpx.get(f"http://{engine_of(log)}/stand-in/running", timeout=60, trust_env=False).json()
+
+
+def test_every_caller_who_leaves_ends_his_own_generation(served):
+    """All of fifty that went at once, through proxy and meter; the one who stays has his whole answer."""
+    caller, _, log = served
+    asyncio.run(left(caller.base_url.port, 50))
+    [(events, ended, _)] = asyncio.run(streamed(caller.base_url.port, 1, 10))
+    assert (events, ended) == (12, True)
+    end = time.monotonic() + 60
+    while generating(log) != {"now": 0, "cut": 50}:
+        assert time.monotonic() < end, generating(log)
+        time.sleep(0.1)
 
 
 def engine_of(log):
