@@ -149,7 +149,7 @@ class ProofRequest(TypedDict):
     """op = "proof": of a client's archives; `asked` is what each module says.
 
     `word` is verify, drill or reports; elsewhere (a drill on a machine that is not the client's: `asked` holds secrets)
-    or drilled (what such a one found, for the client's own host to note).
+    or drilled (what such a one found, for the client's own host to note); rekey exchanges the repositories' password.
     """
 
     version: int

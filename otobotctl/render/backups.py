@@ -40,6 +40,10 @@ _DRILLS = ((28, "*-*-03 04:40:00 UTC"), (7, "Sat *-*-* 04:40:00 UTC"), (1, "*-*-
 _ERASURES = "*-*-* *:00/15:00 UTC"
 _DELAY_S, _LONG_DELAY_S, _SHORT_DELAY_S = 600, 3600, 60
 VAULT = "vault-api"
+_BECAUSE = (
+    "only secrets rotate gives every repository a new one before the former goes, which whoever copied a repository "
+    "can still open his copy with"
+)
 _PROVING = ("VAULT_CLIENT", "VAULT_DATABASE_", "VAULT_RUNTIME_USER", "ENCRYPTION_MASTER_KEY", "TZ")
 _MADE_UP = ("AUDIT_HMAC_KEY", "VAULT_RUNTIME_PASSWORD")
 
@@ -72,8 +76,7 @@ def specs(client: ResolvedClient) -> tuple[SecretSpec, ...]:
     found = [
         SecretSpec(
             KEY, "hex32", OWNER, None, description="Opens the client's repositories. Without it archives are lost.",
-            rotation="refused",
-            because="each repository has to know the new one before the former goes; docs/backups.md says how",
+            rotation="repositories", because=_BECAUSE,
         )
     ]  # fmt: skip
     if any(words.scheme(target.repository) == "sftp" for target in targets.values()):

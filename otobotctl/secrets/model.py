@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NoReturn, get_args
 
-Course = Literal["", "pair", "overlap", "restart", "key-ring", "refused"]
+Course = Literal["", "pair", "overlap", "restart", "key-ring", "repositories", "refused"]
 SecretKind = Literal["hex16", "hex32", "hex64", "base64url48", "password", "ed25519", "given"]
 KINDS: tuple[str, ...] = get_args(SecretKind)
 
@@ -76,8 +76,8 @@ class SecretSpec:
 
     `rotation` is how it is exchanged while its services run: `pair`, two database logins take turns; `overlap`, the
     value before is accepted beside the new one, and for `hold_s` seconds after the new one is in use; `restart`, its
-    service knows one value; `key-ring`, by the vault's own procedure; `refused`, it cannot be. `because` says why not,
-    or what the exchange ends.
+    service knows one value; `key-ring`, by the vault's own procedure; `repositories`, every backup repository is given
+    the new one before any other place is; `refused`, it cannot be. `because` says why not, or what the exchange ends.
     """
 
     name: str

@@ -124,7 +124,7 @@ def replacing(fleet: Fleet, slug: str, name: str) -> Replacing:
     if secrets.previous(name) in known:
         raise UsageError(f"{name} is being rotated", hint=f"otobotctl secrets rotate {slug} --resume")
     there = name in known
-    return Replacing(there, spec.because if there and spec.rotation == "refused" else "")
+    return Replacing(there, spec.because if there and spec.rotation in {"refused", "repositories"} else "")
 
 
 def _spec(loaded: Loaded, slug: str, name: str) -> SecretSpec:

@@ -19,8 +19,9 @@ WORDS: Dict[str, str] = {
     "reports": "drill",
     "elsewhere": "elsewhere",
     "drilled": "elsewhere",
+    "rekey": "rekey",
 }
-_SHORT = ("reports", "drilled")
+_SHORT = ("reports", "drilled", "rekey")
 
 
 def serve(request: Dict[str, Any], places: Places, wire: Wire) -> None:

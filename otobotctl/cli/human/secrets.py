@@ -59,6 +59,7 @@ def rotated(done: Rotated) -> str:
         f"{name}: the new value is in use; the one before is valid until {at}" for name, at in done.waiting.items()
     ]
     lines += [f"then: otobotctl secrets rotate {done.client} --resume"] if done.waiting else []
+    lines += done.left
     if not lines:
         return f"{done.client}: nothing to rotate"
     return "\n".join([*lines, f"{done.took_s:.0f} s; commit clients/{done.client}/secrets.age"])

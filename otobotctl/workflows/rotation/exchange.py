@@ -18,7 +18,7 @@ from otobotctl.secrets import course, policy
 from otobotctl.workflows import converging
 from otobotctl.workflows.deploying import archive
 from otobotctl.workflows.desired import load
-from otobotctl.workflows.rotation import choice, proofs
+from otobotctl.workflows.rotation import choice, proofs, repositories
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +37,7 @@ class Rotated:
     """What a call did: `rotated` have one valid value, a new one; of `waiting` both are valid until the moment given.
 
     `undone` have their value before again; `refused` were asked for and cannot be exchanged, each with its reason.
-    `archive` is where the archive is that was made first, None where none was.
+    `archive` is where the archive is that was made first, None where none was. `left` is what only a person can end.
     """
 
     client: str
@@ -47,6 +47,7 @@ class Rotated:
     refused: Mapping[str, str]
     took_s: float
     archive: str | None = None
+    left: tuple[str, ...] = ()
 
 
 @dataclass
@@ -55,6 +56,7 @@ class _Call:
 
     settled: list[str] = field(default_factory=list)
     undone: set[str] = field(default_factory=set)
+    left: tuple[str, ...] = ()
     before: dict[str, Secret] = field(default_factory=dict)  # the values that this call took out of the store
 
 
@@ -97,7 +99,7 @@ class Exchange:
         rotated = tuple(sorted(set(self._call.settled) - self._call.undone))
         undone = tuple(sorted(self._call.undone))
         took = round(time.monotonic() - began, 1)
-        return Rotated(self._slug, rotated, undone, waiting, dict(chosen.refused), took, file)
+        return Rotated(self._slug, rotated, undone, waiting, dict(chosen.refused), took, file, self._call.left)
 
     def _prepare(self, wanted: Wanted) -> Choice:
         store = self._store()
@@ -147,6 +149,7 @@ class Exchange:
         now = _now()
         for name in names:
             store = secrets.rotate(store, self._specs[name], now)
+        self._let_in(names, store, "nothing was rotated; see that each target answers, then run the command again")
         self._save(store)
         self._tell(f"new values are sealed in the store, those before beside them: {', '.join(names)}")
 
@@ -175,13 +178,15 @@ class Exchange:
                 return {}
 
     def _deployed(self, move: course.Deploy) -> None:
+        store = self._store()
+        self._let_in(move.begun, store, f"otobotctl secrets rotate {self._slug} --resume")
         why = "the new values are in use" if move.begun else "the values before leave"
         self._deploy(why, f"go on with: otobotctl secrets rotate {self._slug} --resume")
         store = self._store()
         for name in (*move.begun, *move.retired):
             self._prove(store.values[name], valid=True)
         for name in move.retired:
-            if name in self._call.before:
+            if name in self._call.before and not (self._is_repositories(name) and self._call.left):
                 self._prove(self._call.before[name], valid=False)
             store = secrets.settle(store, name)
             self._call.settled.append(name)
@@ -193,6 +198,11 @@ class Exchange:
     def _retire(self, names: Sequence[str], store: SecretStore) -> None:
         for name in names:
             self._call.before[name] = store.values[secrets.previous(name)]
+            if self._is_repositories(name):
+                left = self._repositories().let_go(store.values[secrets.previous(name)], store.values[name])
+                self._call.left = left
+                for line in left:
+                    self._tell(line)
             store = secrets.retire(store, name)
         self._save(store)
 
@@ -203,6 +213,12 @@ class Exchange:
             hint = f"{hint}; or: otobotctl secrets rotate {self._slug} --undo" if "--resume" in hint else hint
             raise StepFailedError(error.message, hint=hint, details=error.details) from error
         self._tell(f"{why}: deployed in {done.took_s:.0f} s" if done.changed else f"{why}: deployed already")
+
+    def _let_in(self, names: Sequence[str], store: SecretStore, hint: str) -> None:
+        """Before a value is anywhere's current one, every repository knows it: that of none is ever lost with it."""
+        for name in names:
+            if self._is_repositories(name):
+                self._repositories().let_in(store.values[name], store.values[secrets.previous(name)], hint)
 
     def _prove(self, secret: Secret, *, valid: bool) -> None:
         if self._accepts(secret) not in (valid, None):
@@ -215,6 +231,8 @@ class Exchange:
     def _accepts(self, secret: Secret) -> bool | None:
         """Whether the live system takes this value; None where nothing can be asked."""
         name = secret.name.removesuffix("_PREVIOUS")
+        if self._is_repositories(name):
+            return self._repositories().opens(secret)
         asked = proofs.question(self._loaded.catalog, self._client.services, name, secret.turn)
         return None if asked is None else proofs.accepted(self._place(), asked, secret)
 
@@ -227,6 +245,12 @@ class Exchange:
 
     def _is_key(self, name: str) -> bool:
         return name in self._specs and self._specs[name].rotation == "key-ring"
+
+    def _is_repositories(self, name: str) -> bool:
+        return name in self._specs and self._specs[name].rotation == repositories.HOW
+
+    def _repositories(self) -> repositories.Repositories:
+        return repositories.Repositories(self._loaded, self._slug, self._tell, self._password)
 
     def _rotation(self) -> Rotation:
         from otobotctl.workflows.vault.rotation import Rotation
