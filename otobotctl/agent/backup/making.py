@@ -14,7 +14,8 @@ from otobotctl.agent.backup.configuration import configuration
 from otobotctl.agent.backup.keeping import TAG
 from otobotctl.agent.backup.moment import Moment
 from otobotctl.agent.backup.places import BackupPlaces
-from otobotctl.agent.backup.restic import Restic, Saved, Saving
+from otobotctl.agent.backup.restic import Restic
+from otobotctl.agent.backup.saving import Saved, Saving
 from otobotctl.agent.backup.shapes import ARCHIVE_FILE, Archive, Job, Part
 from otobotctl.agent.backup.stopping import stopped
 from otobotctl.agent.dumps import Dump, DumpError, Project, dumps
