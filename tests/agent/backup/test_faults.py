@@ -230,17 +230,44 @@ def test_a_stale_lock_is_taken_away_and_a_live_one_is_not(host: BackupHost) -> N
     assert len(whole(host)) == 4
 
 
+def test_an_exclusive_lock_of_a_process_that_is_gone_stops_no_archive(host: BackupHost) -> None:
+    """As a prune leaves one that is killed: it is met, taken away, and the archive is made after all."""
+    host.run()
+    locks = Path(host.targets["disk"]["repository"]) / "locks"
+    environment = {**os.environ, "RESTIC_PASSWORD_FILE": str(host.root / "etc/acme/key")}
+    argv = ["restic", "--no-cache", "--quiet", "--repo", host.targets["disk"]["repository"], "check", "--read-data"]
+
+    def whole_ones() -> list[Path]:
+        return [path for path in locks.iterdir() if "-tmp" not in path.name]
+
+    for _ in range(50):  # it may be done before it is killed
+        with subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL) as died:
+            while died.poll() is None and not whole_ones():
+                pass
+            died.kill()
+        if whole_ones():
+            break
+    heard = host.hear_restic()
+    result = host.run()["disk"]
+    assert result["error"] is None, result
+    assert any(" unlock" in line for line in heard.read_text().splitlines())
+    assert not whole_ones()
+    assert len(whole(host)) == 2
+
+
 def test_a_target_that_hangs_is_given_up_and_the_others_are_served(host: BackupHost) -> None:
-    """One that takes connections and says nothing; and one that is fine."""
+    """One that takes connections and says nothing, for which no service is stopped; and one that is fine."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         host.targets = {}
         host.target("silent", f"rest:http://127.0.0.1:{silent.getsockname()[1]}/")
         host.target("disk", str(host.root / "repositories/disk"))
-        results = host.run("runner.ANSWER_S = 15.0; go()")
+        results = host.run("runner.ANSWER_S = 15.0; go(consistent=True)")
     assert results["silent"]["error"]["kind"] == "slow"
     assert "does not answer in 15 s" in results["silent"]["error"]["message"]
     assert results["disk"]["error"] is None
     assert len(whole(host)) == 1
+    stops = [line for line in (host.docker / "calls").read_text().splitlines() if line.startswith("stop ")]
+    assert len(stops) == 1
 
 
 def test_a_run_that_takes_too_long_is_ended(host: BackupHost) -> None:

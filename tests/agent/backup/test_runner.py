@@ -48,6 +48,16 @@ def test_an_archive_has_every_part_and_says_what_it_is(host: BackupHost) -> None
     assert (host.root / "state/acme/state.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_restic_is_started_once_for_each_part_and_once_for_the_whole(host: BackupHost) -> None:
+    """Each start derives the key anew: nobody asks a repository first that is there and free."""
+    first = host.run()["disk"]["archive"]["id"]
+    heard = host.hear_restic()
+    assert host.run()["disk"]["error"] is None
+    said = heard.read_text().splitlines()
+    assert [line for line in said if " backup " not in line] == []
+    assert len(said) == len(host.archive("disk", first)["parts"]) + 1
+
+
 def test_the_configuration_is_there_without_its_secrets(host: BackupHost) -> None:
     """The release's files but the secret ones, and the secrets as they are sealed; no volume holds n8n's key."""
     result = host.run()["disk"]
