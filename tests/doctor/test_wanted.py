@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from otobotctl.doctor.checks import certificates
+from otobotctl.doctor.model import Case
 from otobotctl.doctor.wanted import wanted
 from tests.doctor.sample import fleet
 from tests.render import sample
@@ -77,3 +79,29 @@ def test_the_login_whose_turn_it_is_must_work():
     first, second = wanted(*asked).logins, wanted(*asked, {"acme": {"N8N_DB_PASSWORD": 1}}).logins
     changed = {(a.role, b.role) for a, b in zip(first, second, strict=True) if a != b}
     assert changed == {("n8n_owner", "n8n_owner_2")}
+
+
+def test_a_gpu_hosts_own_name_is_looked_at_and_a_client_beside_it_too():
+    """Certificates, DNS and TLS of IA Interne are the host's; what is late is asked for by its own Caddy."""
+    gpu = {"domain": "ia.example", "email": "it@ia.example", "callers": {"acme": {}}, "models": ["tiny:1b"]}
+
+    def change(document):
+        document["hosts"]["gpu-1"] = {"address": "203.0.113.20", "stack": "gpu", "gpu": gpu}
+        document["clients"]["acme"].update(host="gpu-1", services=["mongo", "librechat"])
+
+    manifest = sample.resolved(change)
+    host, clients = manifest.host("gpu-1"), manifest.clients_of("gpu-1")
+    case = Case(host, clients, sample.catalog(), wanted(host, clients, sample.catalog()), 0.0)
+    assert list(case.served()) == [
+        ("acme", "acme", ("acme.example", "chat.acme.example")),
+        ("gpu-1", "acme", ("ia.example",)),
+    ]
+    assert case.renewal == "otobotctl host apply gpu-1"
+    shown = {
+        "issuer": "Caddy Local Authority - ECC Intermediate",
+        "self_signed": False,
+        "not_before": 0,
+        "not_after": 9e9,
+    }
+    found = [*certificates.judge(replace(case, facts={"certificates": {"ia.example": shown}}))]
+    assert [(each.subject, each.remedy) for each in found] == [("gpu-1", "otobotctl host apply gpu-1")]
