@@ -24,6 +24,15 @@ def pytest_configure(config: pytest.Config) -> None:
     fixtures.configure(config)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.sharing import BySharing
+
+    return BySharing(config, log)
+
+
 # `scripts/test` runs two modules at a time: what takes longest begins first, or the other half waits for it at the end.
 _LONGEST = ("test_full_stack", "test_client", "test_certificates", "test_caddy", "test_hardening")
 
