@@ -51,6 +51,10 @@ class Fleet:
         """The directory of a client's sealed secrets and their metadata."""
         return self.root / "clients" / slug
 
+    def host(self, name: str) -> Path:
+        """The directory of the sealed secrets of a host of its own, of those few that have one."""
+        return self.root / "hosts" / name
+
     def archives(self, slug: str) -> Path:
         """Where the final archives of a client go."""
         return self.client(slug) / "archives"

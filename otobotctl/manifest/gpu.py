@@ -49,8 +49,39 @@ def check(hosts: Objects, clients: Objects) -> Iterator[Finding]:
         yield from _callers(path, objects(gpu, "callers"), clients)
         domain = name_of(str(gpu.get("domain", "")))
         first = domains.setdefault(domain, f"hosts.{name}.gpu")
-        if first != f"hosts.{name}.gpu":
+        if first.startswith("clients."):
             yield Finding((*path, "domain"), f"{domain} is {first}'s", "give it a name of its own")
+    yield from _pools(hosts)
+
+
+def _pools(hosts: Objects) -> Iterator[Finding]:
+    """Hosts of one domain answer for each other: the same certificates, and each is to be reached by the others."""
+    first: dict[str, str] = {}
+    reached: dict[tuple[str, str], str] = {}
+    pools: dict[str, list[str]] = {}
+    for name, host in hosts.items():
+        if isinstance(host.get("gpu"), dict):
+            pools.setdefault(name_of(str(host["gpu"].get("domain", ""))), []).append(name)
+    for domain, names in pools.items():
+        for name in names if len(names) > 1 else ():
+            gpu, path = hosts[name]["gpu"], ("hosts", name, "gpu")
+            other = first.setdefault(domain, name)
+            if gpu.get("tls") != hosts[other]["gpu"].get("tls"):
+                problem = f"is not what hosts.{other} has, which answers at {domain} too"
+                yield Finding((*path, "tls"), problem, "write the same for both")
+            address = str(gpu.get("peer_address") or host_address(hosts[name]))
+            wrong = words.address(address)
+            if wrong or address == "local":
+                problem = f'"{address}" is no address that the other hosts of {domain} reach it at'
+                yield Finding((*path, "peer_address"), problem, "write one, such as 10.0.0.2")
+            elif reached.setdefault((domain, words.same_address(address)), name) != name:
+                problem = f"{address} is hosts.{reached[domain, words.same_address(address)]}'s"
+                yield Finding((*path, "peer_address"), problem, "write where the others reach this host")
+
+
+def host_address(host: Mapping[str, Any]) -> str:
+    """A host's address in a manifest that may be wrong yet."""
+    return str(host.get("address", ""))
 
 
 def _words(path: Path, gpu: Mapping[str, Any]) -> Iterator[Finding]:

@@ -151,6 +151,9 @@ class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         Meta(description="The models that are there: mistral:7b; of vllm the one, such as mistralai/Mistral-7B-v0.3."),
     ] = ()
     callers: Annotated[dict[str, Caller], Meta(description="Clients that may ask it, by slug.")] = {}
+    peer_address: Annotated[
+        str, Meta(description="Where the other hosts of the same domain reach this one. Default: its address.")
+    ] = ""
     settings: _Settings = {}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from otobotctl.manifest.gpu import name_of, served
 from otobotctl.manifest.models import (
     Backup,
     BackupTarget,
+    Caller,
     Client,
     CommandRole,
     Defaults,
@@ -68,8 +69,20 @@ class ResolvedBackup(msgspec.Struct, frozen=True):
         }
 
 
+class Peer(msgspec.Struct, frozen=True):
+    """One of several GPU hosts that answer at the same domain, and where the others reach it."""
+
+    name: str
+    address: str
+    engine: str
+    models: tuple[str, ...]
+
+
 class ResolvedHost(msgspec.Struct, frozen=True):
-    """A host with every field concrete. `jump` names another host of the manifest; `gpu` is IA Interne, if any."""
+    """A host with every field concrete. `jump` names another host of the manifest; `gpu` is IA Interne, if any.
+
+    `pool` has the GPU hosts of its domain, itself among them; it is empty for the only one.
+    """
 
     name: str
     address: str
@@ -81,6 +94,7 @@ class ResolvedHost(msgspec.Struct, frozen=True):
     playbook: str
     docker: str
     gpu: Gpu | None = None
+    pool: tuple[Peer, ...] = ()
 
 
 class ResolvedClient(msgspec.Struct, frozen=True):
@@ -157,7 +171,7 @@ def resolve(manifest: Manifest, archives: Archives = _NO_ARCHIVES, login: str | 
     return ResolvedManifest(
         company=manifest.company,
         recipients=manifest.recipients,
-        hosts={name: _host(name, host, manifest.defaults, login) for name, host in manifest.hosts.items()},
+        hosts=_pooled({name: _host(name, host, manifest.defaults, login) for name, host in manifest.hosts.items()}),
         clients={slug: _client(slug, client, manifest, archives) for slug, client in manifest.clients.items()},
         operators={name: _operator(name, each, manifest.hosts) for name, each in manifest.operators.items()},
         roles=manifest.roles,
@@ -193,6 +207,41 @@ def _host(name: str, host: Host, defaults: Defaults, login: str | None) -> Resol
 
 def _gpu(gpu: Gpu, defaults: Defaults) -> Gpu:
     return msgspec.structs.replace(gpu, domain=name_of(gpu.domain), tls=gpu.tls or defaults.tls)
+
+
+def _pooled(hosts: Mapping[str, ResolvedHost]) -> dict[str, ResolvedHost]:
+    """The hosts, with those of one domain told of each other; who may ask one of them may ask all."""
+    pools: dict[str, list[ResolvedHost]] = {}
+    for host in hosts.values():
+        if host.gpu:
+            pools.setdefault(host.gpu.domain, []).append(host)
+    found = dict(hosts)
+    for pool in pools.values():
+        if len(pool) > 1:
+            peers = tuple(_peer(host) for host in pool)
+            callers = _callers(host.gpu.callers for host in pool if host.gpu)
+            for host in pool:
+                gpu = msgspec.structs.replace(host.gpu, callers=callers) if host.gpu else None
+                found[host.name] = msgspec.structs.replace(host, gpu=gpu, pool=peers)
+    return found
+
+
+def _peer(host: ResolvedHost) -> Peer:
+    gpu = host.gpu
+    if gpu is None:
+        raise ValueError(f"{host.name} is no GPU host")
+    return Peer(host.name, gpu.peer_address or host.address, gpu.engine, served(gpu.engine, gpu.models))
+
+
+def _callers(said: Iterable[Mapping[str, Caller]]) -> dict[str, Caller]:
+    """All callers with all their purposes; the first host's limit holds."""
+    found: dict[str, Caller] = {}
+    for callers in said:
+        for slug, caller in callers.items():
+            before = found.get(slug, caller)
+            purposes = tuple(dict.fromkeys((*before.purposes, *caller.purposes)))
+            found[slug] = msgspec.structs.replace(before, purposes=purposes)
+    return found
 
 
 def _client(slug: str, client: Client, manifest: Manifest, archives: Archives) -> ResolvedClient:
@@ -232,12 +281,18 @@ def _of_ia(slug: str, manifest: Manifest, said: tuple[Settings, ...]) -> Setting
         caller = host.gpu.callers.get(slug) if host.gpu else None
         if host.gpu and caller and _CHAT in caller.purposes:
             wired["ai_url"] = f"https://{name_of(host.gpu.domain)}/v1"
-            models = list(served(host.gpu.engine, host.gpu.models))
+            models = _models_at(name_of(host.gpu.domain), manifest)
             wired |= {"ai_models": models} if models else {}
             authority = host.gpu.settings.get(_IA_PROXY, {}).get("acme_ca")
             wired |= {"ai_ca": authority} if authority else {}
             break
     return {_CHAT: wired} if wired else {}
+
+
+def _models_at(domain: str, manifest: Manifest) -> list[str]:
+    """What callers may ask for there, whichever of its hosts has it."""
+    gpus = [host.gpu for host in manifest.hosts.values() if host.gpu and name_of(host.gpu.domain) == domain]
+    return list(dict.fromkeys(model for gpu in gpus for model in served(gpu.engine, gpu.models)))
 
 
 def _first(*choices: tuple[str, ...] | None) -> tuple[str, ...]:

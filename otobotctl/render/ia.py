@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from otobotctl.errors import ManifestError
 from otobotctl.manifest.models import Engine
-from otobotctl.render import layout
+from otobotctl.render import layout, pool
 from otobotctl.render.engine import NoSecrets
 from otobotctl.render.project import Part, render_project
 from otobotctl.render.settings import chosen
@@ -58,6 +58,8 @@ def render_ia(host: ResolvedHost, gpu: Gpu, clients: Sequence[Mapping[str, Any]]
             "image": image,
             "alias": name,
             "upstream": upstream,
+            "engines": {name: name in {gpu.engine, *(peer.engine for peer in host.pool)} for name in ENGINES},
+            "peers": pool.server_name(gpu.domain),
             "own_authority": True,
         }
         each = {client["slug"]: {"client": client, "sites": client["sites"]} for client in clients}

@@ -12,7 +12,7 @@ import msgspec
 from otobotctl import person
 from otobotctl.transport.local import LOCAL, LocalDoor
 from otobotctl.transport.ssh import open_door
-from otobotctl.workflows import secrets
+from otobotctl.workflows import peers, secrets
 from otobotctl.workflows.desired import Desired, Loaded, desired, load, warnings
 from otobotctl.workflows.hosts import target
 
@@ -115,6 +115,7 @@ def apply_loaded(loaded: Loaded, name: str, listener: Listener, password: Passwo
         clients = loaded.manifest.clients_of(name)
         for client in clients:
             secrets.mint(loaded, client.slug)
+        peers.mint(loaded, loaded.manifest.host(name))
         done = converge(reached, desired_of(loaded, name), listener, password)
     return replace(done, warnings=(*warnings(loaded, clients), *done.warnings))
 
@@ -170,7 +171,8 @@ def desired_of(loaded: Loaded, name: str, *, without: str | None = None) -> Desi
     stores = {client.slug: secrets.opened(loaded, client.slug) for client in loaded.manifest.clients_of(host.name)}
     if host.gpu:  # those who may ask IA Interne live elsewhere
         stores |= {slug: secrets.known(loaded, slug) for slug in host.gpu.callers if slug not in stores}
-    return desired(loaded, host.name, stores, () if without is None else (without,))
+    keys = peers.known(loaded, host) if host.pool else {}
+    return desired(loaded, host.name, stores, () if without is None else (without,), keys)
 
 
 def _not_of_others(stage: Stage, slug: str) -> tuple[Step, ...]:

@@ -66,11 +66,18 @@ def warnings(loaded: Loaded, clients: Iterable[ResolvedClient]) -> tuple[str, ..
 
 
 def desired(
-    loaded: Loaded, name: str, secrets: Mapping[str, Mapping[str, Secret]], gone: Iterable[str] = ()
+    loaded: Loaded,
+    name: str,
+    secrets: Mapping[str, Mapping[str, Secret]],
+    gone: Iterable[str] = (),
+    peers: Mapping[str, Secret] | None = None,
 ) -> Desired:
-    """What a host should be with these secrets, by client. Nothing of the backups of those who are `gone` stays."""
+    """What a host should be with these secrets, by client. Nothing of the backups of those who are `gone` stays.
+
+    `peers` are the keys that the GPU hosts of its name know each other by.
+    """
     from otobotctl.plan.playbook import load_playbook
-    from otobotctl.render import backups, ia
+    from otobotctl.render import backups, ia, pool
     from otobotctl.render.client import render_client
     from otobotctl.render.front import render_front
 
@@ -80,6 +87,7 @@ def desired(
     front = render_front(host, clients, loaded.catalog)
     images = loaded.catalog.built_images({service for client in clients for service in client.services})
     kept = [_backup(loaded, client, host, secrets[client.slug]) for client in clients]
+    shared = pool.files(host, peers or {}, loaded.catalog) if host.pool else ()
     variables = {
         **of_host(loaded, name),
         "clients": [_client(client, releases[client.slug], client.slug in loaded.forced) for client in clients],
@@ -88,8 +96,11 @@ def desired(
         "backups": [backups.variables(each) for each in (*kept, *map(backups.HostBackup, gone))],
         "backup_packages": backups.packages(host.tags, kept),
         "ia_keys": ia.key_list(host.gpu, secrets) if host.gpu else "",
+        "ia_pool": [{"name": each.name, "content": each.content, "secret": each.secret} for each in shared],
+        "ia_pool_digest": pool.digest(shared[:-1]),
     }
-    return Desired(name, load_playbook(playbook_path(host.playbook), variables), masked(secrets.values()))
+    mask = masked([*secrets.values(), peers or {}])
+    return Desired(name, load_playbook(playbook_path(host.playbook), variables), mask)
 
 
 def of_host(loaded: Loaded, name: str) -> dict[str, Any]:

@@ -139,8 +139,9 @@ def escrow(fleet: Fleet, slug: str, to: Sequence[str] = ()) -> Sheet:
 
 
 def _stores(fleet: Fleet) -> tuple[Path, ...]:
-    """The directory of every sealed file, also of clients that the manifest has no more."""
-    return tuple(sorted(path.parent for path in (fleet.root / "clients").glob("*/secrets.age")))
+    """The directory of every sealed file, also of clients and hosts that the manifest has no more."""
+    found = [sorted((fleet.root / kind).glob("*/secrets.age")) for kind in ("clients", "hosts")]
+    return tuple(path.parent for paths in found for path in paths)
 
 
 def _openable(fleet: Fleet) -> None:

@@ -20,7 +20,7 @@ def seeded(number: int) -> bytes:
 def test_the_public_half_is_the_one_of_the_standard() -> None:
     """RFC 8032, 7.1, test 1."""
     seed = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
-    assert sshkey._public(seed).hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    assert sshkey.public_half(seed).hex() == "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
 
 
 @pytest.mark.parametrize("number", range(4))

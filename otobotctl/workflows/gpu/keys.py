@@ -228,7 +228,8 @@ def _shown(loaded: Loaded, slug: str, purpose: str, hosts: tuple[str, ...], per_
 def _hosts(loaded: Loaded, host: str | None) -> tuple[str, ...]:
     if host is not None:
         gpu_of(loaded, host)
-        return (host,)
+        # Those of one name answer for each other: who may ask one of them may ask all.
+        return tuple(peer.name for peer in loaded.manifest.host(host).pool) or (host,)
     found = named(loaded)
     if not found:
         raise UsageError("the fleet has no GPU host yet", hint="otobotctl gpu setup HOST --domain ... --email ...")
