@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,8 @@ from otobotctl.transport import program
 
 _AT_ONCE = 200  # snapshots on one command line
 _SHORTEST = 6
+_AGAIN = b"returned error, retrying"
+_REFUSED = (b"403 Forbidden", b"401 Unauthorized", b"Access Denied", b"AccessDenied")
 
 
 def address(repository: str, variables: Mapping[str, str]) -> str:
@@ -47,7 +50,7 @@ class Repository:
     def forget(self, snapshots: Sequence[str]) -> None:
         """Forget these snapshots; their data stays until a prune. Raises as `run`."""
         for start in range(0, len(snapshots), _AT_ONCE):
-            self.run("forget", *snapshots[start : start + _AT_ONCE])
+            self._forget(snapshots[start : start + _AT_ONCE])
 
     def prune(self) -> None:
         """Free the room of what no snapshot needs. Raises as `run`."""
@@ -62,23 +65,54 @@ class Repository:
             OtobotError: there is no restic here.
         """
         argv = ("restic", "--quiet", *words)
-        variables = {**program.environment(), **self._variables}
         try:
-            done = subprocess.run(argv, env=variables, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            done = subprocess.run(
+                argv, env=self._environment(), stdin=subprocess.DEVNULL, capture_output=True, check=False
+            )
         except OSError as error:
-            hint = "install restic on this machine, such as: sudo apt install restic"
-            raise OtobotError(f"restic cannot be run: {error.strerror}", hint=hint) from error
+            raise _missing(error) from error
         if done.returncode:
             raise self._failed(words[0], done.returncode, done.stderr.decode("utf-8", "replace"))
         return done.stdout.decode("utf-8", "replace")
 
-    def _failed(self, what: str, status: int, said: str) -> OtobotError:
+    def _environment(self) -> dict[str, str]:
+        return {**program.environment(), **self._variables}
+
+    def _forget(self, snapshots: Sequence[str]) -> None:
+        """As `run`, but ended at the first refusal: restic would ask ten times, for most of a minute."""
+        said: list[bytes] = []
+        refused = False
+        try:
+            with subprocess.Popen(
+                ("restic", "--quiet", "forget", *snapshots),
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            ) as process:
+                for line in process.stderr or ():
+                    said.append(line)
+                    if not refused and _AGAIN in line and any(sign in line for sign in _REFUSED):
+                        refused = True
+                        process.send_signal(signal.SIGINT)  # it takes its lock away
+        except OSError as error:
+            raise _missing(error) from error
+        if refused or process.returncode:
+            text = b"".join(said).decode("utf-8", "replace")
+            raise self._failed("forget", process.returncode, text, refused=refused)
+
+    def _failed(self, what: str, status: int, said: str, *, refused: bool = False) -> OtobotError:
         for secret in self._secrets:
             said = said.replace(secret, "***")
         lines = [line.strip() for line in said.splitlines() if line.strip()]
-        message = f"restic {what} ended with {status} on {self.name}"
+        ended = f"is refused by {self.name}" if refused else f"ended with {status} on {self.name}"
         if "already locked" in said:
             hint = "wait until it has ended; a lock whose process is gone is removed by: restic unlock"
             return LockedError(f"something else works on {self.name}", hint=hint, details=lines[-3:])
         hint = "nothing was lost; see that this machine may delete there, with credentials of its own (docs/backups.md)"
-        return StepFailedError(message, hint=hint, details=lines[-3:])
+        return StepFailedError(f"restic {what} {ended}", hint=hint, details=lines[-3:])
+
+
+def _missing(error: OSError) -> OtobotError:
+    hint = "install restic on this machine, such as: sudo apt install restic"
+    return OtobotError(f"restic cannot be run: {error.strerror}", hint=hint)

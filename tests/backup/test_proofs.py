@@ -207,7 +207,10 @@ def test_a_prune_needs_credentials_that_the_host_does_not_have(filled, served, c
     code = cli.main([*command, served[0]])
     said = json.loads(capsys.readouterr().out)
     assert (code, said["error"]["kind"]) == (1, "StepFailed")
+    assert said["error"]["message"] == "restic forget is refused by disk"
+    assert any("403" in line for line in said["error"]["details"])
     assert "host-pass" not in json.dumps(said)
+    assert list((filled.home / "pruned/locks").iterdir()) == []
     assert left(filled) == {f"archive={name}" for name in (new, old)}
     monkeypatch.setenv("RESTIC_REST_USERNAME", "admin")
     monkeypatch.setenv("RESTIC_REST_PASSWORD", "ad:min/p@ss")
