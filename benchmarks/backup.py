@@ -123,13 +123,17 @@ def change(server: Server) -> None:
 def raw(server: Server, place: Path) -> Callable[[], Taken]:
     """The two programs and a pipe."""
     place.mkdir()
+    # A session of its own, as a run of the agent has: on a busy machine Linux shares the processors out by sessions.
     variables = {**os.environ, "RESTIC_PASSWORD": "x", "RESTIC_REPOSITORY": str(place / "repository")}
     variables.update(PGHOST=str(server.socket), PGPORT=str(server.port), PGUSER=embedded.SUPERUSER)
     subprocess.run(["restic", "--quiet", "init"], env=variables, check=True)
     dump = f"{server.binaries}/pg_dump --format=custom --compress=0 --dbname={_NAME}"
     line = f"set -o pipefail; {dump} | restic --quiet --no-cache backup --stdin --stdin-filename=/dump"
 
-    return lambda: timed(lambda: subprocess.run(["bash", "-c", line], env=variables, check=True), place / "repository")
+    return lambda: timed(
+        lambda: subprocess.run(["bash", "-c", line], env=variables, check=True, start_new_session=True),
+        place / "repository",
+    )
 
 
 def ours(server: Server, place: Path) -> Callable[[], Taken]:
