@@ -21,6 +21,8 @@ _SIGNS = (
             "ermission denied",
             "InvalidAccessKeyId",
             "SignatureDoesNotMatch",
+            "Access Key Id you provided",  # of S3, restic shows the words and not the code
+            "request signature we calculated",
             "Host key verification failed",
         ),
     ),
@@ -38,6 +40,7 @@ _SIGNS = (
             "unable to start the sftp session",
             "Connection closed",
             "TLS handshake",
+            "x509:",
             "context deadline exceeded",
         ),
     ),
