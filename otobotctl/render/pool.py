@@ -49,7 +49,7 @@ def files(host: ResolvedHost, seeds: Mapping[str, Secret], catalog: Catalog) -> 
     own = {name: certificate.self_signed(bytes.fromhex(seed.reveal()), name, dns) for name, seed in seeds.items()}
     service = catalog.service(PROXY)
     settings = chosen(service, (host.gpu.settings.get(PROXY, {}),), f"hosts.{host.name}.gpu.settings")
-    variables = {"gpu": host.gpu, "settings": settings, "name": dns, "parts": parts(host.pool)}
+    variables = {"gpu": host.gpu, "settings": settings, "name": dns, "parts": parts(host.pool, host.name)}
     made = (
         PoolFile("pool.caddy", engine.render(catalog, TEMPLATE, variables)),
         PoolFile("trust.caddy", "".join(f"trusted_ca_cert {_body(own[peer.name])}\n" for peer in host.pool)),
@@ -73,14 +73,14 @@ def digest(made: Iterable[PoolFile]) -> str:
     return total.hexdigest()
 
 
-def parts(pool: Sequence[Peer]) -> list[dict[str, Any]]:
-    """Which hosts answer what: below /api those that run Ollama, else by the model that is asked for."""
+def parts(pool: Sequence[Peer], own: str) -> list[dict[str, Any]]:
+    """Which hosts answer what, seen from `own`: below /api those with Ollama, else by the model that is asked for."""
     ollama = [peer for peer in pool if peer.engine == "ollama"]
-    rest = _part("", pool)
-    return [rest] if len(ollama) in (0, len(pool)) else [_part("/api/*", ollama), rest]
+    rest = _part("", pool, own)
+    return [rest] if len(ollama) in (0, len(pool)) else [_part("/api/*", ollama, own), rest]
 
 
-def _part(path: str, hosts: Sequence[Peer]) -> dict[str, Any]:
+def _part(path: str, hosts: Sequence[Peer], own: str) -> dict[str, Any]:
     models = list(dict.fromkeys(model for peer in hosts for model in peer.models))
     groups: dict[tuple[str, ...], list[str]] = {}
     for model in models:
@@ -88,10 +88,10 @@ def _part(path: str, hosts: Sequence[Peer]) -> dict[str, Any]:
     differ = any(set(peer.models) != set(models) for peer in hosts)
     return {
         "path": path,
-        "hosts": [_described(peer) for peer in hosts],
+        "hosts": [_described(peer, own) for peer in hosts],
         # Where every host has every model, the pattern only has the request read: then another host can be tried.
         "choices": [
-            {"pattern": pattern(of), "hosts": [_described(peer) for peer in hosts if peer.name in names]}
+            {"pattern": pattern(of), "hosts": [_described(peer, own) for peer in hosts if peer.name in names]}
             for names, of in groups.items()
         ],
         "listed": _listed(models) if differ and not path else "",
@@ -107,8 +107,10 @@ def pattern(models: Iterable[str]) -> str:
     return rf'"model"\s*:\s*"({names})"'
 
 
-def _described(peer: Peer) -> dict[str, str]:
+def _described(peer: Peer, own: str) -> dict[str, str]:
+    """Where a host is: itself beside its proxy, since the way from a container by the host's address may be shut."""
     address = f"[{peer.address}]" if ":" in peer.address else peer.address
+    address = "127.0.0.1" if peer.name == own else address
     return {"name": peer.name, "at": f"{address}:443"}
 
 

@@ -172,7 +172,7 @@ def desired_of(loaded: Loaded, name: str, *, without: str | None = None) -> Desi
     if host.gpu:  # those who may ask IA Interne live elsewhere
         stores |= {slug: secrets.known(loaded, slug) for slug in host.gpu.callers if slug not in stores}
     keys = peers.known(loaded, host) if host.pool else {}
-    return desired(loaded, host.name, stores, () if without is None else (without,), keys)
+    return desired(loaded, host.name, stores, () if without is None else (without,), keys, peers.token(loaded, host))
 
 
 def _not_of_others(stage: Stage, slug: str) -> tuple[Step, ...]:

@@ -71,10 +71,11 @@ def desired(
     secrets: Mapping[str, Mapping[str, Secret]],
     gone: Iterable[str] = (),
     peers: Mapping[str, Secret] | None = None,
+    token: Secret | None = None,
 ) -> Desired:
     """What a host should be with these secrets, by client. Nothing of the backups of those who are `gone` stays.
 
-    `peers` are the keys that the GPU hosts of its name know each other by.
+    `peers` are the keys that the GPU hosts of its name know each other by, `token` is the host's own for its engine.
     """
     from otobotctl.plan.playbook import load_playbook
     from otobotctl.render import backups, ia, pool
@@ -98,8 +99,9 @@ def desired(
         "ia_keys": ia.key_list(host.gpu, secrets) if host.gpu else "",
         "ia_pool": [{"name": each.name, "content": each.content, "secret": each.secret} for each in shared],
         "ia_pool_digest": pool.digest(shared[:-1]),
+        "ia_token": token.reveal() if token else "",
     }
-    mask = masked([*secrets.values(), peers or {}])
+    mask = masked([*secrets.values(), peers or {}, {token.name: token} if token else {}])
     return Desired(name, load_playbook(playbook_path(host.playbook), variables), mask)
 
 

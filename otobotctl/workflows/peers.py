@@ -1,6 +1,6 @@
-"""What a GPU host that shares its name with others keeps to itself: the key that the others know it by.
+"""What a GPU host keeps to itself: the key that others of its name know it by, and its token of Hugging Face's.
 
-It is sealed in the fleet as a client's secrets are, in hosts/<name>/, and minted when one of them is applied.
+They are sealed in the fleet as a client's secrets are, in hosts/<name>/. The key is minted when a host is applied.
 """
 
 from __future__ import annotations
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 SPEC = secrets.SecretSpec(
     "IA_PEER_KEY", "hex32", "ia-proxy", description="What the other hosts of its name know it by."
 )
+
+TOKEN = secrets.SecretSpec("HF_TOKEN", "given", "vllm", given=True, description="What Hugging Face knows the host by.")
+
+
+def token(loaded: Loaded, host: ResolvedHost) -> secrets.Secret | None:
+    """The host's token, where it runs vLLM and has one."""
+    if host.gpu is None or host.gpu.engine != "vllm":
+        return None
+    if TOKEN.name not in {each.name for each in secrets.read_metadata(loaded.fleet.host(host.name))}:
+        return None
+    return secrets.open_store(loaded.fleet.host(host.name), secrets.identities()).values.get(TOKEN.name)
 
 
 def mint(loaded: Loaded, host: ResolvedHost) -> None:

@@ -287,7 +287,7 @@ def gpu_stages(*, cpu, front):
     gpu = Gpu(domain="ia.example", email="it@ia.example", cpu=cpu, models=("mistral:7b",), driver="580-server")
     host = SimpleNamespace(name="gpu-1", docker="upstream", user="root", gpu=gpu)
     given = {"host": host, "clients": [], "front": front, "images": [], "operators": [], "ia_keys": "{}"}
-    given |= {"backups": [], "backup_packages": [], "ia_pool": [], "ia_pool_digest": ""}
+    given |= {"backups": [], "backup_packages": [], "ia_pool": [], "ia_pool_digest": "", "ia_token": ""}
     return load_playbook(data_dir("playbooks") / "gpu.yaml", given)
 
 

@@ -103,7 +103,9 @@ class Pool:
         for file in made:
             content = file.content
             for number, name in enumerate(names, 1):
-                content = content.replace(f"10.9.0.{number}:443", f"127.0.0.1:{self.machines[name].https}")
+                there = f"127.0.0.1:{self.machines[name].https}"
+                content = content.replace(f"10.9.0.{number}:443", there)
+                content = content.replace("127.0.0.1:443", there) if name == machine.name else content
             (machine.place / file.name).write_text(self._moved(machine, content))
         config = text(front(found, machine.name), "ia-proxy/Caddyfile")
         ports = f"{{\n\thttp_port {machine.http}\n\thttps_port {machine.https}\n"
@@ -151,7 +153,9 @@ class Pool:
                 machine.processes["caddy"] = stack.enter_context(started(words, self.environment(machine), log))
             for name, machine in self.machines.items():
                 fetch(machine, models[name])
-                eventually(lambda machine=machine: "tiny:1b" in self.ask(machine).text)
+            for machine in self.machines.values():
+                for model in dict.fromkeys(model for each in models.values() for model in each):
+                    eventually(lambda front=machine, model=model: self.chat(front, model).status_code == 200)
             yield self
 
     def _meter(self, machine):

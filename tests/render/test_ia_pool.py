@@ -39,6 +39,8 @@ def test_hosts_of_one_name_know_each_other_and_have_the_same_callers():
     key = seeds(*NAMES)["gpu-1"].reveal()
     assert all(key not in each.content for each in one.values())
     assert one["digest.caddy"] != two["digest.caddy"]
+    assert "https://127.0.0.1:443 https://10.9.0.2:443 https://10.9.0.3:443" in one["pool.caddy"].content
+    assert "https://10.9.0.1:443 https://127.0.0.1:443 https://10.9.0.3:443" in two["pool.caddy"].content
 
 
 def test_a_host_more_changes_no_container():
@@ -78,9 +80,9 @@ def test_the_model_of_a_request_is_found(body, wanted):
 
 def test_below_api_only_hosts_with_ollama_are_asked():
     """VLLM has none of it; where all are alike there is one way for everything."""
-    [everything] = pool.parts(fleet(SAME).host("gpu-1").pool)
+    [everything] = pool.parts(fleet(SAME).host("gpu-1").pool, "gpu-1")
     assert (everything["path"], everything["listed"]) == ("", "")
-    api, rest = pool.parts(fleet(MIXED).host("gpu-1").pool)
+    api, rest = pool.parts(fleet(MIXED).host("gpu-1").pool, "gpu-1")
     assert [peer["name"] for peer in api["hosts"]] == ["gpu-1", "gpu-2"]
     assert [model["id"] for model in json.loads(rest["listed"])["data"]] == ["tiny:1b", "small:2b", MODEL]
     assert [[peer["name"] for peer in each["hosts"]] for each in rest["choices"]] == [

@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
         "Example: otobotctl gpu setup gpu-1 --domain ia.otobot.example --email it@otobot.example --model mistral:7b"
     )
     app.command("setup", epilog=example)(setup)
+    app.command("token", epilog="Example: pass show hf/token | otobotctl gpu token gpu-1")(token)
     app.command("status", epilog="Example: otobotctl gpu status gpu-1 --watch 5")(status)
     app.command("usage", epilog="Example: otobotctl gpu usage --month 2026-11 --html usage.html")(usage)
     app.command("bench", epilog="Example: otobotctl gpu bench gpu-1 --model mistral:7b --callers 1 --callers 8")(bench)
@@ -53,6 +54,21 @@ def setup(
     with human.watching(here) as listener:
         done = hosts.setup(here.fleet(), name, said, listener, human.sudo_password(ask=ask_sudo))
     here.show("gpu setup", done, lambda: human.applied(done))
+
+
+def token(
+    context: typer.Context,
+    name: HostName,
+    remove: Annotated[bool, typer.Option("--remove", help="Forget it; host apply then takes it off the host.")] = False,
+) -> None:
+    """Seal the token by which a host with vLLM fetches models that not everybody may have; it comes on stdin."""
+    from otobotctl.cli.commands.vault.common import secret_input
+    from otobotctl.workflows.gpu import token as workflow
+
+    here = session.of(context)
+    done = workflow.set_token(here.fleet(), name, "" if remove else secret_input("token"))
+    said = f"{name} has {'a' if done.there else 'no'} token of Hugging Face's\nnext: {done.next}"
+    here.show("gpu token", done, lambda: said)
 
 
 def status(
