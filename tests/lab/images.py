@@ -5,6 +5,7 @@ What is wanted is read from `templates/` and the project's Dockerfiles and never
 
 from __future__ import annotations
 
+import base64
 import configparser
 import json
 import os
@@ -15,6 +16,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from otobotctl.agent.kinds.docker_image import context_tar
 from tests.lab import base, debian, npm
 from tests.lab.shell import retry, run
 from tests.n8n import install
@@ -72,6 +74,31 @@ def digest() -> str:
     built = sorted(name for names in wanted().values() for name in names)
     files += [Path(npm.__file__), Path(install.__file__)]
     return debian.digest(*built, *files, *debian.authorities(), _pip_configuration(), *debian.sources(base.SUITE))
+
+
+def packages() -> tuple[str, ...]:
+    """Return the packages that every deploy and every backup installs: the first name where one of several would do."""
+    import yaml
+
+    stages = yaml.safe_load((_PROJECT / "playbooks" / "vps.yaml").read_text())["stages"]
+    (base_packages,) = (step["package"]["names"] for step in stages[0]["steps"])
+    return (*(name.partition("|")[0] for name in base_packages), "restic")
+
+
+def heads() -> tuple[bytes, ...]:
+    """Return, of each image that a deploy builds, the context of all that comes before its program: the pinned wheels."""
+    found = []
+    for dockerfile in sorted((_PROJECT / "otobotctl").glob("*/Dockerfile")):
+        text = dockerfile.read_text()
+        files = {
+            "Dockerfile": text[: text.index(f"COPY {dockerfile.parent.name} ")].encode(),
+            "requirements.lock": dockerfile.with_name("requirements.lock").read_bytes(),
+        }
+        encoded = {path: base64.b64encode(data).decode() for path, data in files.items()}
+        found.append(
+            context_tar([{"path": path, "content_base64": text, "mode": "0644"} for path, text in encoded.items()])
+        )
+    return tuple(found)
 
 
 def _pip_configuration() -> str:

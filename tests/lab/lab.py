@@ -99,7 +99,7 @@ class Lab:
             self._reaper = None
 
     def make(self, kind: str = "bare", hostname: str = "", *, registry: bool = False) -> Host:
-        """Return a new host that is up: `bare`, `docker`, or `warm` (Docker and images); bases are built when missing.
+        """Return a new host that is up: `bare`, `docker`, or `warm` (Docker, images, and what every deploy installs); bases are built when missing.
 
         With `registry`, and for `warm`, image pulls go to the lab's registry under the names of the public ones.
         """
