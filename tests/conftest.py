@@ -34,7 +34,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 # `scripts/test` runs two modules at a time: what takes longest begins first, or the other half waits for it at the end.
-_LONGEST = ("test_full_stack", "test_client", "test_certificates", "test_caddy", "test_hardening")
+_LONGEST = (
+    *("e2e/test_full_stack", "e2e/test_doctor", "e2e/test_deploy", "e2e/test_backup", "e2e/test_client"),
+    *("e2e/test_rotation", "leaks/test_leaks", "backup/test_faults", "e2e/test_certificates", "e2e/test_hardening"),
+    *("e2e/test_caddy", "e2e/test_backup_drill", "e2e/test_gpu", "n8n/test_queue_seeds", "n8n/test_workflows_seeds"),
+    *("render/test_host", "vault_api/test_drill", "backup/test_proofs", "backup/test_restoring"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,10 +48,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _when(item: pytest.Item) -> int:
-    """Modules keep their order; those with hosts of the lab come before the others, the longest first."""
-    if item.get_closest_marker("lab") is None and "e2e" not in item.path.parts:
-        return len(_LONGEST) + 1
-    return _LONGEST.index(item.path.stem) if item.path.stem in _LONGEST else len(_LONGEST)
+    """The longest modules first, then those with hosts of the lab, then the others; within that they keep their order."""
+    name = f"{item.path.parent.name}/{item.path.stem}"
+    if name in _LONGEST:
+        return _LONGEST.index(name)
+    return len(_LONGEST) + (item.get_closest_marker("lab") is None and "e2e" not in item.path.parts)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
