@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
 
 import pytest
 
 from otobotctl import secrets
+from otobotctl.agent.backup import elsewhere as guest
+from otobotctl.agent.wire import RefusedError
+from otobotctl.backup import standing
 from otobotctl.cli import main as cli
+from otobotctl.cli.human import backups, proofs
 from otobotctl.secrets import Secret
 from otobotctl.secrets.mint import mint
 from otobotctl.transport import hostkeys
 from otobotctl.workflows import converging
 from otobotctl.workflows import secrets as workflow
-from otobotctl.workflows.backup import elsewhere
+from otobotctl.workflows.backup import elsewhere, proving
 from otobotctl.workflows.desired import load
 from tests.backup.test_commands import backup, say, write
 from tests.backup.test_proofs import key_of_host
@@ -166,6 +171,25 @@ def test_sftp_gets_its_key_and_credentials_of_another_way_are_ones_own(promised,
     (target,) = elsewhere._brought(loaded, "acme", "disk", "s3:https://s3.example/acme")["job"]["targets"]
     assert set(target["environment"]) == {"RESTIC_PASSWORD"}
     assert os.environ["RESTIC_REST_PASSWORD"] not in str(target)
+
+
+def test_a_machine_without_restic_is_told_before_anything_is_done(monkeypatch):
+    """What is missing is named."""
+    monkeypatch.setattr(guest, "has", lambda program: program != "restic")
+    with pytest.raises(RefusedError) as caught:
+        guest.serve({"word": "elsewhere", "asked": {}, "who": "a test"}, None, None)
+    assert (caught.value.code, str(caught.value)) == ("lacks", "restic is missing here, and a drill needs it")
+
+
+def test_people_read_where_it_was_drilled_and_what_was_fetched():
+    """In the answer and in the table of status."""
+    report = {"at": 0.0, "checks": [], "ok": True, "fetched": [{"image": "postgres:16", "took_s": 12.0}]}
+    told = proofs.drilled(proving.Drilled("acme", "spare", "SHA256:x", report, {}))
+    assert "postgres:16 was fetched first (12 s)" in told
+    assert "signed by spare (SHA256:x)" in told
+    drill = {"at": time.time(), "ok": True, "took_s": 60.0, "on": "spare"}
+    client = standing.ClientStanding("acme", "here", (), drill, 1800.0, None, ())
+    assert backups._drill(client).endswith("1.0 of 30 min on spare")
 
 
 def test_help_has_an_example(capsys):

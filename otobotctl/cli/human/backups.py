@@ -83,7 +83,8 @@ def _drill(client: ClientStanding) -> str:
     if not client.drill:
         return "never"
     ago = amounts.duration(time.time() - client.drill["at"])
+    on = f" on {client.drill['on']}" if client.drill.get("on") else ""
     if not client.drill["ok"]:
-        return f"failed {ago} ago"
+        return f"failed {ago} ago{on}"
     took_s = client.drill.get("took_s")
-    return f"{ago} ago" + ("" if took_s is None else f", {took_s / 60:.1f} of {client.rto_s / 60:.0f} min")
+    return f"{ago} ago" + ("" if took_s is None else f", {took_s / 60:.1f} of {client.rto_s / 60:.0f} min") + on

@@ -43,6 +43,7 @@ def drilled(found: Drilled) -> str:
         for each in report["checks"]
         if each["name"] == "credentials" and each["ok"]
     ]
+    lines += [f"{each['image']} was fetched first ({each['took_s']:.0f} s)" for each in report.get("fetched", ())]
     lines.append(f"drilled {amounts.moment(report['at'])}, signed by {found.host} ({found.signed_by})")
     return "\n".join(lines)
 

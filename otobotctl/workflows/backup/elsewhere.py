@@ -76,9 +76,9 @@ def drill(
     """
     loaded = load(fleet)
     client = loaded.manifest.client(slug)
-    name = _chosen(slug, {each: said.repository for each, said in client.backup.targets.items()}, target, repository)
     if on == client.host and not repository:
-        return proving.drill(fleet, slug, name, listener, password)
+        return proving.drill(fleet, slug, target, listener, password)
+    name = _chosen(slug, {each: said.repository for each, said in client.backup.targets.items()}, target, repository)
     place = _Place(loaded, on)
     asked = {**_brought(loaded, slug, name, repository), "name": place.name, "keys": place.keys}
     done: dict[str, Any] = {}
