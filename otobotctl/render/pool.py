@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PROXY = "ia-proxy"
 TEMPLATE = f"{PROXY}/_pool.caddy.j2"
+CHALLENGE = f"{PROXY}/_challenge.caddy.j2"
 CREATED = 1755734400  # of what is listed: nobody asks when a model was made
 
 
@@ -49,9 +50,12 @@ def files(host: ResolvedHost, seeds: Mapping[str, Secret], catalog: Catalog) -> 
     own = {name: certificate.self_signed(bytes.fromhex(seed.reveal()), name, dns) for name, seed in seeds.items()}
     service = catalog.service(PROXY)
     settings = chosen(service, (host.gpu.settings.get(PROXY, {}),), f"hosts.{host.name}.gpu.settings")
-    variables = {"gpu": host.gpu, "settings": settings, "name": dns, "parts": parts(host.pool, host.name)}
+    others = [f"{_address(peer)}:80" for peer in host.pool if peer.name != host.name]
+    said = {"gpu": host.gpu, "settings": settings, "name": dns, "others": others}
+    variables = {**said, "parts": parts(host.pool, host.name)}
     made = (
         PoolFile("pool.caddy", engine.render(catalog, TEMPLATE, variables)),
+        PoolFile("challenge.caddy", engine.render(catalog, CHALLENGE, variables)),
         PoolFile("trust.caddy", "".join(f"trusted_ca_cert {_body(own[peer.name])}\n" for peer in host.pool)),
         PoolFile("peers.pem", "".join(own[peer.name] for peer in host.pool)),
         PoolFile("peer.pem", own[host.name]),
@@ -109,9 +113,12 @@ def pattern(models: Iterable[str]) -> str:
 
 def _described(peer: Peer, own: str) -> dict[str, str]:
     """Where a host is: itself beside its proxy, since the way from a container by the host's address may be shut."""
-    address = f"[{peer.address}]" if ":" in peer.address else peer.address
-    address = "127.0.0.1" if peer.name == own else address
+    address = "127.0.0.1" if peer.name == own else _address(peer)
     return {"name": peer.name, "at": f"{address}:443"}
+
+
+def _address(peer: Peer) -> str:
+    return f"[{peer.address}]" if ":" in peer.address else peer.address
 
 
 def _listed(models: Iterable[str]) -> str:

@@ -249,3 +249,21 @@ def test_the_card_is_there_again_after_a_boot(served):
     # One whose first check of its health is still to come is waited for by an apply.
     eventually(lambda: not served.root("docker ps --quiet --filter health=starting"))
     assert served.operator.data("gpu", "setup", "gpu-1")["changed"] == []
+
+
+def test_vllm_answers_in_ollamas_place(served):
+    """The same URL and key, another engine with its one model; the status has its queue; Ollama's ways are refused."""
+    model, operator = "mistralai/Mistral-7B-Instruct-v0.3", served.operator
+    done = operator.data("gpu", "setup", "gpu-1", "--engine", "vllm", "--model", model)
+    assert {"ia/token", "front/release"} <= set(done["changed"])
+    answer = served.ask(served.key, "/v1/chat/completions", json={"model": model, "max_tokens": 3})
+    assert (answer.status_code, answer.json()["usage"]["completion_tokens"]) == (200, 3)
+    assert served.ask(path="/v1/models").status_code == 401
+    assert served.ask(served.key, "/api/tags").status_code == 404
+    assert served.ask(served.key, "/metrics").status_code == 403
+    [now] = operator.data("gpu", "status")
+    assert (now["engine"], now["running"], now["waiting"], now["warnings"]) == ("vllm", 0, 0, [])
+    refused = operator.run("gpu", "models", "pull", "gpu-1", "tiny:1b", check=False)
+    assert (refused.returncode, "serves the manifest's one model" in refused.stderr) == (2, True)
+    assert operator.data("gpu", "models", "sync", "gpu-1")["changed"] == []
+    assert operator.data("gpu", "setup", "gpu-1")["changed"] == []

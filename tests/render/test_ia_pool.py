@@ -3,18 +3,22 @@
 import asyncio
 import hashlib
 import json
+import os
 import re
 import ssl
 import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
 
 from otobotctl.render import pool
 from otobotctl.secrets import certificate
-from tests.render.pooled import BEARER, DOMAIN, KEY, NAMES, Pool, eventually, fleet, seeds, streams
+from tests.render.pooled import BEARER, DOMAIN, KEY, NAMES, Pool, eventually, fleet, seeds, started, streams
 from tests.render.sample import catalog, composed, front, text
 from tests.render.test_caddy import caddy, run  # noqa: F401 - a fixture among them
+from tests.render.test_nginx import free_port
 
 MODEL = "mistralai/Mistral-7B-Instruct-v0.3"
 SAME = dict.fromkeys(NAMES, ("tiny:1b",))
@@ -233,3 +237,59 @@ def test_a_real_caddy_accepts_what_is_rendered_with_public_certificates(models, 
     done = run(caddy, tmp_path, "adapt", "--config", str(tmp_path / "Caddyfile"), "--adapter", "caddyfile")
     assert done.returncode == 0, done.stderr
     assert '"require_and_verify"' in done.stdout
+    [alpn] = re.findall(r'"tls-alpn":(\{[^}]*\})', done.stdout)
+    assert json.loads(alpn) == {"disabled": True}
+
+
+def test_the_authoritys_question_reaches_the_host_that_has_the_answer(caddy, tmp_path):  # noqa: F811
+    """The next one is dead, the one after has no answer, the last one has it; nobody asks in a circle."""
+    names = ("gpu-1", "gpu-2", "gpu-3", "gpu-4")
+    found = fleet(dict.fromkeys(names, ("tiny:1b",)), names, tls="acme")
+    front_port = free_port()
+    config = text(front(found, "gpu-1"), "ia-proxy/Caddyfile")
+    site = config[config.index("http://ia.example {") : config.index("https://ia.example {")]
+    files_of = {each.name: each.content for each in pool.files(found.host("gpu-1"), seeds(*names), catalog())}
+    heard = []
+    with answering(heard, 404) as empty, answering(heard, 200) as right:
+        challenge = files_of["challenge.caddy"]
+        for number, port in ((2, free_port()), (3, empty), (4, right)):
+            challenge = challenge.replace(f"10.9.0.{number}:80", f"127.0.0.1:{port}")
+        (tmp_path / "challenge.caddy").write_text(challenge)
+        site = site.replace("http://ia.example", f"http://127.0.0.1:{front_port}").replace("/etc/ia", str(tmp_path))
+        (tmp_path / "Caddyfile").write_text("{\n\tadmin off\n}\n" + site)
+        words = (caddy, "run", "--config", str(tmp_path / "Caddyfile"), "--adapter", "caddyfile")
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+        with started(words, env, tmp_path / "caddy.log"):
+            url = f"http://127.0.0.1:{front_port}/.well-known/acme-challenge/x"
+
+            def ask(**headers):
+                return httpx.get(url, headers=headers, timeout=60, trust_env=False)
+
+            eventually(lambda: ask().text == "200 /.well-known/acme-challenge/x")
+            assert ask(**{"X-Otobot-Asked": "1"}).status_code == 301
+            assert set(heard) == {"1"}
+
+
+@contextmanager
+def answering(heard, status):
+    """A host on port 80 that says its status and what it was asked."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            heard.append(self.headers["X-Otobot-Asked"])
+            said = f"{status} {self.path}".encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, form, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
