@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import threading
-from pathlib import Path
 from typing import Self
 
 from tests.lab.host import Host
@@ -31,15 +32,27 @@ class ProcessLists:
 
     def _collect(self) -> None:
         while not self._end.wait(0.05):
-            for entry in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    self.seen.add(entry.read_bytes())
-                except OSError:
+            for entry in os.scandir("/proc"):  # not pathlib, which took twice as long
+                if not entry.name.isdigit():
                     continue
+                with contextlib.suppress(OSError):
+                    self.seen.add(_read(f"{entry.path}/cmdline"))
 
     def text(self) -> str:
         """Everything seen, one command line a line."""
         return b"\n".join(each.replace(b"\0", b" ") for each in self.seen).decode(errors="replace")
+
+
+def _read(path: str) -> bytes:
+    """What the kernel says there, to its end."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        found = b""
+        while part := os.read(descriptor, 1 << 20):
+            found += part
+        return found
+    finally:
+        os.close(descriptor)
 
 
 def found_in_files(host: Host, values: list[str], *directories: str) -> list[str]:
