@@ -9,10 +9,12 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from . import health
+
 SERVICE = "otobot-vault-api"
 REFRESHER = "otobot-token-refresher"
 VERSION = "0.2.0"
-PORT = 3001
+PORT = health.PORT
 REFRESHER_PORT = 3002
 TOKEN_HEADER = "x-internal-token"  # noqa: S105 - the header's name
 NODE_HEADER = "x-node-token"
@@ -21,7 +23,7 @@ OPERATOR_NAME_HEADER = "x-operator-name"
 REQUEST_HEADER = "x-request-id"
 MAX_BODY_BYTES = 64 * 1024
 
-HEALTH_PATH = "/health"
+HEALTH_PATH = health.PATH
 READY_PATH = "/health/ready"
 METRICS_PATH = "/metrics"
 OPENAPI_PATH = "/openapi.json"
