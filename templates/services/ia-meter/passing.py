@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from meter import Meter
 
 HEAD = 64 * 1024  # bytes of a head, what Caddy sends at most
-DIAL_S = 5.0
+DIAL_S = 10.0
 COUNTED = ("chat", "completions", "generate", "embed", "embeddings")  # a path's last word
 OK, UNREACHABLE = 200, 502
 GONE = b'{"error":"the engine cannot be reached"}\n'
