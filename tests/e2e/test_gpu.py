@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import re
+import shlex
+import socket
+import ssl
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,13 +23,17 @@ from tests.e2e import card
 from tests.e2e.deployed import eventually
 from tests.e2e.operator import Operator
 from tests.e2e.site import answers, browser
+from tests.lab.authority import NAME, Authority
 from tests.lab.host import Host
 
 pytestmark = pytest.mark.timeout(900)
 
 DOMAIN = "ia.otobot.example"
 URL = f"https://{DOMAIN}"
-SETUP = ("gpu", "setup", "gpu-1", "--domain", DOMAIN, "--email", "it@otobot.example", "--tls", "self-signed", "--cpu")
+SETUP = ("gpu", "setup", "gpu-1", "--domain", DOMAIN, "--email", "it@otobot.example", "--tls", "acme", "--cpu")
+CHAT = "chat.bold.example"  # of a client that lives on the GPU host
+ROOT = Path(__file__).parents[2]
+WORKER_DIES_IN = "docker,front"  # in the other stages it is the operator's command
 
 
 @dataclass
@@ -29,7 +42,8 @@ class Served:
 
     operator: Operator
     host: Host
-    changed: list[str]
+    authority: Authority
+    interrupted: list[str]
     key: str
 
     def ask(self, key: str = "", path: str = "/v1/models", **more: object) -> httpx.Response:
@@ -49,27 +63,88 @@ class Served:
         """What a command on the host says."""
         return self.host.ssh(command, user="root").stdout
 
+    def holding(self, secret: str) -> list[str]:
+        """Files of the host that have it: logs, what Caddy saves, releases, journals and every container's volumes."""
+        places = "/etc /opt /root /home /run/otobot /tmp /var/log /var/lib/otobot /var/lib/docker/volumes"
+        found = self.host.ssh(
+            f"grep -rlaF -f - {places} 2>/dev/null || true", input=secret.encode(), user="root"
+        ).stdout
+        return found.splitlines()
+
+    def finished(self) -> Counter[str]:
+        """How often each step was brought to its end, by the journals of the host's runs."""
+        lines = self.root("cat /var/lib/otobot/runs/*.jsonl").splitlines()
+        ends = [record for record in map(json.loads, lines) if record["event"] == "step_end"]
+        return Counter(record["step"] for record in ends if record["ok"])
+
+    def trusted(self, name: str) -> bool:
+        """Whether a visitor who trusts the authority alone, and checks the name, gets in."""
+        context = ssl.create_default_context(cadata=self.authority.root())
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((self.host.address, 443), 30) as raw,
+            context.wrap_socket(raw, server_hostname=name),
+        ):
+            return True
+        return False
+
+
+def interrupted(operator: Operator, host: Host, seen: Path) -> list[str]:
+    """Set the host up, and die once in every stage: the stages, in their order."""
+    seen.touch()
+    ends = shlex.join((*host.ssh_argv(user="root"), "systemctl kill --signal=KILL 'otobot-*.scope' || true"))
+    argv = [sys.executable, "-m", "tests.e2e.setup_killed", str(seen), WORKER_DIES_IN, ends]
+    argv += ["--fleet", str(operator.fleet), *SETUP, "--model", "tiny:1b"]
+    environment = {**operator.environment(), "PYTHONPATH": str(ROOT)}
+    for _ in range(30):
+        before = seen.read_text()
+        ran = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+        assert "Traceback" not in ran.stderr
+        if ran.returncode == 0:
+            break
+        assert seen.read_text() != before, ran.stderr  # it ended because of us
+    assert ran.returncode == 0, ran.stderr
+    return seen.read_text().split()
+
 
 @pytest.fixture(scope="module")
-def served(warm_host, tmp_path_factory) -> Iterator[Served]:
-    """One command sets the host up; the client lives on another host, which nobody reaches here."""
+def served(lab, warm_host, tmp_path_factory) -> Iterator[Served]:
+    """One command sets the host up, killed in each of its stages; the client acme lives on another host, which nobody reaches."""
     operator = Operator(tmp_path_factory.mktemp("operator"))
     operator.init()
+    authority = Authority(lab.slot)
+    authority.names(dict.fromkeys((DOMAIN, "bold.example", CHAT), warm_host.address))
+    authority.start()
     operator.add_host("gpu-1", warm_host)
     operator.run("host", "add", "vps-1", "--address", "203.0.113.10")
     operator.run(
         "client", "create", "acme", "--company", "ACME", "--email", "it@acme.example", "--host", "vps-1",
         "--domain", "acme.example", "--service", "mongo", "--service", "librechat",
     )  # fmt: skip
-    done = operator.data(*SETUP, "--model", "tiny:1b")
-    operator.run("gpu", "keys", "add", "acme")
-    yield Served(operator, warm_host, done["changed"], operator.secrets("acme")["IA_INTERNE_API_KEY"])
+    path = operator.fleet / "clients-config.json"
+    manifest = json.loads(path.read_text())
+    own = {"acme_directory": authority.directory, "acme_ca": authority.root()}
+    gpu = {"domain": DOMAIN, "email": "it@otobot.example", "settings": {"ia-proxy": own}}
+    manifest["hosts"]["gpu-1"] |= {"stack": "gpu", "gpu": gpu}
+    path.write_text(json.dumps(manifest, indent=2))
+    try:
+        died = interrupted(operator, warm_host, tmp_path_factory.mktemp("killed") / "seen")
+        operator.run("gpu", "keys", "add", "acme")
+        yield Served(operator, warm_host, authority, died, operator.secrets("acme")["IA_INTERNE_API_KEY"])
+    finally:
+        authority.stop()
 
 
-def test_one_command_makes_it_and_the_same_command_changes_nothing(served):
-    """Every stage was applied once; the models are there; a second call finds everything as it should be."""
-    assert {"ia/keys", "front/release", "models/tiny:1b"} <= set(served.changed)
+def test_killed_in_every_stage_the_same_command_completes_and_repeats_nothing(served):
+    """The operator's command, or the worker on the host, died in each stage: no step came to its end twice, nothing is left."""
+    finished = served.finished()
+    print(served.interrupted, finished)
+    assert {*WORKER_DIES_IN.split(","), "otobot", "hardening", "models"} <= set(served.interrupted)
+    assert {name.partition("/")[0] for name in finished} <= set(served.interrupted)
+    assert {"ia/logs", "front/release", "models/tiny:1b"} <= set(finished)
+    assert [name for name, times in finished.items() if times > 1 and name != "ia/keys"] == []  # a key was added since
     assert served.operator.data(*SETUP)["changed"] == []
+    assert served.finished() == finished
     [model] = served.operator.data("gpu", "models", "list", "gpu-1")
     assert (model["name"], model["wanted"], model["size_bytes"]) == ("tiny:1b", True, 8 << 20)
 
@@ -79,12 +154,26 @@ def test_from_outside_there_is_https_alone_and_nothing_without_a_key(served):
     for address in (served.host.address, served.host.address6):
         assert all(answers(address, port) for port in (22, 80, 443))
         assert not any(answers(address, port, limit_s=1) for port in (2019, 8080, 8081, 11434))
+    # What Docker publishes goes around the firewall, so the host's own list has to be as short.
+    listening = {line.split()[3] for line in served.root("ss -Hltn").splitlines()}
+    own = {address for address in listening if not address.startswith(("127.", "[::1]"))}
+    assert {address.rpartition(":")[2] for address in own} == {"22", "80", "443"}, own
+    with browser(served.host.address) as visitor:
+        assert visitor.get(f"http://{DOMAIN}/v1/models").status_code == 301  # and nothing else is there without TLS
     assert served.ask().status_code == 401
     assert served.ask("x" * 64).status_code == 401
     assert served.ask(served.key).json()["data"][0]["id"] == "tiny:1b"
     for path in ("/api/pull", "/api/delete", "/api/create", "/api/push", "/", "/stand-in/running", "/v1/../api/pull"):
         assert served.ask(path=path, json={}).status_code == 401
         assert served.ask(served.key, path, json={}).status_code == 403
+
+
+def test_its_certificate_is_the_authoritys_and_status_watches_it(served):
+    """By ACME, got by the proxy itself: a visitor who trusts the authority alone gets in, and nobody else is shown another."""
+    assert eventually(lambda: served.trusted(DOMAIN))
+    [front] = served.operator.data("status", "gpu-1")["hosts"][0]["releases"]
+    assert NAME in front["certificate_issuer"]
+    assert (front["certificate"], front["certificate_due"]) == ("", False)
 
 
 def test_an_answer_is_streamed_word_by_word_and_ends_with_the_caller(served):
@@ -113,15 +202,18 @@ def test_the_log_names_callers_and_no_key_is_anywhere_on_the_host(served):
     log = [json.loads(line) for line in served.root("cat /var/log/otobot/ia/access.log").splitlines()]
     assert {entry["user_id"] for entry in log} == {"", "acme/librechat"}
     assert any(entry["request"]["uri"] == "/v1/chat/completions" for entry in log)
-    everywhere = (
-        "cat /var/log/otobot/ia/* /var/log/otobot/ia/usage/*.log /etc/otobot/ia/*; ps -ef; journalctl --no-pager -o cat;"
-        " docker ps -q | xargs docker inspect; docker ps -q | xargs -n1 docker logs 2>&1;"
-        " cat /var/lib/docker/volumes/otobot-front_caddy_*/_data/caddy/*.json; cat /var/lib/otobot/audit.jsonl || true"
+    told = (
+        "( ps -ef; journalctl --no-pager -o cat; docker ps -q | xargs docker inspect;"
+        " docker ps -q | xargs -n1 docker logs 2>&1 ) 2>/dev/null"
     )
-    found = served.root(f"( {everywhere} ) 2>/dev/null")
-    for secret in (served.key, "wrong-but-long-enough", "hidden"):
-        assert secret not in found
-    assert "acme" in found
+    said = served.root(told)
+    for secret in (served.key, "wrong-but-long-enough", "key=hidden"):
+        assert secret not in said
+        assert served.holding(secret) == []
+    assert "otobot-front" in said
+    digest = hashlib.sha256(served.key.encode()).hexdigest()
+    assert "/etc/otobot/ia/keys.json" in served.holding(digest)  # so a key would have been found
+    assert any("/var/log/otobot/ia/access.log" in path for path in served.holding("acme/librechat"))
     [acme] = [each for each in served.operator.data("gpu", "usage")["callers"] if each["client"] == "acme"]
     assert acme["purpose"] == "librechat"
     assert acme["by_path"]["/v1/chat/completions"] >= 1
@@ -141,6 +233,7 @@ def test_a_key_is_rotated_with_both_valid_and_revoked_without_a_restart(served):
     """A second purpose has a key of its own; revoking it is felt by the next request, and no container is another one."""
     operator = served.operator
     containers = served.root("docker ps --quiet --no-trunc")
+    served.root("systemd-run --quiet --unit=watcher sh -c 'while :; do ps -eo args; sleep 0.05; done > /run/watched'")
     operator.run("gpu", "keys", "add", "acme", "--purpose", "n8n")
     first = operator.secrets("acme")["IA_INTERNE_API_KEY_N8N"]
     assert served.ask(first).status_code == 200
@@ -157,6 +250,10 @@ def test_a_key_is_rotated_with_both_valid_and_revoked_without_a_restart(served):
     operator.run("gpu", "keys", "revoke", "acme", "--purpose", "n8n", "--yes")
     assert [served.ask(key).status_code for key in (first, second, served.key)] == [401, 401, 200]
     assert "IA_INTERNE_API_KEY_N8N" not in operator.secrets("acme")
+    served.root("systemctl stop watcher")
+    watched = served.root("cat /run/watched; rm /run/watched")
+    assert "python3 -I" in watched  # the agent was there all along
+    assert not [key for key in (first, second, served.key) if key in watched]
     assert served.root("docker ps --quiet --no-trunc") == containers
 
 
@@ -208,6 +305,45 @@ def test_a_killed_fetch_goes_on_and_is_followed_by_the_same_command(served):
     }
     assert len(re.findall("POST /api/pull", pulls)) == 7  # tiny, late three times, huge, unknown, slow once
     operator.run("gpu", "models", "rm", "gpu-1", "slow:1b", "--yes")
+
+
+ASK = """
+const yaml = require("js-yaml"), fs = require("fs");
+const [own] = yaml.load(fs.readFileSync("/app/librechat.yaml", "utf8")).endpoints.custom;
+const key = own.apiKey.replace(/\\$\\{(\\w+)\\}/, (_, name) => process.env[name]);
+fetch(own.baseURL + "/models", {headers: {Authorization: "Bearer " + key}})
+  .then(answer => answer.json())
+  .then(told => console.log(JSON.stringify([own.models.fetch, told.data.map(each => each.id).sort()])));
+"""
+
+
+def test_a_client_beside_it_has_its_librechat_wired_with_its_own_key_and_the_models_that_are_there(served):
+    """Behind the one proxy, with a certificate by the same authority; a model that comes or goes needs no deploy."""
+    operator = served.operator
+    operator.run(
+        "client", "create", "bold", "--company", "Bold", "--email", "it@bold.example", "--host", "gpu-1",
+        "--domain", "bold.example", "--tls", "acme", "--service", "mongo", "--service", "librechat",
+    )  # fmt: skip
+    operator.run("gpu", "keys", "add", "bold")
+    operator.run("deploy", "bold")
+    assert eventually(lambda: served.trusted(CHAT))
+    with browser(served.host.address) as visitor:
+        assert "LibreChat" in visitor.get(f"https://{CHAT}/").text
+        assert visitor.get(f"{URL}/v1/models").status_code == 401
+
+    def offered() -> list[object]:
+        served.host.ssh("cat > /tmp/ask.js", input=ASK.encode(), user="root")
+        said = served.root("docker exec -i $(docker ps -q --filter name=otobot-bold-librechat) node - < /tmp/ask.js")
+        return list(json.loads(said))
+
+    assert eventually(lambda: offered() == [True, ["tiny:1b"]])
+    operator.run("gpu", "models", "pull", "gpu-1", "small:2b")
+    assert offered() == [True, ["small:2b", "tiny:1b"]]
+    operator.run("gpu", "models", "rm", "gpu-1", "small:2b", "--yes")
+    assert offered() == [True, ["tiny:1b"]]
+    log = [json.loads(line) for line in served.root("cat /var/log/otobot/ia/access.log").splitlines()]
+    assert "bold/librechat" in {entry["user_id"] for entry in log}
+    assert operator.data("host", "apply", "gpu-1")["changed"] == []
 
 
 def test_the_gate_lets_nobody_in_while_its_list_cannot_be_read(served):
