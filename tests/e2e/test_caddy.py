@@ -17,8 +17,8 @@ DOMAIN = "gamma.example"
 
 
 def test_a_host_with_caddy(make_host, tmp_path):
-    """From bare to healthy with one command: each name over TLS, a websocket, what is denied, 22, 80 and 443 alone, and no visitor refused."""
-    host, operator = make_host("bare", registry=True), Operator(tmp_path)
+    """One command to healthy: each name over TLS, a websocket, what is denied, 22, 80 and 443 alone, and no visitor refused."""
+    host, operator = make_host("warm"), Operator(tmp_path)
     operator.init()
     operator.add_host("vps-1", host)
     operator.create("gamma", "vps-1", DOMAIN, "postgres", "vault-api", "tooljet", "mongo", "librechat", "caddy")
