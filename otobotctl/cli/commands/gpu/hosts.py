@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     )
     app.command("setup", epilog=example)(setup)
     app.command("token", epilog="Example: pass show hf/token | otobotctl gpu token gpu-1")(token)
+    app.command("export", epilog="Example: otobotctl gpu export gpu-1 --kind production-stack > values.yaml")(export)
     app.command("status", epilog="Example: otobotctl gpu status gpu-1 --watch 5")(status)
     app.command("usage", epilog="Example: otobotctl gpu usage --month 2026-11 --html usage.html")(usage)
     app.command("bench", epilog="Example: otobotctl gpu bench gpu-1 --model mistral:7b --callers 1 --callers 8")(bench)
@@ -69,6 +70,19 @@ def token(
     done = workflow.set_token(here.fleet(), name, "" if remove else secret_input("token"))
     said = f"{name} has {'a' if done.there else 'no'} token of Hugging Face's\nnext: {done.next}"
     here.show("gpu token", done, lambda: said)
+
+
+def export(
+    context: typer.Context,
+    name: HostName,
+    kind: Annotated[str, typer.Option(help="What for: ray-serve, or production-stack (vLLM's, a Helm chart).")],
+) -> None:
+    """Print the vLLM hosts of this one's name as Ray Serve LLM or vLLM's production stack would run them, as YAML."""
+    from otobotctl.workflows.gpu import export as workflow
+
+    here = session.of(context)
+    done = workflow.export(here.fleet(), name, kind)
+    here.show("gpu export", done, lambda: done.text.rstrip("\n"))
 
 
 def status(
