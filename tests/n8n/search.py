@@ -8,7 +8,8 @@ import os
 import subprocess
 import tempfile
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 
@@ -36,29 +37,28 @@ def forms(secret: str) -> dict[str, bytes]:
     return found
 
 
-def places(n8n: Any) -> dict[str, bytes]:
-    """Everything that this n8n has written, by where it is."""
+def places(n8n: Any) -> dict[str, bytes | Path]:
+    """Everything that this n8n has written, by where it is: the content, or its file."""
     n8n.executions_ended()
     found = {"pg_dump": n8n.dump(), **n8n.more()}
-    found |= {str(path): path.read_bytes() for path in n8n.folder.rglob("*") if path.is_file()}
-    return found
+    return found | {str(path): path for path in n8n.folder.rglob("*") if path.is_file()}
 
 
-def hits(found: Mapping[str, bytes], *secrets: str) -> list[str]:
+def hits(found: Mapping[str, bytes | Path], *secrets: str) -> list[str]:
     """Where one of `secrets` is, and in which form."""
     wanted = {
         f"{name} of secret {number}": form for number, one in enumerate(secrets) for name, form in forms(one).items()
     }
+    matches = {}
     with tempfile.NamedTemporaryFile() as patterns:
         patterns.write(b"\n".join(wanted.values()))
         patterns.flush()
         # n8n's folder has 700 files: one look at all of it, and then at those alone where something is.
-        anywhere = _matches(b"\n".join(found.values()), patterns.name) if wanted else set()
-        matches = {
-            place: _matches(content, patterns.name)
-            for place, content in found.items()
-            if any(text in content for text in anywhere)
-        }
+        anywhere = _matches(found.values(), patterns.name) if wanted else set()
+        for place, what in found.items() if anywhere else ():
+            content = what.read_bytes() if isinstance(what, Path) else what
+            if any(text in content for text in anywhere):
+                matches[place] = _matches([content], patterns.name)
     return [
         f"{place}: {name}"
         for place, texts in matches.items()
@@ -67,10 +67,13 @@ def hits(found: Mapping[str, bytes], *secrets: str) -> list[str]:
     ]
 
 
-def _matches(content: bytes, patterns: str) -> set[bytes]:
-    """What of the lines of a file is in `content`; grep looks for all of them at once, a hundred times as fast."""
-    argv = ("grep", "-o", "-a", "-F", "-f", patterns)
-    done = subprocess.run(argv, input=content, env={**os.environ, "LC_ALL": "C"}, capture_output=True, check=False)
+def _matches(where: Iterable[bytes | Path], patterns: str) -> set[bytes]:
+    """What of the lines of a file is there; grep looks for all of them at once, a hundred times as fast."""
+    contents = [each for each in where if isinstance(each, bytes)]
+    files = [each for each in where if isinstance(each, Path)]
+    argv = ("grep", "-o", "-a", "-h", "-F", "-f", patterns, "--", "-", *files)
+    said = b"\n".join(contents)
+    done = subprocess.run(argv, input=said, env={**os.environ, "LC_ALL": "C"}, capture_output=True, check=False)
     assert done.returncode in {0, 1}, done.stderr
     return set(done.stdout.split(b"\n")) - {b""}
 
