@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
+import subprocess
+import tempfile
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import cache
 
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{32,}")
 SHORTEST = 12  # below it, chance would find it too
+_LARGE = 100_000_000  # bytes times patterns
+_NO_LINE = frozenset(b"\n\0")  # what no pattern of grep has
+_Wanted = tuple[str, str, bytes]  # whose, in which form, as it is written
 
 
 def forms(secret: str) -> dict[str, bytes]:
@@ -57,14 +64,28 @@ def leaks(places: Mapping[str, bytes], secrets: Mapping[str, str]) -> list[str]:
     return [
         f"{place}: {name} ({form})"
         for place, content in places.items()
-        for name, form, written in wanted
+        for name, form, written in _possible(content, wanted)
         if written in content
     ]
 
 
-def _distinct(secret: str) -> Iterable[tuple[str, bytes]]:
-    seen: set[bytes] = set()
+def _possible(content: bytes, wanted: list[_Wanted]) -> list[_Wanted]:
+    """Those that have to be looked for one by one: of a large content, first all at once, a hundred times as fast."""
+    if len(content) * len(wanted) < _LARGE:
+        return wanted
+    lines = [each for each in wanted if not _NO_LINE.intersection(each[2])]
+    with tempfile.NamedTemporaryFile() as patterns:
+        patterns.write(b"\n".join(written for _, _, written in lines))
+        patterns.flush()
+        argv = ("grep", "-q", "-a", "-F", "-f", patterns.name)
+        done = subprocess.run(argv, input=content, env={**os.environ, "LC_ALL": "C"}, capture_output=True, check=False)
+    assert done.returncode in {0, 1}, done.stderr
+    return wanted if done.returncode == 0 else [each for each in wanted if _NO_LINE.intersection(each[2])]
+
+
+@cache
+def _distinct(secret: str) -> tuple[tuple[str, bytes], ...]:
+    seen: dict[bytes, str] = {}
     for form, written in forms(secret).items():
-        if written not in seen:
-            seen.add(written)
-            yield form, written
+        seen.setdefault(written, form)
+    return tuple((form, written) for written, form in seen.items())
