@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from otobotctl.manifest.backups import GRACE, VERIFY_DAYS
+from otobotctl.manifest.backups import GRACE, VERIFY_DAYS, log_overdue
 
 _DAY_S = 86400.0
 
@@ -15,6 +15,7 @@ _DAY_S = 86400.0
 class TargetStanding:
     """One target of a client. `overdue` says what is late or failed there; nothing is wrong where it is empty.
 
+    `log` is how PostgreSQL's log stands there (agent/backup/pitr/here.standing), None without point-in-time recovery.
     `archive` is the newest whole one, `age_s` how long ago it began; `error` is the last run's, "" where it went well.
     """
 
@@ -30,6 +31,7 @@ class TargetStanding:
     verified: Mapping[str, Any] | None
     pruned_at: float | None
     overdue: tuple[str, ...]
+    log: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,11 @@ def _target(host: str, told: Mapping[str, Any], target: Mapping[str, Any], now: 
         overdue.append(f"the last check failed: {verified['error']}")
     elif _age(verified, known.get("first"), now) > VERIFY_DAYS * _DAY_S:
         overdue.append(f"no check of its data in {VERIFY_DAYS} days")
+    log = (told.get("pitr") or {}).get(target["name"])
+    overdue += log_overdue(log)
     return TargetStanding(
         told["client"], host, target["name"], target["append_only"], archive, age_s, told["rpo_s"], attempt.get("at"),
-        attempt.get("error") or "", verified, (known.get("pruned") or {}).get("at"), tuple(overdue),
+        attempt.get("error") or "", verified, (known.get("pruned") or {}).get("at"), tuple(overdue), log,
     )  # fmt: skip
 
 

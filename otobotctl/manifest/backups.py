@@ -14,11 +14,24 @@ from otobotctl.manifest.resolve import PERIODS_H
 CLIENT = "{client}"
 GRACE = 1.25  # an archive takes its time, and timers are spread: a quarter more than was promised is no alarm
 VERIFY_DAYS = 31  # by then something of each target's data has been read again
+LOG_S = 60.0  # how old what was committed may be before it is in a repository, with point-in-time recovery
 NAME = r"[a-z][a-z0-9-]{0,19}"
 _BUCKET = re.compile(r"[A-Za-z0-9._{}/-]+")
 _WORD = re.compile(r"[a-z0-9-]{1,40}")
 _SFTP = re.compile(r"sftp:(?!//)(?P<user>[^@/:]+)@(?P<host>\[[0-9A-Fa-f:.]+\]|[^@/:]+):(?P<path>/.*)")
 _FORMS = "/srv/{client}, sftp:backup@nas.example:/srv/{client}, s3:https://s3.example/bucket/{client} or rest:https://nas.example/{client}"
+
+
+def log_overdue(log: Mapping[str, Any] | None) -> list[str]:
+    """What is late with the log of a target."""
+    if log is None:
+        return []
+    why = f": {log['error']}" if log["error"] else ""
+    if log["lag_s"] is None:
+        return [f"nothing of PostgreSQL's log is there yet{why}"]
+    if log["lag_s"] > LOG_S:
+        return [f"what was committed in the last {log['lag_s']:.0f} s is not there, promised is a minute{why}"]
+    return [] if log["base"] else [f"there is no base yet for PostgreSQL's log{why}"]
 
 
 def check(document: Object) -> Iterator[Finding]:
@@ -74,9 +87,9 @@ def _promises(backup: Mapping[str, Any], path: Path) -> Iterator[Finding]:
         yield Finding((*path, "mail"), *wrong)
     if isinstance(webhook := backup.get("webhook"), str) and webhook and (wrong := _url(webhook)):
         yield Finding((*path, "webhook"), *wrong)
-    if backup.get("pitr"):
-        problem = "asks for a restore to any moment, which this version cannot do: it would promise what nobody keeps"
-        yield Finding((*path, "pitr"), problem, 'take it out; "schedule": "hourly" loses an hour at most')
+    if backup.get("pitr") and schedule == "never":
+        problem = "is never: a restore to a moment needs archives for all that is not in PostgreSQL"
+        yield Finding((*path, "schedule"), problem, 'write "daily", or take "pitr" out')
 
 
 def _target(target: Mapping[str, Any], path: Path, taken: dict[str, Path], *, shared: bool) -> Iterator[Finding]:

@@ -66,7 +66,10 @@ class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = None
     webhook: Annotated[str | None, Meta(description="What an archive that failed is posted to, as JSON.")] = None
     mail: Annotated[str | None, Meta(description="Whom the host writes to of an archive that failed.")] = None
-    pitr: Annotated[bool | None, Meta(description="Restores to any moment; not there yet, so only false.")] = None
+    pitr: Annotated[
+        bool | None, Meta(description="PostgreSQL can be restored to any moment, less than a minute ago included.")
+    ] = None
+    pitr_days: Annotated[_Positive | None, Meta(description="Of how many days any moment can be restored (7).")] = None
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -32,7 +32,7 @@ _NO_ARCHIVES: Archives = {}
 _CHAT, _IA_PROXY = "librechat", "ia-proxy"
 _BACKUP = Backup(
     schedule="daily", keep_daily=30, keep_weekly=12, keep_monthly=12, keep_yearly=7, before_deploy=True,
-    targets={}, rpo_h=0, rto_min=30, drill_days=31, webhook="", mail="", pitr=False,
+    targets={}, rpo_h=0, rto_min=30, drill_days=31, webhook="", mail="", pitr=False, pitr_days=7,
 )  # fmt: skip
 PERIODS_H: Mapping[str, int] = {"hourly": 1, "4-hourly": 4, "daily": 24, "weekly": 168, "monthly": 744, "never": 0}
 
@@ -57,6 +57,7 @@ class ResolvedBackup(msgspec.Struct, frozen=True):
     webhook: str = ""
     mail: str = ""
     pitr: bool = False
+    pitr_days: int = 7
 
     @property
     def keep(self) -> dict[str, int]:
@@ -320,6 +321,7 @@ def _backup(slug: str, layers: tuple[Backup | None, ...]) -> ResolvedBackup:
         name: msgspec.structs.replace(target, repository=target.repository.replace("{client}", slug))
         for name, target in chosen["targets"].items()
     }
+    chosen["pitr"] = chosen["pitr"] and bool(chosen["targets"])  # the log has to go somewhere
     return ResolvedBackup(**chosen)
 
 

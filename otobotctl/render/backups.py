@@ -38,6 +38,8 @@ SCHEDULES: Mapping[str, str] = {
 _VERIFY = "Wed *-*-* 04:20:00 UTC"
 _DRILLS = ((28, "*-*-03 04:40:00 UTC"), (7, "Sat *-*-* 04:40:00 UTC"), (1, "*-*-* 04:40:00 UTC"))
 _ERASURES = "*-*-* *:00/15:00 UTC"
+# The log is shipped by a unit that runs on; this starts it after a boot. Where no base is due, looking costs nothing.
+_WAL, _BASE = "*-*-* *:*:00 UTC", "*-*-* *:02/5:00 UTC"
 _DELAY_S, _LONG_DELAY_S, _SHORT_DELAY_S = 600, 3600, 60
 VAULT = "vault-api"
 _BECAUSE = (
@@ -114,6 +116,11 @@ def sources(services: Iterable[ServiceTemplate]) -> tuple[list[Source], list[str
     return list(found.values()), list(engines.values())
 
 
+def receivers(client: ResolvedClient, engines: Iterable[str]) -> list[str]:
+    """The containers that receive the log of engines: they write nothing of the client's, and are never at rest."""
+    return [f"{each}-wal" for each in engines if client.backup.pitr and each == "postgres"]
+
+
 def host_backup(
     client: ResolvedClient,
     services: Iterable[ServiceTemplate],
@@ -145,6 +152,7 @@ def host_backup(
 def job(client: ResolvedClient, services: Iterable[ServiceTemplate], secrets: Mapping[str, Secret]) -> Job:
     """Return the client's job: HOME/CLIENT/job.json. Credentials are in its targets' environments alone."""
     wanted, engines = sources(services)
+    engines += receivers(client, engines)
     said = client.backup
     return Job(
         version=VERSION,
@@ -160,6 +168,7 @@ def job(client: ResolvedClient, services: Iterable[ServiceTemplate], secrets: Ma
         webhook=said.webhook,
         mail=said.mail,
         pitr=said.pitr,
+        pitr_days=said.pitr_days,
     )
 
 
@@ -192,7 +201,8 @@ def timers(client: ResolvedClient) -> tuple[Timed, ...]:
     run = (Timed("run", own, _DELAY_S),) if own else ()
     # A vault forgets people, and an archive brings them back: the list of who was erased outlives the host.
     erasures = (Timed("erasures", _ERASURES, _SHORT_DELAY_S),) if own and VAULT in client.services else ()
-    return (*run, Timed("verify", _VERIFY, _LONG_DELAY_S), Timed("drill", drill, _LONG_DELAY_S), *erasures)
+    log = (Timed("wal", _WAL, 0), Timed("base", _BASE, 0)) if client.backup.pitr else ()
+    return (*run, Timed("verify", _VERIFY, _LONG_DELAY_S), Timed("drill", drill, _LONG_DELAY_S), *erasures, *log)
 
 
 def packages(tags: Iterable[str], kept: Iterable[HostBackup]) -> list[str]:

@@ -189,7 +189,7 @@ class _Job:
             client=self._client.slug,
             project=layout.project(self._client.slug),
             sources=wanted,
-            engines=engines,
+            engines=[*engines, *backups.receivers(self._client, engines)],
             final=final,
         )
 

@@ -40,7 +40,7 @@ def write(client, targets):
         "engines": ["postgres", "mongo"],
         "targets": [{"name": name, "repository": place, **known} for name, place in targets.items()],
         "keep": {"daily": 30, "weekly": 12, "monthly": 12, "yearly": 7}, "rpo_s": 14400, "rto_s": 1800,
-        "drill_days": 31, "webhook": "", "mail": "", "pitr": False,
+        "drill_days": 31, "webhook": "", "mail": "", "pitr": False, "pitr_days": 7,
     }  # fmt: skip
     folder = client.jobs / "acme"
     folder.mkdir(parents=True, exist_ok=True)

@@ -9,20 +9,19 @@ from otobotctl.manifest.findings import show
 
 
 @pytest.mark.parametrize("where", ["defaults", "prod", "acme"])
-def test_a_restore_to_any_moment_is_refused_while_nobody_can_do_it(where: str) -> None:
-    """In each layer that may ask for it, with what to write instead; false promises nothing."""
+def test_a_restore_to_any_moment_needs_archives_too(where: str) -> None:
+    """In each layer that may ask for it: what is not in PostgreSQL comes from them."""
 
-    def found(pitr: bool) -> list[tuple[str, str]]:
-        layer = {"backup": {"pitr": pitr}}
+    def found(schedule: str) -> list[str]:
+        layer = {"backup": {"pitr": True, "schedule": schedule}}
         document = {
             "defaults": {"defaults": layer}, "prod": {"environments": {"prod": layer}}, "acme": {"clients": {"acme": layer}},
         }[where]  # fmt: skip
-        return [(show(each.path), each.remedy) for each in backups.check(document)]
+        return [show(each.path) for each in backups.check(document)]
 
-    ((path, remedy),) = found(True)
-    assert path.endswith("backup.pitr")
-    assert remedy == 'take it out; "schedule": "hourly" loses an hour at most'
-    assert found(False) == []
+    (path,) = found("never")
+    assert path.endswith("backup.schedule")
+    assert found("daily") == []
 
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIGi0JyN/GhhVHfCy1nUPu0iWcMBNcH6/ZmlkvZhkK5a"

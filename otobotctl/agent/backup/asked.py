@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import Any, Dict
 
 from otobotctl.agent import lock
@@ -10,6 +11,8 @@ from otobotctl.agent.archive import stand_apart
 from otobotctl.agent.backup import pruning, scheduled, state
 from otobotctl.agent.backup.clock import Clock, TerminatedError
 from otobotctl.agent.backup.making import Wanted
+from otobotctl.agent.backup.pitr import here as log
+from otobotctl.agent.backup.pitr import moments
 from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
 from otobotctl.agent.backup.remedies import failure
 from otobotctl.agent.backup.restic import Restic, ResticError
@@ -81,9 +84,12 @@ def _list(here: BackupPlaces, targets: "list[str]", wire: Wire) -> None:
         if targets and target["name"] not in targets:
             continue
         restic = Restic.of(here, target)
-        told: Dict[str, Any] = {"client": here.client, "target": target["name"], "archives": [], "error": None}
+        about = {"client": here.client, "target": target["name"]}
+        told: Dict[str, Any] = {**about, "archives": [], "moments": [], "error": None}
         try:
             told["archives"] = pruning.archives(restic, _LIST_S)
+            if read_job(here)["pitr"]:
+                told["moments"] = moments.told(moments.chains_of(restic, log.read(here, log.LOG), _LIST_S))
         except ResticError as error:
             told["error"] = failure(error.kind, str(error), here.client, target["name"])
         wire.send({"listed": told})
@@ -104,7 +110,7 @@ def standing(here: BackupPlaces) -> Dict[str, Any]:
         "rpo_s": job["rpo_s"],
         "rto_s": job["rto_s"],
         "drill_days": job["drill_days"],
-        "pitr": job["pitr"],
+        "pitr": log.standing(here, job, time.time()),
         "state": _known(here),
         "next": scheduled.starts([unit(here.client)])[0],
     }

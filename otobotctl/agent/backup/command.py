@@ -1,4 +1,4 @@
-"""`otobot-backup CLIENT [run|verify|drill|erasures]`: what this host's timers start.
+"""`otobot-backup CLIENT [run|verify|drill|erasures|wal|base]`: what this host's timers start.
 
 Each word's module has `main(client)`.
 
@@ -13,7 +13,14 @@ from typing import Dict, Sequence
 
 from otobotctl.agent.backup.shapes import HOME
 
-WORDS: Dict[str, str] = {"run": "runner", "verify": "verify", "drill": "drill", "erasures": "erased"}
+WORDS: Dict[str, str] = {
+    "run": "runner",
+    "verify": "verify",
+    "drill": "drill",
+    "erasures": "erased",
+    "wal": "pitr.ship",
+    "base": "pitr.base",
+}
 USAGE = 2
 _BY_HAND = 4  # client, restic, target, and what restic shall do
 

@@ -6,7 +6,7 @@ An id says of nobody who he was. The vault itself erases them again, in its migr
 from __future__ import annotations
 
 import re
-from typing import Callable, List, NamedTuple, Sequence, Set
+from typing import Callable, List, NamedTuple, Optional, Sequence, Set
 
 from otobotctl.agent.backup.postgres import Postgres, literal
 
@@ -56,19 +56,23 @@ def left(server: Postgres, database: str) -> int:
     return int(server.sql(_LEFT, database))
 
 
-def carry(server: Postgres, live: str, restored: str, known: Known) -> int:
-    """Put into a restored vault who was erased since; return how many that are. Raises RestoreError."""
-    if not there(server, restored):
+def carry(server: Postgres, live: str, restored: str, known: Known, into: Optional[Postgres] = None) -> int:
+    """Put into a restored vault who was erased since; return how many that are. Raises RestoreError.
+
+    The restored one is on the server `into`, else where the live one is.
+    """
+    into = into or server
+    if not there(into, restored):
         return 0
     found: Set[Erased] = set(known.elsewhere(live))
     if live in server.databases():
         found.update(read(server, live))
-    before = {(each.client, each.user) for each in read(server, restored)}
+    before = {(each.client, each.user) for each in read(into, restored)}
     rows = sorted(each for each in found if (each.client, each.user) not in before)
     if not rows:
         return 0
     values = ", ".join("({}::uuid, {}::uuid, {}::timestamptz)".format(*map(literal, row)) for row in rows)
-    server.sql(
+    into.sql(
         "INSERT INTO {0} (client_id, user_id, erased_at) SELECT said.* FROM (VALUES {1}) said (client, person, at) "
         "WHERE EXISTS (SELECT FROM vault.clients c WHERE c.id = said.client) ON CONFLICT DO NOTHING;".format(
             TABLE, values

@@ -11,15 +11,21 @@ from otobotctl.agent.backup.shapes import ARCHIVE_FILE
 _AT_ONCE = 200  # snapshots on one command line
 
 
-def prune(restic: Restic, keep: Mapping[str, int], now: float) -> Verdict:
+def prune(restic: Restic, keep: Mapping[str, int], now: float, pitr_days: int = 7) -> Verdict:
     """Forget what is not to be kept, and free its room; killed at any moment, what stays is whole. Raises ResticError.
+
+    Of PostgreSQL's log and its bases what `pitr_days` need stays; a client that has none has nothing of it to forget.
 
     archive.json goes first, by a command of its own: what is left of a prune that dies are parts of no archive.
     """
+    from otobotctl.agent.backup.pitr import segments
+
     restic.run("unlock")  # of processes that are gone alone: an archive is made without asking for it
-    verdict = counted(groups(restic.snapshots()), keep, now)
+    listed = restic.snapshots()
+    verdict = counted(groups(listed), keep, now)
     _forget(restic, verdict.heads)
     _forget(restic, verdict.parts)
+    _forget(restic, segments.gone(listed, pitr_days, now))
     restic.run("prune")
     return verdict
 

@@ -26,6 +26,8 @@ _REMEDIES = {
     "run": "`otobotctl backup status {client}`, then `otobotctl backup run {client}`",
     "drill": "`otobotctl backup drill {client} --report` shows all that was found; `otobotctl backup drill {client} "
     "--target {target}` tries it again",
+    "waiting": "the first archive makes the repository: `otobotctl backup run {client} --target {target}`",
+    "receiver": "`otobotctl logs {client}` says why; `otobotctl deploy {client}` brings it up",
     "other": "`otobotctl backup run {client} --target {target}` tries it again",
 }
 

@@ -12,6 +12,8 @@ from otobotctl.agent.backup import choosing, erased, erasures, partial, state
 from otobotctl.agent.backup.choosing import Chosen, Listed
 from otobotctl.agent.backup.course import Course
 from otobotctl.agent.backup.hands import Hands, RestoreError
+from otobotctl.agent.backup.pitr import here, moments
+from otobotctl.agent.backup.pitr.cluster import Point
 from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
 from otobotctl.agent.backup.restic import Restic, ResticError
 from otobotctl.agent.backup.restoring import Kept, Restoring, TakenBackError, Wanted
@@ -77,7 +79,8 @@ class _Restore:
         if finished and self._asked["id"] in ("", finished):
             return {**self._who(), "id": finished, "at": round(begun, 3), "finished": True}
         self._all = choosing.listed(self._repositories(), self._say)
-        chosen = choosing.choose(self._all, self._asked["id"], self._asked["until"])
+        point = self._point()
+        chosen = choosing.choose(self._all, self._asked["id"], point.moment if point else self._asked["until"])
         archive = chosen.archive
         made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(archive["made"]))
         self._say(
@@ -89,9 +92,31 @@ class _Restore:
             here = partial.Here(self._job, self._hands, Course(self._journal), chosen, known)
             done = (partial.table if self._asked["table"] else partial.user)(here, self._asked)
         else:
-            wanted = Wanted(self._asked["service"], self._asked["database"], self._asked["proofs"])
+            wanted = Wanted(self._asked["service"], self._asked["database"], self._asked["proofs"], point)
             done = restoring.full(chosen, wanted, kept)
         return {**done, **self._who()}
+
+    def _point(self) -> Optional[Point]:
+        """The moment that is wanted, where all of a client with point-in-time recovery is restored to one."""
+        moment, asked = self._asked.get("moment", ""), self._asked
+        whole = not (asked["id"] or asked["service"] or asked["database"] or asked["table"] or asked["user"])
+        names = here.names(self._job)
+        if not self._job["pitr"] or not moment or not whole or names is None:
+            return None
+        note = here.read(self._places, here.LOG)
+        candidates = moments.found(self._repositories(), note, self._say)
+        if moment == moments.LATEST and asked["until"] is not None and not candidates:
+            self._say("WARNING: there is no base with a log in any repository: the newest archive comes back")
+            return None
+        found, at = moments.choose(
+            candidates, asked["until"], latest=moment == moments.LATEST, client=self._job["client"]
+        )
+        releases = Releases(self._job["client"])
+        image = (releases.record(releases.current() or 0).get("images") or {}).get(names.service, "")
+        self._say(
+            "PostgreSQL comes back as it was at {}".format(time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at)))
+        )
+        return Point(found, at, moment != moments.LATEST, names, image)
 
     def _who(self) -> Dict[str, str]:
         return {"run": self._asked["run"], "request": self._asked["request"]}

@@ -16,6 +16,8 @@ from otobotctl.agent.backup.choosing import Chosen
 from otobotctl.agent.backup.course import Course, Item
 from otobotctl.agent.backup.hands import Hands, RestoreError
 from otobotctl.agent.backup.mongodb import Mongo
+from otobotctl.agent.backup.pitr import here as log
+from otobotctl.agent.backup.pitr.cluster import Cluster, Point
 from otobotctl.agent.backup.postgres import Postgres
 from otobotctl.agent.backup.shapes import Job, Part
 from otobotctl.agent.backup.trees import Tree
@@ -26,14 +28,19 @@ from otobotctl.agent.shell import ask
 _ROOM = {"postgres": 2.0, "mongo": 1.5, "volume": 1.0}
 _SPARE = 256 << 20
 _MB, _GB = 10**6, 10**9
+_FILES = ("volume", "cluster")
 
 
 class Wanted(NamedTuple):
-    """What is restored: everything, or what one service has, or one database. `proofs` are tried by their services."""
+    """What is restored: everything, or what one service has, or one database. `proofs` are tried by their services.
+
+    With a `point`, PostgreSQL is brought to that moment whole, and the archive's databases of it are not needed.
+    """
 
     service: str = ""
     database: str = ""
     proofs: Sequence[Dict[str, Any]] = ()
+    point: Optional[Point] = None
 
 
 class Kept(NamedTuple):
@@ -66,7 +73,9 @@ class Restoring:
             raise RestoreError("{} cannot be read: {}".format(self._path, error)) from error
         if left is None:
             return ""
-        self._hands.up(self._engines(left.items))
+        engines = self._engines(left.items)
+        if engines or not any(item.kind == "cluster" for item in left.items):
+            self._hands.up(engines)
         if left.phase == courses.PROVED:
             self._hands.say(
                 "an earlier restore of {} was killed after it was proved: finished".format(left.about["id"])
@@ -87,19 +96,19 @@ class Restoring:
         begun = time.time()
         ident = chosen.archive["id"]
         items = self._items(chosen, wanted)
-        self._room(chosen, items)
+        self._room(chosen, items, wanted.point)
         course = Course(self._path)
-        places = {item.name: self._hands.mountpoint(item.name) for item in items if item.kind == "volume"}
+        places = {item.name: self._hands.mountpoint(item.name) for item in items if item.kind in _FILES}
         course.begin(ident, ident.lower().replace("-", "_"), items, places=places)
         items = course.items
         try:
-            rows = self._fill(chosen, course)
+            rows = self._fill(chosen, course, wanted.point)
             ran = self._hands.writers(self._job["engines"])
             course.enter(courses.STOPPED)
             self._hands.say("{} services are stopped".format(len(ran)))
             self._hands.stop(ran)
             safety = kept.safety()
-            again = self._erase(items, kept.erased)
+            again = self._erase(course, kept.erased)
             course.enter(courses.EXCHANGING, safety=safety)
             self._exchange(course, items)
             self._hands.up(())
@@ -109,10 +118,10 @@ class Restoring:
             raise self._back(course, error) from error
         course.enter(courses.PROVED)
         self._finish(course)
-        now = time.time()
+        now, made = time.time(), wanted.point.moment if wanted.point else chosen.archive["made"]
         return {
-            "id": ident, "target": chosen.target, "at": round(now, 3), "made": chosen.archive["made"],
-            "took_s": round(now - begun, 3), "lost_s": round(begun - chosen.archive["made"], 3),
+            "id": ident, "target": chosen.target, "at": round(now, 3), "made": made,
+            "took_s": round(now - begun, 3), "lost_s": round(begun - made, 3),
             "what": [item.name for item in items], "rows": rows, "safety": safety, "erased": again, "proofs": proofs,
         }  # fmt: skip
 
@@ -127,7 +136,11 @@ class Restoring:
     def _items(self, chosen: Chosen, wanted: Wanted) -> List[Item]:
         """What of the job is in the archive and wanted."""
         found = []
+        if wanted.point:
+            found.append(Item("cluster", wanted.point.names.data, wanted.point.names.service, ""))
         for source in self._job["sources"]:
+            if wanted.point and source["kind"] == "postgres":
+                continue
             if wanted.service and source["of"] != wanted.service:
                 continue
             if wanted.database and (source["kind"] == "volume" or source["name"] != wanted.database):
@@ -142,10 +155,15 @@ class Restoring:
             raise RestoreError("nothing of that is in archive {}; it has: {}".format(chosen.archive["id"], names))
         return found
 
-    def _room(self, chosen: Chosen, items: List[Item]) -> None:
+    def _room(self, chosen: Chosen, items: List[Item], point: Optional[Point]) -> None:
         """Refuse before anything is done where the disk cannot hold both. Raises RestoreError."""
         needed, words = _SPARE, []
+        if point:
+            needed += Cluster.room(point.found)
+            words.append("{} {}".format(point.names.data, _mb(Cluster.room(point.found))))
         for item in items:
+            if item.kind == "cluster":
+                continue
             part = _part(chosen, item)
             size = int(part["bytes"] * _ROOM[item.kind])
             if item.kind == "postgres":
@@ -162,12 +180,16 @@ class Restoring:
             raise RestoreError(said)
         self._hands.say(said)
 
-    def _fill(self, chosen: Chosen, course: Course) -> Dict[str, Dict[str, int]]:
+    def _fill(self, chosen: Chosen, course: Course, point: Optional[Point]) -> Dict[str, Dict[str, int]]:
         """Everything beside; return the rows of each database of PostgreSQL, which are those of the archive."""
         counted: Dict[str, Dict[str, int]] = {}
         roles = chosen.part("/databases/roles.sql")
         made = set()
         for item in course.items:
+            if item.kind == "cluster":
+                if point:
+                    self._cluster(course, item, point.image).fill(point)
+                continue
             part, begun = _part(chosen, item), time.monotonic()
             if item.kind == "postgres":
                 server = Postgres(self._hands, item.service)
@@ -196,10 +218,12 @@ class Restoring:
                 )
         return {table: rows[table] for table in part["rows"] or {}}
 
-    def _erase(self, items: List[Item], known: erasures.Known) -> int:
+    def _erase(self, course: Course, known: erasures.Known) -> int:
         """Tell each restored vault, before anybody can open it, whom it has to erase again."""
         count = 0
-        for item in items:
+        for item in course.items:
+            if item.kind == "cluster":
+                count += self._cluster(course, item).erase(self._databases(item), known)
             if item.kind == "postgres":
                 count += erasures.carry(Postgres(self._hands, item.service), item.name, item.beside, known)
         if count:
@@ -209,9 +233,21 @@ class Restoring:
     def _erased(self, items: List[Item]) -> None:
         """See that each vault has erased again whom it was told to. Raises RestoreError."""
         for item in items:
-            left = erasures.left(Postgres(self._hands, item.service), item.name) if item.kind == "postgres" else 0
-            if left:
-                raise RestoreError("{}: {} people who were erased are still there".format(item.name, left))
+            names = {"postgres": [item.name], "cluster": self._databases(item)}.get(item.kind, [])
+            for name in names:
+                if left := erasures.left(Postgres(self._hands, item.service), name):
+                    raise RestoreError("{}: {} people who were erased are still there".format(name, left))
+
+    def _databases(self, item: Item) -> List[str]:
+        """The databases of an engine."""
+        return [
+            each["name"]
+            for each in self._job["sources"]
+            if (each["kind"], each["service"]) == ("postgres", item.service)
+        ]
+
+    def _cluster(self, course: Course, item: Item, image: str = "") -> Cluster:
+        return Cluster(self._hands, self._job["client"], item, course.about["places"][item.name], image)
 
     def _exchange(self, course: Course, items: List[Item]) -> None:
         for service in sorted({item.service for item in items if item.kind == "postgres"}):
@@ -219,7 +255,9 @@ class Restoring:
             pairs = [(item.name, item.before) for item in mine] + [(item.beside, item.name) for item in mine]
             Postgres(self._hands, service).exchange(pairs)
         for item in items:
-            if item.kind == "mongo":
+            if item.kind == "cluster":
+                self._cluster(course, item).exchange()
+            elif item.kind == "mongo":
                 Mongo(self._hands, item.service).exchange(item, course)
             elif item.kind == "volume":
                 self._tree(course, item).exchange()
@@ -243,7 +281,9 @@ class Restoring:
         if course.phase == courses.EXCHANGING:
             self._hands.stop(self._hands.writers(self._job["engines"]))
             for item in items:
-                if item.kind == "mongo":
+                if item.kind == "cluster":
+                    self._cluster(course, item).back()
+                elif item.kind == "mongo":
                     Mongo(self._hands, item.service).back(item, course)
                 elif item.kind == "volume":
                     self._tree(course, item).back()
@@ -264,12 +304,18 @@ class Restoring:
     def _finish(self, course: Course) -> None:
         """Let go of what was kept."""
         self._drop(course, former=True)
+        for item in course.items:
+            names = log.names(self._job)
+            if item.kind == "cluster" and names:
+                log.Spool(self._hands.mountpoint(names.spool)).clear()  # the log of what was there before
         course.end()
 
     def _drop(self, course: Course, *, former: bool) -> None:
         for item in course.items:
             names = (item.beside, item.before) if former else (item.beside,)
-            if item.kind == "postgres":
+            if item.kind == "cluster":
+                self._cluster(course, item).drop(former=former)
+            elif item.kind == "postgres":
                 Postgres(self._hands, item.service).drop(names)
             elif item.kind == "mongo":
                 Mongo(self._hands, item.service).drop(*names)
@@ -281,7 +327,7 @@ class Restoring:
         return Tree(self._hands, item, course.about["places"][item.name])
 
     def _engines(self, items: Sequence[Item]) -> List[str]:
-        return sorted({item.service for item in items if item.service})
+        return sorted({item.service for item in items if item.service and item.kind != "cluster"})
 
 
 def part_of(chosen: Chosen, item: Item) -> Optional[Part]:

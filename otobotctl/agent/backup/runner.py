@@ -190,7 +190,7 @@ class Run:
         self._tell({"pruning": target["name"]})
         restic = Restic.of(self.places, target)
         try:
-            pruning.prune(restic, self.job["keep"], now)
+            pruning.prune(restic, self.job["keep"], now, self.job.get("pitr_days", 7))
         except ResticError as error:
             if error.kind == "locked" and last is not None and now - last["at"] < _STUCK_S:
                 return

@@ -122,6 +122,10 @@ class Saving:
     def _read(self, which: int) -> bytes:
         return os.pread(self._said[which], _KEPT, max(0, os.fstat(self._said[which]).st_size - _KEPT))
 
+    def interrupt(self) -> None:
+        """Have restic leave no snapshot; whoever waits in finish() is told so. For another thread."""
+        self._reader.terminate()
+
     def close(self) -> None:
         """End what still runs, without a snapshot, and let go of everything."""
         if self._program.poll() is None:

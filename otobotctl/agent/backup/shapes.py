@@ -47,6 +47,7 @@ class Job(TypedDict):
 
     `engines` are the services that hold databases. `keep` has daily, weekly, monthly and yearly. `rpo_s` and `rto_s`
     are what was promised: the age of the newest archive, and how long a restore takes. `webhook` and `mail` may be "".
+    With `pitr` any moment of the last `pitr_days` can be restored.
     """
 
     version: int
@@ -62,6 +63,7 @@ class Job(TypedDict):
     webhook: str
     mail: str
     pitr: bool
+    pitr_days: int
 
 
 class Part(TypedDict):

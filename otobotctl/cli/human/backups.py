@@ -42,7 +42,9 @@ def listed(found: Listing) -> str:
         )
         for each in found.archives
     ]
-    return output.table(("TARGET", "ARCHIVE", "MADE", "REASON", "SIZE", "PARTS", "CONSISTENT"), rows)
+    table = output.table(("TARGET", "ARCHIVE", "MADE", "REASON", "SIZE", "PARTS", "CONSISTENT"), rows)
+    lines = [f"{each.target}: any moment from {each.since} to {each.until}" for each in found.moments]
+    return "\n".join([table, *lines])
 
 
 def standing(found: BackupStatus) -> str:
@@ -51,7 +53,16 @@ def standing(found: BackupStatus) -> str:
     head = ("CLIENT", "TARGET", "NEWEST", "PROMISED", "SIZE", "GREW", "LAST CHECK", "LAST DRILL", "NEXT RUN")
     without = [client.client for client in found.clients if not client.targets]
     lines = [f"{name}: has no target, so no archive is made by itself" for name in without]
+    lines += [_log(each) for client in found.clients for each in client.targets if each.log is not None]
     return "\n".join([output.table(head, rows), *lines])
+
+
+def _log(each: TargetStanding) -> str:
+    """How far behind the log is."""
+    log = each.log or {}
+    behind = "not there yet" if log["lag_s"] is None else f"{log['lag_s']:.0f} s behind, promised are 60 s"
+    late = "" if log["base"] else ", and has no base yet"
+    return f"{each.client} on {each.target}: PostgreSQL's log is {behind}{late}"
 
 
 def _row(client: ClientStanding, each: TargetStanding) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from otobotctl.doctor.model import Case, Check, Finding
 from otobotctl.manifest import ResolvedClient
-from otobotctl.manifest.backups import GRACE, VERIFY_DAYS
+from otobotctl.manifest.backups import GRACE, VERIFY_DAYS, log_overdue
 
 _DAY_S = 86400.0
 _PLACES: Final = 2
@@ -30,6 +30,7 @@ def judge(case: Case) -> Iterator[Finding]:
             continue
         for target in found["targets"]:
             yield from _target(case, client.slug, target["name"], found)
+            yield from _log(client.slug, target["name"], found)
         yield from _drill(case, client.slug, found)
         yield from _places(client)
 
@@ -52,6 +53,12 @@ def _target(case: Case, slug: str, name: str, found: Mapping[str, Any]) -> Itera
         yield Finding("critical" if damaged else "warning", slug, f"{seen}: {verified['error']}", check)
     elif case.now - (verified["at"] if verified else first) > VERIFY_DAYS * _DAY_S:
         yield Finding("warning", slug, f"nothing of the data on {name} was checked for {VERIFY_DAYS} days", check)
+
+
+def _log(slug: str, name: str, found: Mapping[str, Any]) -> Iterator[Finding]:
+    """With point-in-time recovery: what was committed a minute ago is there."""
+    for line in log_overdue((found.get("pitr") or {}).get(name)):
+        yield Finding("warning", slug, f"{name}: {line}", f"otobotctl backup status {slug}")
 
 
 def _drill(case: Case, slug: str, found: Mapping[str, Any]) -> Iterator[Finding]:

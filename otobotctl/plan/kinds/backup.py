@@ -16,7 +16,8 @@ from otobotctl.plan.kinds.timer import FOLDER, OneLine
 from otobotctl.plan.model import Change, Facts, Spec
 
 PROGRAM = "/usr/local/sbin/otobot-backup"
-WORDS = ("run", "verify", "drill", "erasures")
+WORDS = ("run", "verify", "drill", "erasures", "wal", "base")
+ASKED_FOR = ("wal", "base")  # units that only those have whose timers name them
 # Whatever of these a client does not need is not there; nothing else of its folder is touched.
 FILES = ("id_ed25519", "job.json", "key", "known_hosts", "secrets.age", "secrets.sum")
 SEALED, SUM = "secrets.age", "secrets.sum"
@@ -27,7 +28,7 @@ Client = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,31}\Z")]
 class Timed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`otobot-backup CLIENT word` is started at `at` (systemd.time(7)), up to `delay_s` later."""
 
-    word: Literal["run", "verify", "drill", "erasures"]
+    word: Literal["run", "verify", "drill", "erasures", "wal", "base"]
     at: OneLine
     delay_s: Annotated[int, Meta(ge=0, le=86400)] = 0
 
@@ -118,12 +119,17 @@ class BackupSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def units(self) -> dict[str, str]:
         """The text of every unit, by path."""
         found = {}
+        timed = {timer.word for timer in self.timers}
         for word in WORDS:
+            if word in ASKED_FOR and word not in timed:
+                continue
+            # The log is shipped without end; a new job or a new agent has the unit end by itself and start again.
+            how = "Type=exec\nRestart=always\nRestartSec=5\n" if word == "wal" else "Type=oneshot\n"
             description = f"Backups of {self.client}: {word} (otobotctl)"
             found[f"{FOLDER}/{self._unit(word)}.service"] = (
                 f"[Unit]\nDescription={description}\nWants=network-online.target\n"
                 "After=network-online.target docker.service\n\n"
-                f"[Service]\nType=oneshot\nExecStart={PROGRAM} {self.client} {word}\n"
+                f"[Service]\n{how}ExecStart={PROGRAM} {self.client} {word}\n"
                 "Nice=10\nIOSchedulingClass=best-effort\nIOSchedulingPriority=7\n"
             )
         for timer in self.timers:
@@ -159,7 +165,7 @@ class BackupSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
         folder = f"{HOME}/{self.client}"
         every = " ".join(f"{self._unit(word)}.timer" for word in WORDS)
         if self.state == "absent":
-            units = f"rm -f {FOLDER}/{self._unit('run')}{{,-verify,-drill,-erasures}}.{{service,timer}}"
+            units = f"rm -f {FOLDER}/{self._unit('run')}{{,-verify,-drill,-erasures,-wal,-base}}.{{service,timer}}"
             return (
                 f"systemctl disable --now {every}",
                 units,

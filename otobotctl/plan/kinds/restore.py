@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
@@ -24,7 +24,9 @@ class RestoreSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The archive `id`, else the newest not after `until` (Unix seconds), restored by this very `run`.
 
     All of it, or what one `service` has, one `database`, one `table` (beside the live one, or in its place with
-    `replace`), or one `user` of the vault. One that the same request has made after `since` is this one.
+    `replace`), or one `user` of the vault. With a `moment` and point-in-time recovery, PostgreSQL comes back as it was
+    at `until` exactly, or at the latest moment that is known of what ran then.
+    One that the same request has made after `since` is this one.
     """
 
     kind: ClassVar[str] = "restore"
@@ -34,6 +36,7 @@ class RestoreSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
     since: float
     id: Annotated[str, Meta(pattern=r"\A[0-9A-Za-z-]{0,64}\Z")] = ""
     until: float | None = None
+    moment: Literal["", "exact", "latest"] = ""
     target: str = ""
     service: str = ""
     database: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_]{0,63}\Z")] = ""
@@ -56,6 +59,7 @@ class RestoreSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
     def request(self) -> str:
         """What is asked for, as a short digest."""
         what = [self.id, self.until, self.target, self.service, self.database, self.table, self.user, self.replace]
+        what += [self.moment] if self.moment else []
         return hashlib.sha256(msgspec.json.encode(what)).hexdigest()[:16]
 
     def wire(self) -> dict[str, Any]:
@@ -63,6 +67,8 @@ class RestoreSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return {**msgspec.to_builtins(self), "request": self.request}
 
     def _what(self) -> str:
+        if self.moment:
+            return f"everything as it was at {'the latest moment' if self.moment == 'latest' else 'the moment'}"
         part = self.table or self.user or self.database or self.service or "everything"
         return f"{part} as in {self.id or 'the newest archive'}"
 

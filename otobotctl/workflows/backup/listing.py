@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import OtobotError, PartialError, StepFailedError
@@ -30,12 +31,25 @@ class ListedArchive:
 
 
 @dataclass(frozen=True)
+class Moments:
+    """A period of which PostgreSQL can be restored to any moment, from a target. ISO 8601 in UTC."""
+
+    target: str
+    since: str
+    until: str
+
+
+@dataclass(frozen=True)
 class Listing:
-    """A client's archives by target, from old to new; `failed` are targets that did not answer."""
+    """A client's archives by target, from old to new; `failed` are targets that did not answer.
+
+    `moments` are there with point-in-time recovery.
+    """
 
     client: str
     archives: tuple[ListedArchive, ...]
     failed: tuple[Mapping[str, Any], ...] = ()
+    moments: tuple[Moments, ...] = ()
 
 
 def listed(
@@ -47,7 +61,12 @@ def listed(
     told = [record["listed"] for record in ask(loaded, host, [slug], "list", password, targets=targets)]
     archives = [archive(each["target"], found) for each in told for found in each["archives"]]
     failed = [{"target": each["target"], **each["error"]} for each in told if each["error"]]
-    return Listing(slug, tuple(archives), tuple(failed)), _failure(slug, failed, len(told))
+    moments = tuple(
+        Moments(each["target"], _iso(period["since"]), _iso(period["until"]))
+        for each in told
+        for period in each.get("moments", ())
+    )
+    return Listing(slug, tuple(archives), tuple(failed), moments), _failure(slug, failed, len(told))
 
 
 def archive(target: str, found: Mapping[str, Any]) -> ListedArchive:
@@ -66,6 +85,10 @@ def archive(target: str, found: Mapping[str, Any]) -> ListedArchive:
         int(found.get("parts", 0)),
         found.get("consistent") == "yes",
     )
+
+
+def _iso(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _failure(slug: str, failed: Sequence[Mapping[str, Any]], asked: int) -> OtobotError | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from otobotctl import secrets
 from otobotctl.agent.backup.keeping import groups
+from otobotctl.agent.backup.pitr import segments
 from otobotctl.backup import pruning
 from otobotctl.errors import OtobotError, UsageError
 from otobotctl.manifest import backups as words
@@ -69,12 +70,15 @@ def look(fleet: Fleet, slug: str, target: str = "", repository: str = "") -> Pru
     store = secrets.open_store(loaded.fleet.client(slug), secrets.identities())
     values = {each: secret.reveal() for each, secret in store.values.items()}
     where = Repository(name, repository or chosen.repository, _variables(slug, name, chosen, values, repository))
-    found, keep, now = groups(where.snapshots()), client.backup.keep, time.time()
+    listed, keep, now = where.snapshots(), client.backup.keep, time.time()
+    found = groups(listed)
     wrong = pruning.against(found, keep, now, append_only=chosen.append_only)
     if wrong:
         hint = f"see who wrote them (restic snapshots), and how {slug}'s host is, before anything is deleted"
         raise OtobotError(f"{slug} on {name}: nothing is pruned", hint=hint, details=wrong)
     decided = pruning.plan(found, keep, now, append_only=chosen.append_only)
+    log = segments.gone(listed, client.backup.pitr_days, now)
+    decided = decided._replace(parts=[*decided.parts, *log])
     return Pruning(slug, name, chosen.append_only, decided, where)
 
 

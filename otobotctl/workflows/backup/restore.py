@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from otobotctl import manifest
 from otobotctl.errors import OtobotError, StepFailedError, TakenBackError, UsageError
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from otobotctl.fleet import Fleet
     from otobotctl.workflows.desired import Loaded
 
+LATEST = "latest"
 _ID_LENGTH = 16  # of its time, such as 20261121T020003Z
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What an operator wants back; `at` is an archive's id or a time, "" the newest. At most one of the parts."""
+    """What an operator wants back, one part at most; `at` is an archive's id, a time, "latest" or "": the newest."""
 
     at: str = ""
     target: str = ""
@@ -77,11 +78,13 @@ def restore(fleet: Fleet, slug: str, asked: Asked, listener: Listener, password:
     """
     _check(asked)
     begun, loaded = time.time(), load(fleet)
-    before = loaded.manifest.client(slug).host
+    before, pitr = loaded.manifest.client(slug).host, loaded.manifest.client(slug).backup.pitr
+    if asked.at == LATEST and not pitr:
+        raise UsageError(f"{slug} has no point-in-time recovery", hint="leave --at out for the newest archive")
     if asked.to:
         loaded = _moved(loaded, slug, asked.to, listener, password)
         # What the fresh host archives of itself meanwhile is not what anybody wants back.
-        asked = replace(asked, safety=False, at=asked.at or _told(begun))
+        asked = replace(asked, safety=False, at=asked.at or (LATEST if pitr else _told(begun)))
     spec = _spec(loaded, slug, asked, begun)
     host = loaded.manifest.client(slug).host
     wanted = Desired(
@@ -146,13 +149,20 @@ def _spec(loaded: Loaded, slug: str, asked: Asked, begun: float) -> RestoreSpec:
     if asked.service and asked.service not in [service.name for service in services if service.backup]:
         known = ", ".join(service.name for service in services if service.backup)
         raise UsageError(f"{slug} has no archived service {asked.service}", hint=f"one of: {known}")
-    ident, until = point(asked.at)
+    moment: Literal["", "exact", "latest"] = ""
+    if client.backup.pitr and not (asked.service or asked.database or asked.table or asked.user):
+        moment = "latest" if asked.at == LATEST else "exact"
+    # Of what a fresh host has of itself since this began nobody wants anything back.
+    latest = begun if asked.to else None
+    ident, until = ("", latest) if asked.at == LATEST else point(asked.at)
+    moment = "" if ident or (until is None and moment == "exact") else moment
     return RestoreSpec(
         client=slug,
         run=f"restore-{slug}-{randomness.token_hex(4)}",
         since=begun,
         id=ident,
         until=until,
+        moment=moment,
         target=asked.target,
         service=asked.service,
         database=asked.database,

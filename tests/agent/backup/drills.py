@@ -73,6 +73,7 @@ class DrillHost:
             "version": 1, "client": "acme", "project": "otobot-acme", "sources": [source], "engines": ["postgres"],
             "targets": [target], "keep": {}, "rpo_s": 14400, "rto_s": 1800, "drill_days": 31, "webhook": "", "mail": "",
             "pitr": False,
+            "pitr_days": 7,
         }  # fmt: skip
         (self.root / "etc/acme/job.json").write_text(json.dumps(job))
         self.restic = Restic(target, str(key))

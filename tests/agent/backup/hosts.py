@@ -115,7 +115,7 @@ class BackupHost:
             "version": 1, "client": "acme", "project": "otobot-acme", "sources": list(SOURCES),
             "engines": ["postgres", "mongo"], "targets": list(self.targets.values()),
             "keep": {"daily": 30, "weekly": 12, "monthly": 12, "yearly": 7}, "rpo_s": 14400, "rto_s": 1800,
-            "drill_days": 31, "webhook": "", "mail": "", "pitr": False, **self.job, **more,
+            "drill_days": 31, "webhook": "", "mail": "", "pitr": False, "pitr_days": 7, **self.job, **more,
         }  # fmt: skip
         self.job["targets"] = list(self.targets.values())
         self._write("etc/acme/job.json", json.dumps(self.job))

@@ -44,7 +44,10 @@ def test_what_cannot_be_meant_is_answered_with_the_usage(
 ) -> None:
     """And with 2; nothing is started."""
     assert command.main(arguments) == command.USAGE
-    assert "usage: otobot-backup CLIENT [run|verify|drill|erasures|restic TARGET WORDS...]" in capsys.readouterr().err
+    assert (
+        "usage: otobot-backup CLIENT [run|verify|drill|erasures|wal|base|restic TARGET WORDS...]"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(("word", "module"), sorted(command.WORDS.items()))

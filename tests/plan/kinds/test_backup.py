@@ -98,11 +98,18 @@ def test_a_timer_that_is_off_or_gone_or_late_is_a_change() -> None:
     assert changed(spec(), {**before, "_timers": {**before["_timers"], **timers}}) == ["otobot-backup-acme.timer"]  # type: ignore[dict-item]
     moved = changed(spec(at="*-*-* 03:00:00 UTC"), facts(spec()))
     assert moved == [
-        f"/etc/systemd/system/otobot-backup-acme{end}.timer" for end in ("-drill", "-erasures", "-verify", "")
+        f"/etc/systemd/system/otobot-backup-acme{end}.timer"
+        for end in ("-base", "-drill", "-erasures", "-verify", "-wal", "")
     ]
     assert changed(spec(), facts(spec(), _stale=True)) == ["units"]
-    by_hand = spec(words=("verify", "drill", "erasures"))
+    by_hand = spec(words=("verify", "drill", "erasures", "wal", "base"))
     assert changed(by_hand, facts(spec())) == ["/etc/systemd/system/otobot-backup-acme.timer"]
+    without = changed(spec(words=("run", "verify", "drill", "erasures")), facts(spec()))
+    assert without == [
+        f"/etc/systemd/system/otobot-backup-acme-{word}.{end}"
+        for word in ("base", "wal")
+        for end in ("service", "timer")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,10 @@ def restore(
     slug: Annotated[str, typer.Argument(metavar="CLIENT", help="The client's slug.")],
     at: Annotated[
         str,
-        typer.Option(help="An archive's id, or a time (UTC): the newest that is not after it. Default: the newest."),
+        typer.Option(
+            help="An archive's id, or a time (UTC): the newest that is not after it; with point-in-time recovery "
+            "PostgreSQL as it was then, or `latest`. Default: the newest."
+        ),
     ] = "",
     target: Annotated[str, typer.Option(help="Only from this target.")] = "",
     service: Annotated[str, typer.Option(help="Only the databases and volumes of one service.")] = "",

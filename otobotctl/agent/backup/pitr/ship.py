@@ -1,0 +1,272 @@
+"""Brings a client's log to its repositories, a few times a minute; from the unit otobot-backup-CLIENT-wal.
+
+The container of the receiver has each commit within moments; what is in its directory goes to each target, on its own,
+so that one that is dead keeps no other waiting. What a target took is not sent again; what all took is let go of. A
+segment is never left out: where one is missing the target's series ends there, and a base has to begin a new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+from otobotctl.agent.backup import reports, state
+from otobotctl.agent.backup.complaints import ResticError
+from otobotctl.agent.backup.hands import Hands, RestoreError
+from otobotctl.agent.backup.pitr import figures, here
+from otobotctl.agent.backup.pitr.here import LOG, Spool
+from otobotctl.agent.backup.pitr.segments import PARTIAL, TAG, WAL_FILE, following, position
+from otobotctl.agent.backup.pitr.server import Server, Told
+from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
+from otobotctl.agent.backup.remedies import failure
+from otobotctl.agent.backup.restic import Restic
+from otobotctl.agent.backup.shapes import Job, Target
+from otobotctl.agent.dumps import Project
+from otobotctl.agent.releases import Releases
+from otobotctl.agent.run import ProbeError, StepError
+
+TICK_S = 15.0
+RPO_S = 60.0
+_LIFE_S = 3600.0  # then the unit is started again, with the newest agent
+_LIMIT_S = 300.0  # for one snapshot; the other targets go on meanwhile
+_MANY = 16  # segments in a snapshot
+_FULL = 32  # segments in the directory, above which one target that has them is enough
+_BEAT_S = 600.0  # an idle client's newest moment is written to the repository as often
+_SLACK_S = 2.0  # a commit has its time before it is in the log
+_TAR_CHANGED = 1
+RESTORING = "restore.json"
+
+
+def main(client: str) -> int:
+    """Ship until there is something else to be: another job, another agent. Return the exit status."""
+    places, ends = BackupPlaces(client), time.monotonic() + _LIFE_S
+    changed = _changed(places)
+    shipper: Optional[Shipper] = None
+    try:
+        while time.monotonic() < ends and changed == _changed(places):
+            began = time.monotonic()
+            shipper = shipper or Shipper(places, _say)
+            shipper.tick()
+            time.sleep(max(1.0, TICK_S - (time.monotonic() - began)))
+    except (JobError, OSError, StepError, ProbeError) as error:
+        _say(str(error))
+        return 1
+    return 0
+
+
+def _changed(places: BackupPlaces) -> float:
+    try:
+        return os.stat(places.job).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+class Sent(NamedTuple):
+    """What became of a target: what is known of it now."""
+
+    name: str
+    known: Dict[str, Any]
+
+
+class Shipper:
+    """One client's log. Raises JobError: there is no job, or none of a client with PostgreSQL."""
+
+    def __init__(self, places: BackupPlaces, say: Callable[[str], None]) -> None:
+        self._places, self._say = places, say
+        self._job: Job = read_job(places)
+        found = here.names(self._job)
+        if found is None or not self._job["pitr"]:
+            raise JobError("{} has no log to ship".format(places.client))
+        self._names = found
+        places.prepare()
+        self._hands = Hands(Project(self._job["project"], Releases(places.client).link), say)
+        self._server = Server(self._hands, found.service)
+        self._pool = ThreadPoolExecutor(max_workers=max(1, len(self._job["targets"])))
+        self._under_way: Dict[str, "Future[Sent]"] = {}
+
+    def tick(self) -> None:
+        """Ask the server, send what there is, and let go of what has arrived. Raises OSError, StepError."""
+        if os.path.exists(os.path.join(self._places.state, RESTORING)):
+            return  # the log of what is there belongs to another moment soon
+        note = here.read(self._places, LOG)
+        try:
+            self._collect(note, 0.0)  # what has ended since
+            self._go(note)
+        except (RestoreError, ProbeError) as error:
+            for target in self._job["targets"]:
+                self._failed(note, target["name"], "part", str(error))
+        self._tell(note)
+        here.write(self._places, LOG, note)
+        figures.publish(self._job, note)
+
+    def _go(self, note: Dict[str, Any]) -> None:
+        spool = Spool(self._hands.mountpoint(self._names.spool))
+        told = self._server.told()
+        if (told.system, told.timeline) != (note["system"], note["timeline"]):
+            self._begin(note, told, spool)
+        lost = self._lost(told, spool)
+        receives = not lost and self._server.received(told.lsn)
+        for target in self._job["targets"]:
+            name = target["name"]
+            if name in self._under_way:
+                continue
+            if not self._begun(name):
+                self._failed(note, name, "waiting", "there is no archive on {} yet".format(name))
+                continue
+            known = here.of_target(note, LOG, name)
+            known["told_lsn"] = told.lsn if receives else ""
+            self._under_way[name] = self._pool.submit(self._send, target, known, told, spool)
+        self._collect(note, _LIMIT_S if lost else TICK_S)
+        if lost:
+            self._anew(note, told, spool)
+        elif not receives:
+            for target in self._job["targets"]:
+                said = "nothing receives the log: the container {} is not well".format(self._names.receiver)
+                self._failed(note, target["name"], "receiver", said)
+        self._let_go(note, told, spool)
+
+    def _begun(self, name: str) -> bool:
+        """Whether a target is in use: what a host has before its first archive or its restore is nothing to keep."""
+        known = state.read(self._places.note)
+        return bool(known["restored"]) or state.of_target(known, name)["archive"] is not None
+
+    def _begin(self, note: Dict[str, Any], told: Told, spool: Spool) -> None:
+        """Another cluster than the one that is known, or one that was restored: nothing of the former fits it."""
+        self._say("the log of system {} on timeline {} begins".format(told.system, told.timeline))
+        spool.clear(told.timeline if told.system == note["system"] else "")
+        note.update(system=told.system, timeline=told.timeline, targets={})
+
+    def _lost(self, told: Told, spool: Spool) -> bool:
+        """Whether the server has let go of what the receiver needs next."""
+        if told.slot in ("absent", "lost"):
+            return True
+        whole, partial = spool.whole(told.timeline), spool.partial(told.timeline)
+        wanted = partial or (following(whole[-1]) if whole else "")
+        return bool(wanted and told.oldest and wanted < told.oldest)
+
+    def _anew(self, note: Dict[str, Any], told: Told, spool: Spool) -> None:
+        """What could be sent is sent; from here on another series, which the next base begins."""
+        there = spool.whole(told.timeline) or spool.partial(told.timeline)
+        if self._under_way or any(each["error"] for each in note["targets"].values() if there):
+            return  # what is in the directory has still to arrive somewhere
+        self._server.slot_anew()
+        if not there:
+            return
+        spool.clear()
+        self._say("the server had to let go of a part of its log (slot {}): a new base is due".format(told.slot))
+        for each in note["targets"].values():
+            each.update(series="", last="", position=0)
+
+    def _collect(self, note: Dict[str, Any], limit_s: float) -> None:
+        """Take in what the threads have come to."""
+        wait(self._under_way.values(), timeout=limit_s)
+        for name, future in list(self._under_way.items()):
+            if future.done():
+                del self._under_way[name]
+                note["targets"][name] = future.result().known
+
+    def _failed(self, note: Dict[str, Any], name: str, kind: str, message: str) -> None:
+        known = here.of_target(note, LOG, name)
+        note["targets"][name] = dict(known, error=failure(kind, message, self._places.client, name))
+
+    def _send(self, target: Target, known: Dict[str, Any], told: Told, spool: Spool) -> Sent:
+        """Send a target what it lacks; in a thread of its own."""
+        lsn, name = known.pop("told_lsn"), target["name"]
+        known["error"] = None
+        try:
+            for part in self._parts(known, spool, told):
+                if not part and not self._due(known, told, lsn):
+                    break
+                partial = spool.partial(told.timeline) if len(part) < _MANY else ""
+                final = bool(lsn) and len(part) < _MANY
+                covers = told.at - _SLACK_S if final else known["covers"]
+                if not part and not partial:
+                    break
+                self._save(target, known, spool, part, partial, covers)
+                known.update(
+                    last=part[-1] if part else known["last"], covers=covers, sent=round(time.time(), 3),
+                    position=position(lsn) if final else known["position"],
+                )  # fmt: skip
+            if lsn and known["position"] == position(lsn):
+                known["covers"] = max(known["covers"], told.at - _SLACK_S)  # nothing was written since
+        except ResticError as error:
+            known["error"] = failure(error.kind, str(error), self._places.client, name)
+            if error.kind == "locked":
+                with contextlib.suppress(ResticError):
+                    Restic.of(self._places, target).run("unlock", timeout_s=RPO_S)  # of processes that are gone alone
+        except (OSError, StepError) as error:
+            known["error"] = failure("other", str(error), self._places.client, name)
+        return Sent(name, known)
+
+    def _parts(self, known: Dict[str, Any], spool: Spool, told: Told) -> "List[List[str]]":
+        """The whole segments that a target lacks, some at a time; the last time with what is being written."""
+        new = [name for name in spool.whole(told.timeline) if name > known["last"]]
+        first = new[0] if new else spool.partial(told.timeline)
+        if known["last"] and first and first > following(known["last"]):
+            self._say("segment {} did not arrive: a new base is due".format(following(known["last"])))
+            known.update(series="", position=0)
+        if not known["series"]:
+            known.update(series=os.urandom(6).hex(), last="")
+        parts = [new[start : start + _MANY] for start in range(0, len(new), _MANY)] or [[]]
+        return [*parts, []] if len(parts[-1]) == _MANY else parts
+
+    def _due(self, known: Dict[str, Any], told: Told, lsn: str) -> bool:
+        """Whether what is being written has to be sent: it has grown, or the repository should hear of the time."""
+        if not lsn:
+            return bool(not known["sent"] or told.slot == "lost")
+        return bool(position(lsn) != known["position"] or time.time() - known["sent"] > _BEAT_S)
+
+    def _save(
+        self, target: Target, known: Dict[str, Any], spool: Spool, part: List[str], partial: str, covers: float
+    ) -> None:
+        """One snapshot of whole segments and of the one that is being written. Raises ResticError, OSError."""
+        which = [*part, partial + PARTIAL] if partial else part
+        # What is not written yet is nothing but zeros.
+        words = ("--create", "--file=-", "--sparse", "--hole-detection=raw", "--numeric-owner")
+        tags = [TAG, "series=" + known["series"], "covers={:.3f}".format(covers)]
+        tags += ["first=" + part[0], "last=" + part[-1]] if part else []
+        tags += ["partial=" + partial] if partial else []
+        restic = Restic.of(self._places, target)
+        argv = ["tar", *words, "--directory=" + spool.path, *which]
+        saving = restic.save(argv, b"", WAL_FILE, tags, socket.gethostname())
+        clock = threading.Timer(_LIMIT_S, saving.interrupt)
+        clock.start()
+        try:
+            saved, status, said = saving.finish((_TAR_CHANGED,))
+        finally:
+            clock.cancel()
+            saving.close()
+        if saved is None:  # a segment has become whole under its hands: the next time has it
+            raise ResticError("part", "the log cannot be read: tar ended with {}: {}".format(status, said))
+
+    def _let_go(self, note: Dict[str, Any], told: Told, spool: Spool) -> None:
+        whole = spool.whole(told.timeline)
+        lasts = [here.of_target(note, LOG, target["name"])["last"] for target in self._job["targets"]]
+        enough = max(lasts) if len(whole) > _FULL else min(lasts)
+        spool.drop([name for name in whole if name <= enough])
+
+    def _tell(self, note: Dict[str, Any]) -> None:
+        """Report what stays behind for longer than was promised, once, and that it has caught up again."""
+        now, results, before = time.time(), [], {}
+        for target in self._job["targets"]:
+            known = here.of_target(note, LOG, target["name"])
+            late = bool(known["error"]) and now - known["covers"] > RPO_S and known["error"]["kind"] != "waiting"
+            if known["error"] and not known["told"]:
+                self._say("{}: {}".format(target["name"], known["error"]["message"]))
+            if late != known["told"]:
+                results.append({"target": target["name"], "error": known["error"] if late else None})
+                before[target["name"]] = {"attempt": {"error": "late"}} if known["told"] else {}
+                note["targets"][target["name"]] = dict(known, told=late)
+        for problem in reports.report(self._job, "pitr", results, {"targets": before}):
+            self._say(problem)
