@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import stat
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -179,6 +181,26 @@ def test_a_machine_without_restic_is_told_before_anything_is_done(monkeypatch):
     with pytest.raises(RefusedError) as caught:
         guest.serve({"word": "elsewhere", "asked": {}, "who": "a test"}, None, None)
     assert (caught.value.code, str(caught.value)) == ("lacks", "restic is missing here, and a drill needs it")
+
+
+def test_a_key_in_memory_is_one_that_ssh_takes(tmp_path):
+    """Its path is no file of a disk, only this user may read it, and it ends with the drill; options name it."""
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")],
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    target = {"name": "nas", "repository": "sftp:a@b:/c", "environment": {}, "append_only": False}
+    target["options"] = ["sftp.command=ssh -o IdentityFile=/etc/otobot/backup/acme/id_ed25519 b"]
+    with guest._in_memory({"id_ed25519": (tmp_path / "key").read_text()}) as paths:
+        argv = ["ssh-keygen", "-y", "-f", paths["id_ed25519"]]
+        said = subprocess.run(argv, capture_output=True, text=True, check=True)
+        (option,) = guest._moved(target, "acme", paths)["options"]
+    assert said.stdout.split()[:2] == (tmp_path / "key.pub").read_text().split()[:2]
+    assert option == f"sftp.command=ssh -o IdentityFile={paths['id_ed25519']} b"
+    assert not any(
+        "memfd:id_ed25519" in str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()
+    )
 
 
 def test_people_read_where_it_was_drilled_and_what_was_fetched():
