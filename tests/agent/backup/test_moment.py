@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.agent.backup import quick_restic
 from tests.agent.backup.hosts import SOURCES, BackupHost
 from tests.render.test_postgres import Server, _programs
 
@@ -61,6 +62,8 @@ def test_rows_are_those_of_the_dump_while_somebody_writes(server: Server, tmp_pa
     host = BackupHost(tmp_path)
     host.make("disk")
     host.write_job(sources=[SOURCES[1]])
+    # A repository that is not there is made once a run has begun, which then begins again: here pg_dump runs once.
+    quick_restic.init(tmp_path / "repositories/disk", (tmp_path / "etc/acme/key").read_text())
     real = " ".join([*server.user, "env", f"PGHOST={server.folder}"])
     host.inside("psql", f'exec {real} {server.programs}/psql "$@"')
     host.inside("pg_dumpall", f'exec {real} {server.programs}/pg_dumpall "$@"')
