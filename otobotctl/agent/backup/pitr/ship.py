@@ -144,7 +144,11 @@ class Shipper:
     def _begin(self, note: Dict[str, Any], told: Told, spool: Spool) -> None:
         """Another cluster than the one that is known, or one that was restored: nothing of the former fits it."""
         self._say("the log of system {} on timeline {} begins".format(told.system, told.timeline))
-        spool.clear(told.timeline if told.system == note["system"] else "")
+        if note["system"] in ("", told.system):
+            spool.clear(told.timeline)  # a segment that is being received right now stays
+        else:
+            self._server.slot_anew()
+            spool.clear()
         note.update(system=told.system, timeline=told.timeline, targets={})
 
     def _lost(self, told: Told, spool: Spool) -> bool:
