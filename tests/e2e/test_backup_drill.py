@@ -80,6 +80,34 @@ def test_the_newest_archive_is_proved_and_nothing_is_left(drilled: Drilled) -> N
     assert (client["drill"]["ok"], client["overdue"]) == (True, [])
 
 
+def test_another_machine_fetches_what_it_lacks_and_keeps_none_of_it(drilled: Drilled) -> None:
+    """The same machine at another address, with the client's images hidden: pulled and built, removed, and counted."""
+    second = f"{drilled.host.address.rpartition('.')[0]}.201"
+    drilled.host.ssh(f"ip address add {second}/24 dev host0", user="root")
+    words = ("--user", drilled.host.user, "--docker", "distribution")
+    drilled.operator.run("host", "add", "spare-1", "--address", second, *words)
+    drilled.operator.run("host", "trust", "spare-1", "--yes")
+    used = drilled.drill("--report")["report"]["images"]
+    hidden = {used[name]: f"hidden/{number}:1" for number, name in enumerate(("postgres", "vault-api"))}
+    for image, other in hidden.items():
+        drilled.host.ssh(f"docker tag {image} {other} && docker image rm {image}", user="root")
+    try:
+        found = drilled.drill("--on", "spare-1", "--repository", REPOSITORY)
+        images = drilled.host.ssh("docker image ls --format '{{.Repository}}:{{.Tag}}'", user="root").stdout.split()
+    finally:
+        for image, other in hidden.items():
+            drilled.host.ssh(f"docker tag {other} {image}; docker image rm {other}", user="root")
+    report = found["report"]
+    assert (found["host"], report["on"], report["ok"]) == ("spare-1", "spare-1", True)
+    assert {each["image"] for each in report["fetched"]} == set(hidden)
+    assert set(hidden).isdisjoint(images)
+    assert next(each for each in report["checks"] if each["name"] == "credentials")["opened"] >= 1
+    assert drilled.left() == []
+    assert "elsewhere" not in drilled.host.ssh("ls /var/lib/otobot/backup/acme", user="root").stdout
+    (client,) = drilled.operator.data("backup", "status", "acme")["clients"]
+    assert (client["drill"]["on"], client["overdue"]) == ("spare-1", [])
+
+
 def test_while_it_lasts_nothing_of_it_reaches_out_and_a_kill_leaves_it_to_the_next(drilled: Drilled) -> None:
     """The network has no route; the container is there after kill -9, and gone after systemd's own drill."""
     argv = drilled.host.ssh_argv(user="root")
