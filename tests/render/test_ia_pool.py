@@ -168,11 +168,11 @@ def test_nobody_comes_in_as_a_host_who_is_none(mixed, tmp_path):
 
 
 def test_requests_go_to_the_host_with_the_fewest(alike):
-    """Thirty at once, by one front: ten on each."""
+    """Twelve at once, by one front: four on each."""
     one, two, three = alike.machines.values()
-    asked = threading.Thread(target=lambda: asyncio.run(streams(one.https, 30, 600)))
+    asked = threading.Thread(target=lambda: asyncio.run(streams(one.https, 12, 900)))
     asked.start()
-    eventually(lambda: sorted(each.running() for each in (one, two, three)) == [10, 10, 10])
+    eventually(lambda: sorted(each.running() for each in (one, two, three)) == [4, 4, 4])
     asked.join()
 
 
