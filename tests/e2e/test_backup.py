@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid5
@@ -20,7 +21,7 @@ from uuid import uuid5
 import pytest
 
 from tests.e2e import backup_proof
-from tests.e2e.filled import NAMESPACE, SERVICES, Filler, psql_argv
+from tests.e2e.filled import NAMESPACE, SERVICES, Filler, psql, psql_argv
 from tests.e2e.operator import Operator
 from tests.e2e.storage import PASSWORD, USER, Storage
 from tests.lab.host import Host
@@ -58,6 +59,20 @@ class Story:
         """Wait for a run that an apply has started, as it does for a new release."""
         state = f"systemctl show --property=ActiveState --value {UNIT}"
         until(lambda: self.host.ssh(state, user="root").stdout.strip() in {"inactive", "failed"}, UNIT, 300, 0.5)
+
+    def covered(self, moment: float) -> float:
+        """Wait until each target has a base and all that was committed before a moment; return how long that took."""
+
+        def there() -> bool:
+            told = json.loads(self.operator.run("backup", "status", "acme", "--json", check=False).stdout)
+            logs = [each["log"] for client in told["data"]["clients"] for each in client["targets"]]
+            now = time.time()
+            if not all(log["base"] for log in logs):  # the timer looks every five minutes
+                self.host.ssh(f"systemctl start {UNIT.replace('.service', '-base.service')}", user="root")
+            return all(log["base"] and log["lag_s"] is not None and now - log["lag_s"] > moment for log in logs)
+
+        until(there, "the log on each target", 420, 1.0)
+        return time.time() - moment
 
     def archives(self) -> dict[str, list[str]]:
         """The ids of the archives that each target lists, sorted by time."""
@@ -100,9 +115,10 @@ def schedule(operator: Operator, storage: Storage) -> None:
         "away": {"repository": storage.rest_repository.replace("http://", f"http://{USER}@"), "append_only": True},
         "nas": {"repository": storage.sftp_repository, "host_key": storage.host_key()},
     }
-    manifest["clients"]["acme"]["backup"] = {"targets": targets, "schedule": "4-hourly"}
+    manifest["clients"]["acme"]["backup"] = {"targets": targets, "schedule": "4-hourly", "pitr": True}
     path.write_text(json.dumps(manifest, indent=2) + "\n")
     operator.run("secrets", "set", "acme", "BACKUP_AWAY_PASSWORD", stdin=PASSWORD + "\n")
+    operator.run("deploy", "acme", "--no-backup")  # PostgreSQL learns that its log is received
     operator.run("host", "apply", "vps-1")
     storage.allow(operator.data("backup", "schedule", "acme")["public_key"])
 
@@ -141,6 +157,22 @@ def test_an_archive_on_each_target_while_the_client_is_written_to(story):
         assert writing.count > 0
     assert [(each["target"], each["error"]) for each in made] == [(name, None) for name in TARGETS]
     assert story.archives() == {each["target"]: [each["archive"]["id"]] for each in made}
+
+
+def test_the_moment_before_a_table_was_dropped(story):
+    """On the same host, to the commit: the rows of that moment are back, and what was written after it is not."""
+    psql(story.host, "CREATE TABLE precious (i int); INSERT INTO precious VALUES (1), (2)", "postgres")
+    story.covered(time.time())
+    psql(story.host, "INSERT INTO precious VALUES (3)", "postgres")
+    moment = float(psql(story.host, "SELECT extract(epoch FROM clock_timestamp())", "postgres"))
+    psql(story.host, "SELECT pg_sleep(3); DROP TABLE precious", "postgres")
+    story.covered(time.time())
+    at = datetime.fromtimestamp(moment, UTC).isoformat()
+    story.operator.run("--yes", "backup", "restore", "acme", "--at", at, "--no-safety")
+    assert psql(story.host, "SELECT sum(i) FROM precious", "postgres") == "6"
+    late = story.operator.run("--yes", "backup", "restore", "acme", "--at", "2020-01-01", check=False)
+    assert late.returncode != 0
+    assert "is outside of what can be restored to the moment" in late.stderr
 
 
 def test_a_dead_target_costs_the_other_nothing(story):
@@ -192,6 +224,8 @@ def test_the_host_is_lost_and_everything_is_back_on_a_blank_one(story, tmp_path,
         wanted = story.run()[-1]["archive"]
         story.operator.run("--yes", "vault", "gdpr", "erase", "acme", "user0@acme.example")
         story.host.ssh("systemctl start otobot-backup-acme-erasures.service", user="root")
+        psql(story.host, "CREATE TABLE last_words AS SELECT 'committed within the last minute'", "postgres")
+        record_property("rpo_s", round(story.covered(time.time()), 1))
         story.host.power_cut()
     blank = story.lab.make("warm", "blank")  # before the other is gone: it gets an address of its own
     story.lab.destroy(story.host)
@@ -208,6 +242,7 @@ def test_the_host_is_lost_and_everything_is_back_on_a_blank_one(story, tmp_path,
     print(f"back after {took:.0f} s, of which {told['took_s']:.0f} s of restoring; {found}")
     record_property("rto_s", round(took, 1))
     assert told["archive"] == wanted["id"]
+    assert psql(blank, "SELECT * FROM last_words", "postgres") == "committed within the last minute"
     assert found["wrong"] == []
     assert found["committed"] >= CONNECTIONS
     assert (found["decrypted"], found["read"], found["files"], found["unknown"]) == (20, 20, 2, 0)
