@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +15,7 @@ from otobotctl.errors import LockedError, OtobotError, StepFailedError
 from otobotctl.transport import program
 
 _AT_ONCE = 200  # snapshots on one command line
+_PATIENCE_S = 60.0  # a host that ships a log has its repository for a moment, many times a minute
 _SHORTEST = 6
 _AGAIN = b"returned error, retrying"
 _REFUSED = (b"403 Forbidden", b"401 Unauthorized", b"Access Denied", b"AccessDenied")
@@ -50,11 +53,11 @@ class Repository:
     def forget(self, snapshots: Sequence[str]) -> None:
         """Forget these snapshots; their data stays until a prune. Raises as `run`."""
         for start in range(0, len(snapshots), _AT_ONCE):
-            self._forget(snapshots[start : start + _AT_ONCE])
+            _patient(partial(self._forget, snapshots[start : start + _AT_ONCE]))
 
     def prune(self) -> None:
         """Free the room of what no snapshot needs. Raises as `run`."""
-        self.run("prune")
+        _patient(partial(self.run, "prune"))
 
     def run(self, *words: str) -> str:
         """Run restic to its end; return its stdout.
@@ -111,6 +114,20 @@ class Repository:
             return LockedError(f"something else works on {self.name}", hint=hint, details=lines[-3:])
         hint = "nothing was lost; see that this machine may delete there, with credentials of its own (docs/backups.md)"
         return StepFailedError(f"restic {what} {ended}", hint=hint, details=lines[-3:])
+
+
+def _patient(does: Callable[[], object]) -> None:
+    """Do what wants the repository for itself, again while somebody has it, for a while."""
+    ends = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            does()
+        except LockedError:
+            if time.monotonic() > ends:
+                raise
+        else:
+            return
+        time.sleep(1)
 
 
 def _missing(error: OSError) -> OtobotError:

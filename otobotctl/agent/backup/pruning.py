@@ -26,13 +26,13 @@ def prune(restic: Restic, keep: Mapping[str, int], now: float, pitr_days: int = 
     _forget(restic, verdict.heads)
     _forget(restic, verdict.parts)
     _forget(restic, segments.gone(listed, pitr_days, now))
-    restic.run("prune")
+    restic.alone("prune")
     return verdict
 
 
 def _forget(restic: Restic, which: Sequence[str]) -> None:
     for start in range(0, len(which), _AT_ONCE):
-        restic.run("forget", *which[start : start + _AT_ONCE])
+        restic.alone("forget", *which[start : start + _AT_ONCE])
 
 
 def archives(restic: Restic, limit_s: Optional[float] = None) -> List[Dict[str, Any]]:

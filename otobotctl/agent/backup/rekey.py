@@ -101,7 +101,7 @@ class _Keys:
 
     def remove(self, number: str) -> None:
         """Remove a key, which cannot be the one that opens here. Raises ResticError."""
-        self._restic.run("key", "remove", number, timeout_s=_ANSWER_S)
+        self._restic.alone("key", "remove", number, timeout_s=_ANSWER_S)
 
 
 def mark(value: str) -> str:

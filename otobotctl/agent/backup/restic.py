@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from typing import Any, Dict, List, NoReturn, Optional, Sequence
 
 from otobotctl.agent.backup.complaints import ResticError, complaint
@@ -16,6 +17,7 @@ from otobotctl.agent.run import environment
 __all__ = ["Restic", "ResticError", "flat"]
 
 _SHORTEST = 6  # what is shorter, such as a region, would be masked within words
+_PATIENCE_S = 60.0
 
 
 def flat(name: str) -> str:
@@ -56,6 +58,20 @@ class Restic:
         if done.returncode:
             raise self.failed(words[0], done.returncode, done.stderr)
         return done.stdout.decode("utf-8", "replace")
+
+    def alone(self, *words: str, timeout_s: Optional[float] = None) -> str:
+        """As `run`, for what wants the repository for itself: who ships a log is there for moments, all the time.
+
+        restic before 0.16 cannot wait for it.
+        """
+        ends = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return self.run(*words, timeout_s=timeout_s)
+            except ResticError as error:
+                if error.kind != "locked" or time.monotonic() > ends:
+                    raise
+            time.sleep(1)
 
     def save(self, argv: Sequence[str], stdin: bytes, name: str, tags: Sequence[str], host: str) -> Saving:
         """Begin a snapshot of what `argv` prints, as the file `name`; it ends with Saving.finish(). Raises OSError."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _STOP_S = 60.0
 _GIVE_UP_S = 5.0  # what is put is small: a restic that has not ended by then waits for a target that is silent
 _KEPT = 16384
+_ENDING_S = 1.0
 
 
 class Saved(NamedTuple):
@@ -103,6 +104,9 @@ class Saving:
         """
         status = self._program.wait()
         said = last_words(self._read(0), silent="")
+        if status and status not in tolerated:  # it may have failed because restic did, which is about to end then
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._reader.wait(_ENDING_S)
         if self._reader.poll() is None and status and status not in tolerated:
             self._stop()
             return None, status, said

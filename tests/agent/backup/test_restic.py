@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from otobotctl.agent.backup.restic import Restic, ResticError
+from otobotctl.transport.restic import Repository
 from tests.agent.backup import quick_restic
 from tests.agent.backup.conftest import target
 
@@ -31,6 +34,40 @@ def test_what_a_program_prints_becomes_a_snapshot(restic: Restic) -> None:
     assert found == expected
     (only,) = snapshots(restic)
     assert (only["hostname"], only["tags"], only["paths"]) == ("acme", ["archive=1"], ["/databases-a.dump"])
+
+
+@pytest.mark.parametrize("by", ["the host", "the operator"])
+def test_what_wants_the_repository_for_itself_waits_for_who_is_there_for_a_moment(
+    restic: Restic, tmp_path: Path, by: str
+) -> None:
+    """As a log that is shipped, which takes a lock every few seconds; restic alone gives up at once."""
+    ended = threading.Event()
+    saving = restic.save(
+        ["sh", "-c", f"until [ -e {tmp_path}/go ]; do sleep 0.1; done; echo a segment"], b"", "/wal.tar", [], "acme"
+    )
+    ends = threading.Thread(target=lambda: (saving.finish(), ended.set()))
+    ends.start()
+    variables = environment_of(restic)
+    while not list((Path(variables["RESTIC_REPOSITORY"]) / "locks").iterdir()):
+        time.sleep(0.05)
+    with pytest.raises(ResticError) as caught:
+        restic.run("prune")
+    assert caught.value.kind == "locked"
+    threading.Timer(2, (tmp_path / "go").touch).start()
+    if by == "the host":
+        restic.alone("prune")
+    else:
+        Repository("disk", variables["RESTIC_REPOSITORY"], variables).prune()
+    assert ended.wait(30)
+    ends.join()
+    saving.close()
+    assert len(snapshots(restic)) == 1
+
+
+def environment_of(restic: Restic) -> dict[str, str]:
+    """What restic's process is given."""
+    names = ("RESTIC_REPOSITORY", "RESTIC_PASSWORD_FILE")
+    return {name: restic._env[name] for name in names}
 
 
 def test_a_quick_repository_is_one_of_restics_own(tmp_path: Path) -> None:
