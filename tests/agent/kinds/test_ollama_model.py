@@ -99,7 +99,7 @@ def test_what_the_disk_cannot_hold_is_refused_with_the_arithmetic(url, said):
 
 def test_what_the_cards_cannot_hold_is_refused(url, said, monkeypatch):
     """Without --cpu the weights must fit in the cards, or every word would come from the processor."""
-    monkeypatch.setattr(nvidia, "cards", lambda: [{"memory.total": 16.0}])
+    monkeypatch.setattr(nvidia, "cards", lambda: [{"memory.total": 16.0, "trouble": "", "mig.mode.current": ""}])
     with pytest.raises(StepError, match="the cards' memory cannot hold it"):
         ollama_model.apply(params(url, "small:2b", cpu=False), Run(said.append))
 
