@@ -164,7 +164,8 @@ class BackupHost:
         """What restic itself says of a target."""
         argv = ["restic", "--no-cache", "--repo", self.targets[name]["repository"], *words]
         environment = {**os.environ, "RESTIC_PASSWORD_FILE": str(self.root / "etc/acme/key")}
-        done = subprocess.run(argv, env=environment, capture_output=True, check=True, timeout=120)
+        done = subprocess.run(argv, env=environment, capture_output=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr
         return done.stdout.decode("latin-1")
 
     def hear_restic(self) -> Path:

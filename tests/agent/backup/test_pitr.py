@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -37,7 +36,8 @@ def based(host: PitrHost) -> None:
     assert host.do("ship") == 0, host.said
     assert host.do("base") == 0, host.said
     assert "made True" in host.said, host.said
-    assert host.do("ship") == 0, host.said
+    # The receiver may be some moments behind; nothing is covered before it has caught up.
+    until(lambda: host.do("ship") == 0 and host.note()["targets"]["disk"]["covers"] > 0)
 
 
 def names(host: PitrHost) -> str:
@@ -130,9 +130,7 @@ def test_a_base_that_is_killed_is_none(host):
 
 def test_a_restore_that_is_killed_is_undone_or_finished_by_the_next(host):
     """Killed before its effects, the next one ends at the moment, and nothing is left over."""
-    count = 0
-    number = int(os.environ.get("OTOBOT_KILL_FROM", "3"))
-    step = int(os.environ.get("OTOBOT_KILL_STEP", "7"))
+    count, number = 0, 3
     moment = host.note()["targets"]["disk"]["covers"]
     wanted = names(host)
     while True:
@@ -142,7 +140,7 @@ def test_a_restore_that_is_killed_is_undone_or_finished_by_the_next(host):
         assert host.do("restore", until=moment) == 0, (killed, host.said)
         assert names(host) == wanted, (killed, host.said)
         clean(host)
-        number += step
+        number += 7  # each of them would take minutes
     assert count >= 2
     clean(host)
     based(host)
@@ -228,6 +226,7 @@ def test_a_missing_segment_is_noticed(host):
     series = "series=" + host.note()["targets"]["disk"]["series"]
     victim = [each for each in log if series in each["tags"]][-2]
     missing = next(tag for tag in victim["tags"] if tag.startswith("first="))[6:]
+    host.restic("disk", "unlock", "--remove-all")  # of those who were killed
     host.restic("disk", "forget", victim["id"])
     assert host.do("restore", until=host.note()["targets"]["disk"]["covers"]) == 0
     assert any("FAILED" in line and f"segment {missing} of the log is missing" in line for line in host.said), host.said
