@@ -13,6 +13,7 @@ import pytest
 
 from otobotctl import secrets
 from otobotctl.agent.backup import elsewhere as guest
+from otobotctl.agent.memory import in_memory
 from otobotctl.agent.wire import RefusedError
 from otobotctl.backup import standing
 from otobotctl.cli import main as cli
@@ -192,7 +193,7 @@ def test_a_key_in_memory_is_one_that_ssh_takes(tmp_path):
     )
     target = {"name": "nas", "repository": "sftp:a@b:/c", "environment": {}, "append_only": False}
     target["options"] = ["sftp.command=ssh -o IdentityFile=/etc/otobot/backup/acme/id_ed25519 b"]
-    with guest._in_memory({"id_ed25519": (tmp_path / "key").read_text()}) as paths:
+    with in_memory({"id_ed25519": (tmp_path / "key").read_text()}) as paths:
         argv = ["ssh-keygen", "-y", "-f", paths["id_ed25519"]]
         said = subprocess.run(argv, capture_output=True, text=True, check=True)
         (option,) = guest._moved(target, "acme", paths)["options"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict
 
 from otobotctl.agent.backup import drill, signing, throwaway
 from otobotctl.agent.backup.drilling import Drill
@@ -19,6 +19,7 @@ from otobotctl.agent.backup.places import BackupPlaces
 from otobotctl.agent.backup.restic import Restic
 from otobotctl.agent.backup.shapes import HOME, Job, Target
 from otobotctl.agent.lines import decode
+from otobotctl.agent.memory import in_memory
 from otobotctl.agent.run import StepError
 from otobotctl.agent.shell import has
 from otobotctl.agent.wire import RefusedError
@@ -56,7 +57,7 @@ def _drill(asked: Dict[str, Any], places: BackupPlaces, who: str, say: Say) -> D
     def run() -> Dict[str, Any]:
         os.makedirs(_folder(places), mode=0o700, exist_ok=True)
         cache = "" if not places.cache(target["repository"]) else os.path.join(_folder(places), "cache")
-        with _in_memory(asked["files"]) as paths:
+        with in_memory(asked["files"]) as paths:
             restic = Restic(_moved(target, job["client"], paths), "", cache)
             return Drill(job, restic, lambda: dict(asked["vault"]), say, images.ready).run()
 
@@ -108,36 +109,11 @@ def _clear_others(places: BackupPlaces) -> None:
             os.close(held)
 
 
-@contextlib.contextmanager
-def _in_memory(contents: Dict[str, str]) -> Iterator[Dict[str, str]]:
-    """Paths of files in memory, by name, that only this user's programs can open, and only as long as this lasts."""
-    opened: List[int] = []
-    paths = {}
-    try:
-        for name, text in contents.items():
-            number = os.memfd_create(name)
-            opened.append(number)
-            os.fchmod(number, 0o600)  # ssh takes no key that others could read
-            os.write(number, text.encode())
-            paths[name] = "/proc/{}/fd/{}".format(os.getpid(), number)
-        yield paths
-    finally:
-        for number in opened:
-            os.close(number)
-
-
 def _moved(target: Target, client: str, paths: Dict[str, str]) -> Target:
     """The target, whose options name the files where they are here."""
-    options = []
-    for option in target["options"]:
-        moved = option
-        for name, path in paths.items():
-            moved = moved.replace("{}/{}/{}".format(HOME, client, name), path)
-        options.append(moved)
-    return Target(
-        name=target["name"],
-        repository=target["repository"],
-        environment=target["environment"],
-        options=options,
-        append_only=target["append_only"],
-    )
+    options = list(target["options"])
+    for name, path in paths.items():
+        options = [option.replace("{}/{}/{}".format(HOME, client, name), path) for option in options]
+    moved = target.copy()
+    moved["options"] = options
+    return moved

@@ -20,6 +20,7 @@ from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
 from otobotctl.agent.backup.remedies import failure
 from otobotctl.agent.backup.restic import Restic, ResticError
 from otobotctl.agent.backup.shapes import Target
+from otobotctl.agent.memory import in_memory
 from otobotctl.agent.wire import RefusedError
 
 Say = Callable[[Dict[str, Any]], None]
@@ -57,14 +58,8 @@ class _Keys:
         self.append_only = target["append_only"]
         self.client, self.name, self.value = places.client, target["name"], value
         self._never = known["archive"] is None and not known.get("first")
-        given = dict(target["environment"], RESTIC_PASSWORD=value)
-        opened = Target(
-            name=target["name"],
-            repository=target["repository"],
-            environment=given,
-            options=target["options"],
-            append_only=target["append_only"],
-        )
+        opened = target.copy()
+        opened["environment"] = dict(target["environment"], RESTIC_PASSWORD=value)
         self._restic = Restic(opened, "")
 
     def seen(self) -> str:
@@ -81,14 +76,9 @@ class _Keys:
 
     def add(self, value: str) -> None:
         """Let another password in. Raises ResticError."""
-        number = os.memfd_create("password")
-        try:
-            os.fchmod(number, 0o600)
-            os.write(number, value.encode() + b"\n")
-            path = "/proc/{}/fd/{}".format(os.getpid(), number)
-            self._restic.run("key", "add", "--new-password-file", path, "--user", mark(value), "--host", self.client)
-        finally:
-            os.close(number)
+        with in_memory({"password": value + "\n"}) as paths:
+            words = ("--new-password-file", paths["password"], "--user", mark(value), "--host", self.client)
+            self._restic.run("key", "add", *words)
 
     def listed(self) -> "list[Dict[str, Any]]":
         """The keys: id, userName, and whether it is the one that opens here (current). Raises ResticError."""
