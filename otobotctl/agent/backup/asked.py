@@ -80,16 +80,19 @@ def _refused(client: str, error: Exception) -> RefusedError:
 
 
 def _list(here: BackupPlaces, targets: "list[str]", wire: Wire) -> None:
-    for target in read_job(here)["targets"]:
+    job = read_job(here)
+    for target in job["targets"]:
         if targets and target["name"] not in targets:
             continue
         restic = Restic.of(here, target)
         about = {"client": here.client, "target": target["name"]}
         told: Dict[str, Any] = {**about, "archives": [], "moments": [], "error": None}
         try:
-            told["archives"] = pruning.archives(restic, _LIST_S)
-            if read_job(here)["pitr"]:
-                told["moments"] = moments.told(moments.chains_of(restic, log.read(here, log.LOG), _LIST_S))
+            listed = restic.snapshots(limit_s=_LIST_S)
+            told["archives"] = pruning.archives(listed)
+            if job["pitr"]:
+                known = log.of_target(log.read(here, log.LOG), log.LOG, target["name"])
+                told["moments"] = moments.told(moments.chains_of(listed, known))
         except ResticError as error:
             told["error"] = failure(error.kind, str(error), here.client, target["name"])
         wire.send({"listed": told})

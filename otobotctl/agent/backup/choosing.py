@@ -76,7 +76,7 @@ def listed(repositories: Sequence[Restic], say: Callable[[str], None]) -> List[L
 
 def _listed(restic: Restic) -> List[Listed]:
     found: Dict[str, Listed] = {}
-    for each in pruning.archives(restic):
+    for each in pruning.archives(restic.snapshots("--path", ARCHIVE_FILE)):
         ident = each["id"]
         if is_id(ident):
             found[ident] = Listed(ident, made_at(ident), each["snapshot"], restic, each.get("reason", ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 from otobotctl.agent.backup.keeping import Verdict, counted, groups
 from otobotctl.agent.backup.restic import Restic
@@ -35,10 +35,12 @@ def _forget(restic: Restic, which: Sequence[str]) -> None:
         restic.alone("forget", *which[start : start + _AT_ONCE])
 
 
-def archives(restic: Restic, limit_s: Optional[float] = None) -> List[Dict[str, Any]]:
-    """The archives of a repository by time: id, snapshot, at (restic's words) and what tags say. Raises ResticError."""
+def archives(listed: Sequence[Mapping[str, Any]]) -> List[Dict[str, Any]]:
+    """The archives among these snapshots by time: id, snapshot, at (restic's words) and what tags say. Pure."""
     found = []
-    for each in restic.snapshots("--path", ARCHIVE_FILE, limit_s=limit_s):
+    for each in listed:
+        if list(each.get("paths") or ()) != [ARCHIVE_FILE]:
+            continue
         said = dict(tag.split("=", 1) for tag in each.get("tags") or () if "=" in tag)
         if "archive" in said:
             found.append({**said, "id": said["archive"], "snapshot": each["id"], "at": each["time"]})

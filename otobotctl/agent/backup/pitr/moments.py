@@ -27,16 +27,16 @@ def found(repositories: Sequence[Restic], note: Mapping[str, Any], say: Callable
     chains: List[Found] = []
     for restic in repositories:
         try:
-            chains += [Found(restic, each) for each in chains_of(restic, note)]
+            listed = restic.snapshots("--tag", segments.TAG)
+            chains += [Found(restic, each) for each in chains_of(listed, here.of_target(note, LOG, restic.name))]
         except ResticError as error:
             say("{} does not answer: {}".format(restic.name, error))
     return sorted(chains, key=lambda each: each.chain.since, reverse=True)
 
 
-def chains_of(restic: Restic, note: Mapping[str, Any], limit_s: Optional[float] = None) -> List[Chain]:
-    """The chains of a repository that lead anywhere. Raises ResticError."""
-    listed = restic.snapshots("--tag", segments.TAG, limit_s=limit_s)
-    known, log = here.of_target(note, LOG, restic.name), segments.wals(listed)
+def chains_of(listed: Sequence[Mapping[str, Any]], known: Mapping[str, Any]) -> List[Chain]:
+    """The chains among a repository's snapshots that lead anywhere; `known` is what this host notes of it. Pure."""
+    log = segments.wals(listed)
     every = (
         segments.chain(base, log, known["covers"] if base.series == known["series"] else 0.0)
         for base in segments.bases(listed)
