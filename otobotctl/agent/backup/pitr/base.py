@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 from typing import Any, Callable, Dict
 
@@ -20,7 +19,7 @@ from otobotctl.agent.backup.pitr import here
 from otobotctl.agent.backup.pitr.here import BASES, LOG
 from otobotctl.agent.backup.pitr.segments import BASE, BASE_FILE, HEAD_FILE, TAG, of_lsn
 from otobotctl.agent.backup.pitr.server import Server
-from otobotctl.agent.backup.pitr.ship import RESTORING
+from otobotctl.agent.backup.pitr.ship import RESTORING, say
 from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
 from otobotctl.agent.backup.remedies import failure
 from otobotctl.agent.backup.restic import Restic
@@ -40,15 +39,10 @@ def main(client: str) -> int:
     """Make what is due; return the exit status."""
     places = BackupPlaces(client)
     try:
-        return int(not Bases(places, _say).make())
+        return int(not Bases(places, say).make())
     except (JobError, OSError, StepError) as error:
-        _say(str(error))
+        say(str(error))
         return 1
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
 
 
 def due(log: Dict[str, Any], base: Dict[str, Any], now: float) -> bool:

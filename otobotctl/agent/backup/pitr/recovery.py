@@ -11,7 +11,7 @@ import time
 from typing import List, Sequence
 
 from otobotctl.agent.backup.hands import Hands, RestoreError
-from otobotctl.agent.dumps import ADMIN, Project
+from otobotctl.agent.dumps import Project, psql
 from otobotctl.agent.run import ProbeError
 from otobotctl.agent.shell import ask
 
@@ -74,8 +74,7 @@ class Recovery:
     def _promoted(self) -> bool:
         """Wait; False: it ended instead."""
         deadline = time.monotonic() + _LIMIT_S
-        argv = ("psql", "--username=" + ADMIN, "--no-password", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align")
-        words = self.hands.project.inside("", *argv, "--dbname=postgres", "--command=SELECT pg_is_in_recovery()")
+        words = self.hands.project.inside("", *psql("postgres", "--command=SELECT pg_is_in_recovery()"))
         while time.monotonic() < deadline:
             if ask(words, timeout_s=_ASK_S).stdout.strip() == "f":
                 return True

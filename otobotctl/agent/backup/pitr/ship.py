@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from otobotctl.agent.backup import reports, state
 from otobotctl.agent.backup.complaints import ResticError
@@ -51,11 +51,11 @@ def main(client: str) -> int:
     try:
         while time.monotonic() < ends and changed == _changed(places):
             began = time.monotonic()
-            shipper = shipper or Shipper(places, _say)
+            shipper = shipper or Shipper(places, say)
             shipper.tick()
             time.sleep(max(1.0, TICK_S - (time.monotonic() - began)))
     except (JobError, OSError, StepError, ProbeError) as error:
-        _say(str(error))
+        say(str(error))
         return 1
     return 0
 
@@ -67,16 +67,10 @@ def _changed(places: BackupPlaces) -> float:
         return 0.0
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """A line for the journal of systemd."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
-
-
-class Sent(NamedTuple):
-    """What became of a target: what is known of it now."""
-
-    name: str
-    known: Dict[str, Any]
 
 
 class Shipper:
@@ -93,7 +87,7 @@ class Shipper:
         self._hands = Hands(Project(self._job["project"], Releases(places.client).link), say)
         self._server = Server(self._hands, found.service)
         self._pool = ThreadPoolExecutor(max_workers=max(1, len(self._job["targets"])))
-        self._under_way: Dict[str, "Future[Sent]"] = {}
+        self._under_way: Dict[str, "Future[Dict[str, Any]]"] = {}
 
     def tick(self) -> None:
         """Ask the server, send what there is, and let go of what has arrived. Raises OSError, StepError."""
@@ -124,9 +118,8 @@ class Shipper:
             if not self._begun(name):
                 self._failed(note, name, "waiting", "there is no archive on {} yet".format(name))
                 continue
-            known = here.of_target(note, LOG, name)
-            known["told_lsn"] = told.lsn if receives else ""
-            self._under_way[name] = self._pool.submit(self._send, target, known, told, spool)
+            known, lsn = here.of_target(note, LOG, name), told.lsn if receives else ""
+            self._under_way[name] = self._pool.submit(self._send, target, known, told, lsn, spool)
         self._collect(note, _LIMIT_S if lost else TICK_S)
         if lost:
             self._anew(note, told, spool)
@@ -178,15 +171,18 @@ class Shipper:
         for name, future in list(self._under_way.items()):
             if future.done():
                 del self._under_way[name]
-                note["targets"][name] = future.result().known
+                note["targets"][name] = future.result()
 
     def _failed(self, note: Dict[str, Any], name: str, kind: str, message: str) -> None:
         known = here.of_target(note, LOG, name)
         note["targets"][name] = dict(known, error=failure(kind, message, self._places.client, name))
 
-    def _send(self, target: Target, known: Dict[str, Any], told: Told, spool: Spool) -> Sent:
-        """Send a target what it lacks; in a thread of its own."""
-        lsn, name = known.pop("told_lsn"), target["name"]
+    def _send(self, target: Target, known: Dict[str, Any], told: Told, lsn: str, spool: Spool) -> Dict[str, Any]:
+        """Send a target what it lacks; return what is known of it now. In a thread of its own.
+
+        Up to `lsn` the log has been received; "" where that is not known.
+        """
+        name = target["name"]
         known["error"] = None
         try:
             for part in self._parts(known, spool, told):
@@ -211,7 +207,7 @@ class Shipper:
                     Restic.of(self._places, target).run("unlock", timeout_s=RPO_S)  # of processes that are gone alone
         except (OSError, StepError) as error:
             known["error"] = failure("other", str(error), self._places.client, name)
-        return Sent(name, known)
+        return known
 
     def _parts(self, known: Dict[str, Any], spool: Spool, told: Told) -> "List[List[str]]":
         """The whole segments that a target lacks, some at a time; the last time with what is being written."""
