@@ -28,12 +28,19 @@ def mint(kind: SecretKind, rng: Callable[[int], bytes] = os.urandom) -> str:
     if kind == "base64url48":
         return base64.urlsafe_b64encode(rng(48)).decode()
     if kind == "ed25519":
-        from otobotctl.secrets import sshkey
-
-        return sshkey.private(rng(32), rng(4))
+        return _ssh_key(rng(32))
     if kind == "password":
         return _password(rng)
     raise ValueError(f"a secret of kind {kind} cannot be minted")
+
+
+def _ssh_key(seed: bytes) -> str:
+    """What ~/.ssh/id_ed25519 holds, without a passphrase."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # slow to import
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
 
 
 def _password(rng: Callable[[int], bytes]) -> str:

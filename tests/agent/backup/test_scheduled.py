@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
 from otobotctl.agent.backup import scheduled
 from otobotctl.agent.backup.places import BackupPlaces
 from otobotctl.agent.shell import Answer
-from otobotctl.secrets import sshkey
+from otobotctl.secrets.mint import mint
 from tests.agent.backup.conftest import target
 
 
@@ -36,7 +37,7 @@ def here(tmp_path: Path) -> BackupPlaces:
     (home / "job.json").write_text(json.dumps({"version": 1, "targets": [target(tmp_path / "repository")]}))
     (home / "key").write_text("one password\n")
     (home / "id_ed25519").touch(0o600)
-    (home / "id_ed25519").write_text(sshkey.private(b"s" * 32, b"test"))
+    (home / "id_ed25519").write_text(mint("ed25519", lambda count: b"s" * count))
     return BackupPlaces("acme", str(tmp_path / "home"), str(tmp_path / "state"), str(tmp_path / "run"))
 
 
@@ -89,8 +90,9 @@ def test_the_public_key_and_the_times_are_told(here: BackupPlaces, monkeypatch: 
         lambda names, _: [{"NextElapseUSecRealtime": times[name[len("otobot-backup-acme") : -6]]} for name in names],
     )
     _, planned = asked(here)
-    wanted = sshkey.public((Path(here.home) / "id_ed25519").read_text(), "otobot-backup-acme")
-    assert planned["public_key"] == wanted
+    key = load_ssh_private_key((Path(here.home) / "id_ed25519").read_bytes(), None).public_key()
+    public = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    assert planned["public_key"] == f"{public} otobot-backup-acme"
     assert planned["next"] == {"run": 1795312984.0, "verify": None, "drill": None}
     monkeypatch.setattr(scheduled, "ask", lambda _: Answer(1, "", "no"))
     assert asked(here)[1]["public_key"] == ""
