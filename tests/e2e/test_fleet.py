@@ -128,6 +128,8 @@ def test_hosts_converge_side_by_side_and_a_second_time_costs_one_look(fleet, tmp
         opener = lambda: open_door(targets[name], settings=SETTINGS)  # noqa: E731
         return converge_host(opener, stages(name), who="operator@here", listener=listener)
 
+    for host in fleet.hosts.values():
+        host.ssh("rm -f /etc/otobot-motd", user="root")
     heard = Heard()
     first = each_host(tuple(targets), work, Limits(parallel=2), heard)
     assert [outcome.error for outcome in first] == [None, None]
@@ -136,6 +138,7 @@ def test_hosts_converge_side_by_side_and_a_second_time_costs_one_look(fleet, tmp
     assert {record["host"] for record in heard.records if record["event"] == "step_end"} == set(targets)
     fleet.hosts["vps-2"].ssh("rm /etc/otobot-motd", user="root")
     again = each_host(tuple(targets), work, Limits(parallel=2), Heard())
+    assert [outcome.error for outcome in again] == [None, None]
     assert [outcome.result.changed for outcome in again] == [(), ("files/motd",)]
     assert [outcome.result.executions for outcome in again] == [1, 2]
     assert fleet.hosts["vps-2"].ssh("cat /etc/otobot-motd", user="root").stdout == "vps-2\n"

@@ -23,6 +23,7 @@ _OF_LAB = frozenset(
     {"lab", "bare_host", "make_host", "module_host", "docker_host", "warm_host", "light_host", "light_hosts"}
 )
 _SKIPPED = pytest.StashKey[dict[str, int]]()
+_SAID = 3  # lines of an error, in the summary
 
 
 class MakeHost(Protocol):
@@ -164,7 +165,10 @@ def mark(items: list[pytest.Item]) -> None:
 
 
 def summarise(reporter: Any) -> None:
-    """Say how many tests of the lab did not run, and why: a skip must not go unnoticed."""
+    """Say which tests of the lab were tried again and how many did not run, and why: neither must go unnoticed."""
+    for report in reporter.stats.get("rerun", []):
+        said = [line[1:].strip() for line in report.longreprtext.splitlines() if line.startswith("E ")]
+        reporter.write_line(f"tried again: {report.nodeid} ({report.when}): {' | '.join(said[:_SAID])}", yellow=True)
     reasons: dict[str, int] = {}
     for report in reporter.stats.get("skipped", []):
         if "lab" in report.keywords:
