@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 
 import msgspec
 
+from otobotctl import shapes
+
 VERSION = 1
 SUFFIX = ".zip.age"
 MANIFEST = "manifest.json"
@@ -52,7 +54,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 def decode(raw: bytes) -> Manifest:
     """Read `manifest.json`. Raises ValueError: it is none of ours."""
-    found = msgspec.json.decode(raw, type=Manifest)
+    found = shapes.decode(raw, Manifest)
     if found.version != VERSION:
         raise ValueError(f"it is of version {found.version}")
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from otobotctl import shapes
 from otobotctl.errors import ManifestError
 from otobotctl.manifest import checks, document
 from otobotctl.manifest.findings import Finding, in_file_order
@@ -29,7 +30,7 @@ def decode(raw: bytes, name: str, services: Mapping[str, ServiceShape] | None = 
     """Return the manifest in `raw`; `name` is the file's, for messages. Raises ManifestError as `load` does."""
     parsed = document.parse(raw, name)
     try:
-        manifest = msgspec.json.decode(raw, type=Manifest)
+        manifest = shapes.decode(raw, Manifest)
     except msgspec.DecodeError as error:  # ValidationError is one; both may name a value, so nothing is chained
         findings = _all(parsed, services, whole=True) or (Finding((), str(error), ""),)
     else:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from otobotctl import shapes
 from otobotctl.errors import ManifestError
 from otobotctl.plan import expression
 from otobotctl.plan.kinds import KINDS, spec_class
@@ -105,7 +106,7 @@ def _spec(kind: str, raw: Any, variables: Variables) -> Spec:
         cls = spec_class(kind)
         params = _mapping(expression.fill(raw, variables), cls.__struct_encode_fields__, f"the kind {kind}")
         try:
-            return msgspec.convert(params, cls)
+            return shapes.convert(params, cls)
         except msgspec.ValidationError as error:  # not chained: an invalid value could be part of a secret
             raise ManifestError(str(error)) from None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from otobotctl import shapes
 from otobotctl.data import data_dir
 from otobotctl.errors import ManifestError
 from otobotctl.manifest.models import ENVIRONMENTS, Backup
@@ -240,7 +241,7 @@ def _stack(path: Path) -> Stack:
 def _read(path: Path, shape: type[T]) -> T:
     data = parse_yaml(path.read_bytes(), _where(path))
     try:
-        return msgspec.convert(data, shape)
+        return shapes.convert(data, shape)
     except msgspec.ValidationError as error:
         raise ManifestError(f"{_where(path)}: {error}", hint="see otobotctl/render/service.py for the keys") from error
 

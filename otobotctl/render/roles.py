@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from otobotctl import shapes
 from otobotctl.data import data_dir
 from otobotctl.errors import ManifestError
 from otobotctl.manifest.models import CommandRole
@@ -22,7 +23,7 @@ def built_in() -> dict[str, CommandRole]:
     path = data_dir("templates") / "roles.yaml"
     document = parse_yaml(path.read_bytes(), "templates/roles.yaml")
     try:
-        return msgspec.convert(_flat(document), type=dict[str, CommandRole])
+        return shapes.convert(_flat(document), dict[str, CommandRole])
     except msgspec.ValidationError as error:
         raise ManifestError(f"{path}: {error}", hint="pip install --force-reinstall otobotctl") from error
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from otobotctl import shapes
 from otobotctl.errors import ManifestError
 
 _HEAD = "# What secrets.age holds, without the values. otobotctl writes it again from there when they disagree.\n"
@@ -72,7 +73,7 @@ def read(raw: bytes, name: str) -> Summary:
         parsed: dict[str, Any] = yaml.load(raw, Loader=loader)  # noqa: S506  # a safe loader, the fast one where it is there
         secrets: Mapping[str, Mapping[str, Any]] = parsed["secrets"]
         named = [{"name": secret, **fields} for secret, fields in secrets.items()]
-        return msgspec.convert({**parsed, "secrets": named}, Summary)
+        return shapes.convert({**parsed, "secrets": named}, Summary)
     except (yaml.YAMLError, msgspec.ValidationError, LookupError, TypeError, AttributeError) as error:
         hint = f"remove it; it is written again from secrets.age: rm {name}"
         raise ManifestError(f"{name} is damaged", hint=hint) from error

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from otobotctl import shapes
 from otobotctl.errors import UsageError
 from otobotctl.secrets.metadata import Metadata
 from otobotctl.secrets.mint import mint
@@ -110,10 +111,10 @@ def from_revealed(raw: bytes) -> SecretStore:
         ValueError: it is not; nothing of it is in the message.
     """
     try:
-        sealed = msgspec.json.decode(raw, type=_Sealed)
+        sealed = shapes.decode(raw, _Sealed)
         bytes.fromhex(sealed.salt)
         known = {
-            name: msgspec.convert({"name": name, **_without_value(fields)}, Metadata)
+            name: shapes.convert({"name": name, **_without_value(fields)}, Metadata)
             for name, fields in sealed.secrets.items()
         }
         values = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from otobotctl import person
+from otobotctl import person, shapes
 from otobotctl.agent.backup.shapes import NAMESPACE
 from otobotctl.agent.protocol import VERSION, ProofRequest
 from otobotctl.errors import HostKeyError, OtobotError, PartialError, StepFailedError
@@ -85,7 +85,7 @@ def verify(
     for record in _ask(loaded, slug, "verify", {"targets": list(targets), "full": full}, password):
         results = record.get("results", results)
         tell(listener, host, record)
-    found = Verified(slug, host, tuple(msgspec.convert(each, Checked) for each in results))
+    found = Verified(slug, host, tuple(shapes.convert(each, Checked) for each in results))
     return found, _failure(found)
 
 
