@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.lab import rewind
 from tests.lab.host import Host
 
 TIMEOUT_S = 900
@@ -18,12 +19,14 @@ class Operator:
     """Runs `otobotctl` in a fleet, with a home, keys and an ssh configuration of its own."""
 
     def __init__(self, directory: Path) -> None:
+        self.folder = directory
         self.home = directory / "home"
         self.fleet = directory / "fleet"
         self.home.mkdir(mode=0o700)
         self.ssh_config = directory / "ssh_config"
         self.ssh_config.write_text("")
         self.said: list[str] = []
+        rewind.keepers.add(self)
 
     def environment(self) -> dict[str, str]:
         """Nothing of the person who runs the tests."""

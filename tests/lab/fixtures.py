@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.lab import lab as laboratory
-from tests.lab import light
+from tests.lab import light, rewind
 from tests.lab.host import Host
 from tests.lab.lab import Lab
 from tests.lab.light import LightHost
@@ -23,6 +23,7 @@ _OF_LAB = frozenset(
     {"lab", "bare_host", "make_host", "module_host", "docker_host", "warm_host", "light_host", "light_hosts"}
 )
 _SKIPPED = pytest.StashKey[dict[str, int]]()
+_RERUNS = 1
 _SAID = 3  # lines of an error, in the summary
 
 
@@ -58,16 +59,17 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture
 def make_host(lab: Lab) -> Iterator[MakeHost]:
     """Makes fresh hosts for one test."""
-    with _making(lab) as make:
+    with _making(lab, of_one_test=True) as make:
         yield make
 
 
 @contextlib.contextmanager
-def _making(lab: Lab) -> Iterator[MakeHost]:
+def _making(lab: Lab, *, of_one_test: bool = False) -> Iterator[MakeHost]:
     made: list[Host] = []
 
     def make(kind: str = "bare", hostname: str = "", *, registry: bool = False) -> Host:
         made.append(lab.make(kind, hostname, registry=registry))
+        made[-1].of_one_test = of_one_test
         return made[-1]
 
     try:
@@ -156,12 +158,46 @@ def mark(items: list[pytest.Item]) -> None:
     """Mark the tests that use the lab. They get one more try, which the summary tells as `rerun`.
 
     A package mirror that hiccups or a machine that stands still for a minute is not what they are about; what is broken
-    fails twice.
+    fails twice. The second try begins where the first one did: see `rewind`.
     """
     for item in items:
         if _OF_LAB.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.lab)
-            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=5))
+            item.add_marker(pytest.mark.flaky(reruns=_RERUNS, reruns_delay=5))
+
+
+@contextlib.contextmanager
+def second_try(item: pytest.Item) -> Iterator[None]:
+    """Around the call of a test of the lab: when its first try fails, take its hosts back to where it began."""
+    used = getattr(item, "funcargs", {}).get("lab")
+    if item.get_closest_marker("lab") is None or used is None or not _may_fail(item):
+        yield
+        return
+    moment = rewind.Moment(used)
+    try:
+        yield
+    except (Exception, pytest.fail.Exception):
+        limit(item, armed=False)
+        moment.back()
+        limit(item)
+        raise
+    finally:
+        moment.forget()
+
+
+def _may_fail(item: pytest.Item) -> bool:
+    """Whether there would be another try; without the plugin there is none."""
+    return 0 < getattr(item, "execution_count", 0) <= _RERUNS
+
+
+def limit(item: pytest.Item, *, armed: bool = True) -> None:
+    """Give a test all of its time anew; pytest-timeout has one limit for all tries, and none after it has passed."""
+    plugin = item.config.pluginmanager.get_plugin("timeout")
+    if plugin is not None:
+        item.ihook.pytest_timeout_cancel_timer(item=item)
+        settings = plugin._get_item_settings(item)
+        if armed and settings.timeout:
+            item.ihook.pytest_timeout_set_timer(item=item, settings=settings)
 
 
 def summarise(reporter: Any) -> None:

@@ -66,6 +66,7 @@ class Host(Faults, Door):
         self._registry_names = registry_names
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._sessions_before = 0
+        self.of_one_test = False  # it goes when its test ends
 
     # ------------------------------------------------------------ life
     def create(self, base_name: str) -> None:
@@ -134,6 +135,16 @@ class Host(Faults, Door):
         """Remove the host and everything it left."""
         self.power_cut()
         remove_remains(self.slot, State(self.name, str(self.root)))
+
+    def restore(self, disk: Path, known_hosts: str, *, on: bool) -> None:
+        """Give the host a copy of `disk`, also one that was destroyed, and switch it on if it is to be `on`."""
+        self.power_cut()
+        until(lambda: _deleted(self.root), f"{self.root}: delete", 120, 0.2)
+        pool.snapshot(disk, self.root)
+        self.known_hosts.write_text(known_hosts)
+        State(self.name, str(self.root)).save(self._state)
+        if on:
+            self.boot()
 
     def _reap(self) -> None:
         if self._supervisor is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.lab import cgroups, images, pool
+from tests.lab import cgroups, images, pool, rewind
 from tests.lab.shell import output, until
 from tests.lab.slot import Slot, try_lock
 
@@ -27,7 +28,7 @@ def test_sessions_are_counted_in_the_log_of_sshd(module_host):
     module_host.ssh("true")
     module_host.ssh("true")
     module_host.inside("true")
-    assert module_host.sessions() == 2
+    until(lambda: module_host.sessions() == 2, "sessions", 60)
 
 
 def test_a_pulled_cable_and_a_power_cut_are_real(bare_host):
@@ -106,6 +107,36 @@ def test_a_killed_lab_leaves_nothing(lab):
             assert not list(pool.mountpoint().glob(f"host-{slot.number}-*"))
         finally:
             os.close(held)
+
+
+@dataclass(eq=False)
+class Keeper:
+    """Somebody with a folder."""
+
+    folder: Path
+
+
+def test_a_second_try_finds_hosts_and_folders_as_the_first_one_did(lab, module_host, tmp_path):
+    """A host that was changed and destroyed is there again, by the same address and key; one that was made since is not."""
+    keeper, before = Keeper(tmp_path / "fleet"), tuple(lab.hosts)
+    keeper.folder.mkdir()
+    (keeper.folder / "manifest").write_text("first")
+    rewind.keepers.add(keeper)
+    module_host.ssh("echo first > state")
+    mine, disks = module_host.root.name, set(pool.mountpoint().iterdir())
+    moment = rewind.Moment(lab)
+    try:
+        (keeper.folder / "manifest").write_text("second")
+        module_host.ssh("echo second > state; echo second > more")
+        lab.make()
+        lab.destroy(module_host)
+        moment.back()
+    finally:
+        moment.forget()
+    assert module_host.ssh("cat state; ls").stdout == "first\nstate\n"
+    assert (keeper.folder / "manifest").read_text() == "first"
+    assert set(lab.hosts) == set(before)
+    assert not [path for path in pool.mountpoint().iterdir() if path.name.startswith(mine) and path not in disks]
 
 
 def test_a_light_host_takes_logins_and_sudo(light_host):
