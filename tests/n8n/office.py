@@ -6,9 +6,14 @@ import base64
 import email
 import email.header
 import email.message
+import json
 import secrets
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.n8n import package, providers, stubs, templates
 from tests.n8n.client import N8n
@@ -59,9 +64,21 @@ class Office:
 
     def call(self, flow: Any, user: str, *, secret: str | None = None, **parameters: Any) -> Any:
         """Call a published template as the vault does when a user starts a workflow."""
-        path = templates.node(flow, "Webhook")["parameters"]["path"]
         headers = {HEADER: self.secret if secret is None else secret}
-        return self.n8n.http.post(f"/webhook/{path}", json=body(user, parameters), headers=headers)
+        return self.n8n.http.post(_webhook(flow), json=body(user, parameters), headers=headers)
+
+    @contextmanager
+    def calling(self, flow: Any, user: str) -> Iterator[None]:
+        """The same for the block, at whose end the caller hangs up, whether he was answered or not."""
+        line = HTTPConnection(urlsplit(self.n8n.url).netloc, timeout=60)
+        headers = {HEADER: self.secret, "content-type": "application/json"}
+        with closing(line):
+            line.request("POST", _webhook(flow), json.dumps(body(user, {})), headers)
+            yield
+
+
+def _webhook(flow: Any) -> str:
+    return f"/webhook/{templates.node(flow, 'Webhook')['parameters']['path']}"
 
 
 def body(user: str, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -192,8 +191,9 @@ def test_a_called_run_that_waits_leaves_no_token(office):
     """The same in production: called by its webhook, asleep in the database, gone on."""
     user, tokens = office.person("notion")
     flow = office.n8n.activate(office.n8n.store(templates.paused(office.document("secure-base"), CALLS["secure-base"])))
-    with ThreadPoolExecutor(1) as pool:
-        called = pool.submit(office.call, flow, user)  # n8n may hold the answer back until the run has gone on
+    with office.calling(
+        flow, user
+    ):  # n8n may hold the answer back until the run has gone on, and 1.41.1 never gives it
         waiting = until(
             lambda: [run for run in office.n8n.runs(flow) if run.status == "waiting"], "the run to wait", 60
         )
@@ -201,7 +201,6 @@ def test_a_called_run_that_waits_leaves_no_token(office):
         assert stored(office.n8n, *tokens.values(), office.live.token) == []
         assert office.n8n.http.get(f"/webhook-waiting/{waiting[0].id}").status_code == 200
         until(lambda: office.n8n.execution(waiting[0].id).status == "success", "the end of the run", 60)
-        called.exception(120)
 
 
 def clicked(office, flow, slug, user):
