@@ -1,4 +1,4 @@
-"""`python -m vault_api serve | migrate | refresher | rewrap | prove | audit | call | health [vault|refresher]`."""
+"""`python -m vault_api serve | migrate | refresher | rewrap | prove | audit | call | health`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXIT_CONFIGURATION = 2
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 well, 1 not well, 2 the configuration is wrong."""
     arguments = _parser().parse_args(argv)
-    if arguments.command == "health" and arguments.of == "vault":
+    if arguments.command == "health":
         return health.ask(arguments.port)
     logs.start(os.environ.get("VAULT_LOG_LEVEL", "info").lower() if _level_known() else "info")
     try:
@@ -60,8 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     calling = commands.add_parser("call", help="make the requests of stdin as the operator")
     calling.add_argument("--operator", default="", help="who asks, for the audit")
     calling.add_argument("--port", type=int, default=contract.PORT)
-    well = commands.add_parser("health", help="exit 0 when well")
-    well.add_argument("of", nargs="?", choices=("vault", "refresher"), default="vault")
+    well = commands.add_parser("health", help="exit 0 when the vault is well, or the refresher, by its port")
     well.add_argument("--port", type=int, default=contract.PORT)
     return parser
 
@@ -137,22 +136,10 @@ def _refresh(settings: Settings, port: int) -> int:
     return 0
 
 
-def _ask_refresher(settings: Settings) -> int:
-    import psycopg
-
-    from . import refresher
-
-    try:
-        return 0 if asyncio.run(refresher.swept_lately(settings)) else 1
-    except psycopg.Error:
-        return 1
-
-
 _COMMANDS: Final[dict[str, Callable[[Settings, argparse.Namespace], int]]] = {
     "serve": _serve,
     "migrate": lambda settings, _arguments: _migrate(settings),
     "refresher": lambda settings, arguments: _refresh(settings, arguments.metrics_port),
-    "health": lambda settings, _arguments: _ask_refresher(settings),
     "call": lambda settings, arguments: call.run(settings, arguments.operator, arguments.port),
     "rewrap": upkeep.run,
     "prove": upkeep.run,

@@ -1,4 +1,4 @@
-"""`python -m vault_api.health`: whether the vault here is well.
+"""`python -m vault_api.health [PORT]`: whether the vault here is well, or whoever answers on another port as it does.
 
 Docker asks every few seconds for as long as the container runs, so this imports next to nothing: it costs a quarter of
 what the whole program's start did.
@@ -18,7 +18,7 @@ _MOST_BYTES = 1 << 16
 
 
 def ask(port: int = PORT) -> int:
-    """Return 0 when the vault on this port says that it is well, else 1. The slim image has no curl."""
+    """Return 0 when the one on this port says that it is well, else 1. The slim image has no curl."""
     try:
         with socket.create_connection(("127.0.0.1", port), _LIMIT_S) as line:
             line.sendall(f"GET {PATH} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
@@ -32,4 +32,4 @@ def ask(port: int = PORT) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(ask())
+    sys.exit(ask(*map(int, sys.argv[1:2])))

@@ -8,14 +8,13 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, LiteralString
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import psycopg
 
 from . import logs
 from .connections import REFRESH_AHEAD
-from .database import Database
 from .figures import Figures
 from .oauth import lease, states
 from .oauth.renewal import Outcome, Result
@@ -37,10 +36,6 @@ FROM clients k LEFT JOIN client_connections c
 WHERE k.id = %(client)s GROUP BY k.id
 ON CONFLICT (client_id) DO UPDATE SET swept_at = EXCLUDED.swept_at, due = EXCLUDED.due, overdue = EXCLUDED.overdue
 RETURNING due, overdue"""
-
-_FRESH: Final = """
-SELECT s.swept_at > now() - %(limit)s FROM refresher_sweeps s JOIN clients k ON k.id = s.client_id
-WHERE k.slug = %(client)s"""
 
 
 async def run(settings: Settings, stopping: asyncio.Event, port: int = 0) -> None:
@@ -126,7 +121,7 @@ async def sweep(vault: Vault, ahead: timedelta = REFRESH_AHEAD) -> Sequence[Resu
 
 
 async def mark(vault: Vault) -> tuple[int, int]:
-    """Leave the mark that the health check reads; return how many tokens are due and how many have run out.
+    """Leave a mark of having looked; return how many tokens are due and how many have run out.
 
     Raises:
         LookupError: the client has no row; migrations have not run.
@@ -135,19 +130,3 @@ async def mark(vault: Vault) -> tuple[int, int]:
     if row is None:
         raise LookupError("the client has no row")
     return int(row[0]), int(row[1])
-
-
-async def swept_lately(settings: Settings) -> bool:
-    """Whether a refresher has left its mark within the last few minutes."""
-    row = await _one(settings, _FRESH, {"limit": LOOK_EVERY * 5, "client": settings.client})
-    return bool(row and row[0])
-
-
-async def _one(settings: Settings, statement: LiteralString, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
-    # Opened for a moment: holding a connection in between would only take a slot from the vault.
-    database = Database(settings, size=1)
-    await database.open()
-    try:
-        return await database.one(statement, parameters)
-    finally:
-        await database.close()

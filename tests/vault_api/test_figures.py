@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -63,6 +67,22 @@ def test_the_refresher_shows_tokens_sweeps_and_outcomes(refresher):
     assert float(figures['vault_refresher_tokens{what="overdue"}']) >= 1
     assert abs(float(figures["vault_refresher_swept"]) - time.time()) < 600
     assert any(name.startswith("vault_refreshes_total") for name in figures)
+
+
+def test_its_container_is_asked_on_that_port_without_the_program_being_loaded(refresher):
+    """What Docker runs every half minute is the small module alone, with the port that the container is started with."""
+    folder = Path(__file__).resolve().parents[2] / "templates/services/token-refresher"
+    command = re.search(r"command: (.*)", (folder / "compose.yaml.j2").read_text())[1]
+    test = re.search(r"test: (.*)", (folder / "service.yaml").read_text())[1]
+    assert test == '[python, -m, vault_api.health, "3002"]'
+    assert '--metrics-port, "3002"' in command
+    for port, code in ((refresher[0], 0), (embedded.free_port(), 1)):
+        argv = [sys.executable, "-X", "importtime", "-m", "otobotctl.vault_api.health", str(port)]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == code, done.stderr
+        assert not {"psycopg", "asyncio", "pydantic"} & {
+            line.split("|")[-1].strip() for line in done.stderr.splitlines()
+        }
 
 
 def test_whatever_else_is_asked_is_not_there(refresher):

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from otobotctl.vault_api import connections, contract, refresher, schema
-from scripts.story import vault
+from scripts.story import embedded, vault
 from tests.vault_api import conftest
 
 PACKAGE = Path(schema.__file__).parent
@@ -112,7 +112,7 @@ def test_both_internal_tokens_open_while_rotating(environment, tmp_path):
 
 
 def test_the_refresher_looks_at_what_is_due(environment, tmp_path):
-    """It tries tokens that run out soon, counts those that it could not renew, and marks its sweep for the health check."""
+    """It tries tokens that run out soon, counts those that it could not renew, and is well from its first sweep on."""
     with vault.serving(environment, tmp_path / "log") as running:
         token = environment["N8N_INTERNAL_TOKEN"]
         running.ask(f"/api/internal/user/{conftest.USER}", "PUT", token=token, body={"email": "a@acme.example"})
@@ -122,11 +122,12 @@ def test_the_refresher_looks_at_what_is_due(environment, tmp_path):
                 running.ask(contract.credentials_path(conftest.USER, service), "PUT", token=token, body=body).status
                 == 201
             )
-        assert run(environment, "health", "refresher").returncode == 1
-        process = vault.start(environment, tmp_path / "refresher", "refresher")
+        port = str(embedded.free_port())
+        assert run({}, "health", "--port", port).returncode == 1
+        process = vault.start(environment, tmp_path / "refresher", "refresher", "--metrics-port", port)
         try:
             deadline = time.monotonic() + 120
-            while run(environment, "health", "refresher").returncode:
+            while run({}, "health", "--port", port).returncode:
                 assert time.monotonic() < deadline
         finally:
             assert vault.stop(process) == 0
