@@ -34,10 +34,15 @@ def cards() -> List[Dict[str, Any]]:
     return parse(said.stdout + "\n" + said.stderr)
 
 
-def memory() -> List[int]:
-    """The bytes of each whole card's memory; none of one that does not tell (it shares), is broken, or is cut (MIG)."""
+def room(machine: int) -> int:
+    """The bytes that a model may take: of each whole card's memory, none of one that is broken or cut in slices (MIG).
+
+    A card that tells of no memory has the machine's own, of `machine` bytes (GB10).
+    """
     whole = [card for card in cards() if not card["trouble"] and card["mig.mode.current"] != "Enabled"]
-    return [int(card["memory.total"]) * _MIB for card in whole if card["memory.total"] is not None]
+    if any(card["memory.total"] is None for card in whole):
+        return machine
+    return sum(int(card["memory.total"]) * _MIB for card in whole)
 
 
 def parse(text: str) -> List[Dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 from otobotctl.manifest import backups, gpu, settings, words
 from otobotctl.manifest.document import Object, objects, texts
 from otobotctl.manifest.findings import Finding, Path, show
-from otobotctl.manifest.models import ENVIRONMENTS, VERSION
+from otobotctl.manifest.models import ENVIRONMENTS, VERSION, Defaults
 from otobotctl.manifest.shape import ServiceShape
 
 Services = Mapping[str, ServiceShape] | None
@@ -34,7 +34,9 @@ def check(document: Object, services: Services) -> Iterator[Finding]:
     yield from _operators(objects(document, "operators"), objects(document, "hosts"))
     yield from _roles(objects(document, "roles"))
     yield from _hosts(objects(document, "hosts"))
-    yield from gpu.check(objects(document, "hosts"), objects(document, "clients"))
+    defaults = document.get("defaults")
+    tls = defaults.get("tls", Defaults().tls) if isinstance(defaults, dict) else Defaults().tls
+    yield from gpu.check(objects(document, "hosts"), objects(document, "clients"), tls)
     hosts = document.get("hosts", {})
     yield from _clients(objects(document, "clients"), hosts if isinstance(hosts, dict) else None, services)
     yield from _layers(document, services)

@@ -30,8 +30,11 @@ def served(engine: str, models: Iterable[str]) -> tuple[str, ...]:
     return tuple(model.partition("@")[0] if engine == "vllm" else model for model in models)
 
 
-def check(hosts: Objects, clients: Objects) -> Iterator[Finding]:
-    """Yield what is wrong with the GPU hosts among `hosts`; their settings are judged where they are rendered."""
+def check(hosts: Objects, clients: Objects, tls: object) -> Iterator[Finding]:
+    """Yield what is wrong with the GPU hosts among `hosts`; their settings are judged where they are rendered.
+
+    `tls` is where certificates come from for hosts that do not say so.
+    """
     domains: dict[str, str] = {}
     for slug, client in clients.items():
         domains[name_of(str(client.get("domain", "")))] = f"clients.{slug}"
@@ -51,10 +54,10 @@ def check(hosts: Objects, clients: Objects) -> Iterator[Finding]:
         first = domains.setdefault(domain, f"hosts.{name}.gpu")
         if first.startswith("clients."):
             yield Finding((*path, "domain"), f"{domain} is {first}'s", "give it a name of its own")
-    yield from _pools(hosts)
+    yield from _pools(hosts, tls)
 
 
-def _pools(hosts: Objects) -> Iterator[Finding]:
+def _pools(hosts: Objects, tls: object) -> Iterator[Finding]:
     """Hosts of one domain answer for each other: the same certificates, and each is to be reached by the others."""
     first: dict[str, str] = {}
     reached: dict[tuple[str, str], str] = {}
@@ -66,7 +69,7 @@ def _pools(hosts: Objects) -> Iterator[Finding]:
         for name in names if len(names) > 1 else ():
             gpu, path = hosts[name]["gpu"], ("hosts", name, "gpu")
             other = first.setdefault(domain, name)
-            if gpu.get("tls") != hosts[other]["gpu"].get("tls"):
+            if (gpu.get("tls") or tls) != (hosts[other]["gpu"].get("tls") or tls):
                 problem = f"is not what hosts.{other} has, which answers at {domain} too"
                 yield Finding((*path, "tls"), problem, "write the same for both")
             address = str(gpu.get("peer_address") or host_address(hosts[name]))

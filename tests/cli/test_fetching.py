@@ -1,15 +1,18 @@
 """The progress of a model, as a person reads it."""
 
+import io
 import json
 
+from rich.console import Console
+
 from otobotctl.cli.human.fetching import Fetching, progress
-from otobotctl.cli.human.progress import told
+from otobotctl.cli.human.progress import Live, bars, told
 
 MIB = 1 << 20
 
 
-def record(completed, total=400 * MIB, status="pulling abc"):
-    said = {"model": "mistral:7b", "status": status, "completed": completed, "total": total}
+def record(completed, total=400 * MIB, status="pulling abc", model="mistral:7b"):
+    said = {"model": model, "status": status, "completed": completed, "total": total}
     return {"event": "output", "text": f"progress: {json.dumps(said)}"}
 
 
@@ -36,3 +39,24 @@ def test_other_words_of_a_host_are_no_progress_and_progress_is_no_line():
     assert progress({"event": "output", "text": 'progress: {"model": 1}'}) is None
     assert progress({"event": "step_end", "text": "progress: {}"}) is None
     assert not told(record(1), verbose=True)
+
+
+def test_each_model_has_a_bar_of_its_own_that_moves_by_bytes():
+    """Beside the one that counts steps; a name is never taken for markup."""
+    board = bars(Console(file=io.StringIO(), width=200))
+    live = Live(board, verbose=False)
+    live.event({"event": "run_start", "stage": "models", "steps": ["models/mistral:7b", "models/[b]:1b"]})
+    live.event({"event": "step_start", "step": "models/mistral:7b"})
+    live.event(record(0, 0, "pulling manifest"))
+    live.event(record(100 * MIB))
+    live.event(record(400 * MIB))
+    live.event({"event": "step_end", "step": "models/mistral:7b", "ok": True, "changed": True})
+    live.event(record(30 * MIB, 60 * MIB, model="[b]:1b"))
+    steps, mistral, other = board.tasks
+    assert (steps.completed, steps.total, steps.fields["told"]) == (1, 2, "1/2")
+    assert (mistral.description, mistral.percentage, mistral.fields["told"]) == ("mistral:7b", 100, "400M of 400M")
+    assert (other.completed, other.total, other.fields["told"]) == (30 * MIB, 60 * MIB, "30M of 60M")
+    shown = Console(file=io.StringIO(), width=200)
+    shown.print(board.get_renderable())
+    assert "[b]:1b" in shown.file.getvalue()
+    assert "30M of 60M" in shown.file.getvalue()

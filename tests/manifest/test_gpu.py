@@ -4,7 +4,7 @@ import pytest
 
 from otobotctl import manifest
 from otobotctl.manifest import ServiceShape, SettingShape
-from otobotctl.manifest.gpu import name_of, served
+from otobotctl.manifest.gpu import check, name_of, served
 from tests.manifest.sample import SERVICES, encoded, right
 
 GPU = {"domain": "IA.otobot.example.", "email": "it@otobot.example", "models": ["mistral:7b"], "callers": {"acme": {}}}
@@ -96,3 +96,18 @@ def test_a_domain_is_written_in_one_way_everywhere():
     assert name_of("IA.Otobot.example.") == "ia.otobot.example"
     [found] = findings({}, domain="ACME.example.")
     assert "gpu.domain" in found
+
+
+def test_hosts_of_one_name_agree_on_certificates_also_where_one_says_the_default():
+    """What nobody says is the fleet's default; another word is found."""
+
+    def found(default, **said):
+        hosts = {
+            name: {"address": f"10.9.0.{number}", "stack": "gpu", "gpu": {"domain": "ia.example", **more}}
+            for number, (name, more) in enumerate(said.items(), 1)
+        }
+        return [".".join(map(str, each.path)) for each in check(hosts, {}, default)]
+
+    assert found("acme", one={}, two={"tls": "acme"}) == []
+    assert found("self-signed", one={"tls": "self-signed"}, two={}) == []
+    assert found("self-signed", one={"tls": "acme"}, two={}) == ["hosts.two.gpu.tls"]

@@ -114,7 +114,7 @@ class Fetched:
 
 def _no_room(params: Dict[str, Any], fetched: Fetched) -> str:
     free = shutil.disk_usage(params.get("disk") or DOCKER).free
-    cards = None if params.get("cpu") else sum(nvidia.memory())
+    cards = None if params.get("cpu") else nvidia.room(ollama.memory())
     return ollama.no_room(
         sum(fetched.total.values()),
         sum(fetched.come.values()),

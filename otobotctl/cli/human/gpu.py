@@ -30,6 +30,8 @@ def status(hosts: Sequence[GpuStatus]) -> str:
 
 
 def _host(found: GpuStatus) -> str:
+    if found.error is not None:
+        return f"{found.host}: could not be asked"
     free = found.disk["free"]
     room = f"memory {amounts.used(found.memory)}, {_size(free)} of disk free"
     engine = {"ollama": "Ollama", "vllm": "vLLM"}[found.engine]

@@ -12,6 +12,7 @@ from otobotctl.cli.human import amounts
 from otobotctl.cli.human.fetching import Fetching, progress
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from otobotctl.cli.session import Session
@@ -31,16 +32,8 @@ def watching(session: Session) -> Iterator[Watcher]:
         yield JsonLines()
     elif output.coloured():
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        with bars(Console(stderr=True)) as progress:
             yield Live(progress, verbose=session.verbose)
     else:
         yield Lines(verbose=session.verbose)
@@ -68,33 +61,65 @@ class Lines:
             output.story(text)
 
 
+def bars(console: Console) -> Progress:
+    """Bars that say in words how far they are: the field `told`."""
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[told]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console, transient=True)
+
+
 class Live:
-    """A bar that counts the steps of the running stage."""
+    """A bar that counts the steps of the running stage, and one for each model that is fetched, in bytes."""
 
     def __init__(self, progress: Progress, *, verbose: bool) -> None:
         self._progress = progress
         self._verbose = verbose
         self._task: TaskID | None = None
+        self._models: dict[str, TaskID] = {}
         self._fetching = Fetching()
 
     def event(self, record: Mapping[str, Any]) -> None:
-        """Move the bar; tell what matters above it."""
+        """Move the bars; tell what matters above them."""
         kind = record.get("event")
         if kind == "run_start":
-            self._task = self._progress.add_task(str(record.get("stage", "")), total=len(record.get("steps", ())))
+            self._begin(str(record.get("stage", "")), len(record.get("steps", ())))
         elif kind == "step_start" and self._task is not None:
             self._progress.update(self._task, description=str(record.get("step", "")))
         elif kind == "archive_start":
-            self._task = self._progress.add_task("archive", total=int(record.get("members", 0)))
+            self._begin("archive", int(record.get("members", 0)))
         elif kind in {"step_end", "member_end"} and self._task is not None:
-            self._progress.advance(self._task)
+            self._advance(self._task)
         elif kind in {"member_start", "member_bytes"}:
             self._member(record)
-        elif (words := self._fetching.told(record)) and self._task is not None:
-            self._progress.update(self._task, description=words)
+        elif (said := progress(record)) is not None:
+            self._model(said, self._fetching.told(record))
         text = told(record, verbose=self._verbose)
         if text:
             self._progress.console.print(text, markup=False, highlight=False)
+
+    def _begin(self, what: str, total: int) -> None:
+        self._task = self._progress.add_task(what, total=total, told=f"0/{total}")
+
+    def _advance(self, task: TaskID) -> None:
+        self._progress.advance(task)
+        at = self._progress.tasks[self._progress.task_ids.index(task)]
+        self._progress.update(task, told=f"{at.completed:.0f}/{at.total or 0:.0f}")
+
+    def _model(self, said: Mapping[str, Any], words: str) -> None:
+        """A bar of its own; it moves by bytes, and begins anew where more parts become known."""
+        name = str(said["model"])
+        if name not in self._models:
+            self._models[name] = self._progress.add_task(name, total=None, told="")
+        shown = words.removeprefix(f"{name}: ")
+        total = int(said["total"]) or None
+        self._progress.update(self._models[name], total=total, completed=int(said["completed"]), told=shown)
 
     def _member(self, record: Mapping[str, Any]) -> None:
         """Nobody knows how large a dump will be: the bar counts members, and the name tells how much has come."""

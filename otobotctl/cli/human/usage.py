@@ -37,7 +37,8 @@ def table(found: Usage) -> str:
 
 def page(found: Usage) -> str:
     """The same as a page, with each caller's requests and tokens by day."""
-    parts = [_table(_HEAD, [_cells(each) for each in found.callers])]
+    parts = [f"<p><strong>{escape(warning)}</strong></p>" for warning in found.warnings]
+    parts.append(_table(_HEAD, [_cells(each) for each in found.callers]))
     models = [row for each in found.callers for row in _models(each)]
     if models:
         parts += [f"<h2>Models</h2>\n{_table(_MODELS, models)}", f"<p><small>{escape(_NOTE)}</small></p>"]

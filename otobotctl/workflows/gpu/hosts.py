@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +16,7 @@ from otobotctl.render.catalog import load_catalog
 from otobotctl.render.ia import ENGINES
 from otobotctl.workflows import converging
 from otobotctl.workflows.desired import load
+from otobotctl.workflows.gpu.telling import POOL, tell_of
 
 if TYPE_CHECKING:
     from otobotctl.converge.model import Listener, Password
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from otobotctl.workflows.desired import Loaded
 
 
+_INHERITED = ("tls", "callers")
 _DEFAULT = ("engine", ENGINES[0])  # not written
 URLS: Mapping[str, str] = {"ollama": OLLAMA, "vllm": "http://127.0.0.1:8000"}  # on the host itself
 
@@ -44,6 +46,8 @@ class Said:
 def setup(fleet: Fleet, name: str, said: Said, listener: Listener, password: Password | None = None) -> HostRun:
     """Write what is said into the manifest, and make the host so. Safe to run again; what is done is not done again.
 
+    Hosts that answer at the same domain are told of it; one that cannot be is named in the warnings.
+
     Raises:
         UsageError: no such host, its clients have more than their chat there, or nobody has said its domain or e-mail
             address yet.
@@ -52,12 +56,19 @@ def setup(fleet: Fleet, name: str, said: Said, listener: Listener, password: Pas
     host = loaded.manifest.host(name)
     _refuse_others(loaded, name)
     entry = merged(host.gpu, said)
+    if host.gpu:  # what it has from the defaults, or from other hosts of its name, is not its own to say
+        own = {**written(loaded, name), **({"tls": said.tls} if said.tls else {})}
+        entry = {key: own.get(key) if key in _INHERITED else value for key, value in entry.items()}
+        entry = {key: value for key, value in entry.items() if value is not None}
     missing = [key for key in ("domain", "email") if not entry.get(key)]
     if missing:
         shown = f"--domain ia.{'otobot'}.example --email it@otobot.example"
         raise UsageError(f"nobody has said the {missing[0]} yet", hint=f"otobotctl gpu setup {name} {shown}")
     change(fleet, name, entry)
-    return converging.apply(fleet, name, listener, password)
+    # The others of its name first: the authority may ask one of them for the answer that this host has.
+    said_of = tell_of(load(fleet), name, POOL, listener, password, itself=False)
+    done = converging.apply(fleet, name, listener, password)
+    return replace(done, warnings=(*done.warnings, *said_of))
 
 
 def _refuse_others(loaded: Loaded, name: str) -> None:

@@ -7,7 +7,7 @@ their digests. So each of the three is true by itself at any moment, and the sam
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,12 @@ from otobotctl.secrets import course
 from otobotctl.secrets.mint import mint
 from otobotctl.workflows import converging
 from otobotctl.workflows.desired import load
+from otobotctl.workflows.fleetwide import failure
 from otobotctl.workflows.gpu.hosts import change, gpu_of, named, written
+from otobotctl.workflows.gpu.telling import KEYS, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from otobotctl.converge.model import Listener, Password
     from otobotctl.fleet import Fleet
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from otobotctl.workflows.desired import Loaded
 
 _DAYS = 180
-_STAGES = ("otobot", "ia")  # of playbooks/gpu.yaml: the list, and the folders above it where nothing was set up yet
 
 
 @dataclass(frozen=True)
@@ -192,16 +193,11 @@ class Keys:
                 secrets.save(self._fleet.client(self._slug), made, self._loaded.manifest.recipients)
 
     def _tell_hosts(self) -> None:
-        deliver(self._fleet, self._hosts, self._listener, self._password)
-
-
-def deliver(fleet: Fleet, hosts: Sequence[str], listener: Listener, password: Password | None) -> None:
-    """Make the lists of accepted keys on these GPU hosts what the fleet says; nothing else of them is touched."""
-    loaded = load(fleet)
-    for host in hosts:
-        wanted = converging.desired_of(loaded, host)
-        stages = tuple(stage for stage in wanted.stages if stage.name in _STAGES)
-        converging.converge(converging.opener(loaded, host), replace(wanted, stages=stages), listener, password)
+        """All of them, whoever is away. Raises PartialError naming those that were not told."""
+        told = tell(load(self._fleet), self._hosts, KEYS, self._listener, self._password)
+        failed = failure(told)
+        if failed is not None:
+            raise failed
 
 
 def listed(fleet: Fleet) -> tuple[Key, ...]:

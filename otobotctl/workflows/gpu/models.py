@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from otobotctl.errors import StepFailedError, UsageError
+from otobotctl.errors import OtobotError, StepFailedError, UsageError
 from otobotctl.manifest.gpu import served
 from otobotctl.manifest.words import suggest
 from otobotctl.workflows import converging
 from otobotctl.workflows.desired import Desired, load
 from otobotctl.workflows.gpu.hosts import change, gpu_of, looked, written
+from otobotctl.workflows.gpu.telling import MODELS, tell_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -71,22 +73,44 @@ def rows(gpu: Gpu, facts: Mapping[str, Any], host: str) -> tuple[Model, ...]:
 
 
 def pull(fleet: Fleet, name: str, models: Sequence[str], listener: Listener, password: Password | None) -> HostRun:
-    """Put models on the manifest's list and fetch them. Raises StepFailedError with the arithmetic for want of room."""
+    """Put models on the manifest's list and fetch them; other hosts of its name are told.
+
+    Raises:
+        StepFailedError: with the arithmetic for want of room, or Ollama's own word. What is not there then is not on
+            the list either, so that no later apply stumbles over it; what has come of it is kept for another try.
+    """
     loaded = load(fleet)
     _refuse_vllm(gpu_of(loaded, name), name)
-    entry = written(loaded, name)
-    change(fleet, name, {**entry, "models": list(dict.fromkeys((*entry.get("models", ()), *models)))})
-    return _made(load(fleet), name, models, (), listener, password)
+    before = tuple(written(loaded, name).get("models", ()))
+    _list(fleet, name, (*before, *models))
+    try:
+        done = _made(load(fleet), name, models, (), listener, password)
+    except StepFailedError:
+        with suppress(OtobotError):
+            there = {each["name"] for each in looked(loaded, name, password)["models"]}
+            _list(fleet, name, (*before, *(model for model in models if model in there)))
+        raise
+    return _told(load(fleet), name, done, listener, password)
 
 
 def remove(fleet: Fleet, name: str, models: Sequence[str], listener: Listener, password: Password | None) -> HostRun:
-    """Take models off the manifest's list and off the host."""
+    """Take models off the manifest's list and off the host; other hosts of its name are told, and ask it no more."""
     loaded = load(fleet)
     _refuse_vllm(gpu_of(loaded, name), name)
-    entry = written(loaded, name)
-    kept = [each for each in entry.get("models", ()) if each not in models]
-    change(fleet, name, {**entry, "models": kept})
-    return _made(load(fleet), name, (), models, listener, password)
+    _list(fleet, name, [each for each in written(loaded, name).get("models", ()) if each not in models])
+    loaded = load(fleet)
+    said = tell_of(loaded, name, MODELS, listener, password, itself=True)
+    done = _made(loaded, name, (), models, listener, password)
+    return replace(done, warnings=(*done.warnings, *said))
+
+
+def _list(fleet: Fleet, name: str, models: Sequence[str]) -> None:
+    change(fleet, name, {**written(load(fleet), name), "models": list(dict.fromkeys(models))})
+
+
+def _told(loaded: Loaded, name: str, done: HostRun, listener: Listener, password: Password | None) -> HostRun:
+    said = tell_of(loaded, name, MODELS, listener, password, itself=True)
+    return replace(done, warnings=(*done.warnings, *said))
 
 
 def sync(
@@ -105,7 +129,7 @@ def sync(
     extra = [row.name for row in rows(gpu, looked(loaded, name, password), name) if not row.wanted]
     if extra:
         agree(f"Remove {', '.join(extra)} from {name}?")
-    return _made(loaded, name, gpu.models, extra, listener, password)
+    return _told(loaded, name, _made(loaded, name, gpu.models, extra, listener, password), listener, password)
 
 
 def _refuse_vllm(gpu: Gpu, name: str) -> None:

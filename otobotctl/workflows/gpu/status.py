@@ -5,18 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from otobotctl.errors import OtobotError
 from otobotctl.render.catalog import load_catalog
 from otobotctl.workflows.desired import load
+from otobotctl.workflows.fleetwide import failure
 from otobotctl.workflows.gpu.hosts import gpu_of, looked, named
 from otobotctl.workflows.gpu.models import NAMES, Model, rows
 from otobotctl.workflows.gpu.traffic import Asker, Flight, askers, flights
+from otobotctl.workflows.parallel import Limits, each_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from otobotctl.converge.model import Password
+    from otobotctl.converge.model import Listener, Password
     from otobotctl.fleet import Fleet
     from otobotctl.manifest.models import Gpu
+    from otobotctl.workflows.parallel import Outcome
 
 _HOT = 85.0  # degrees Celsius, from which on NVIDIA's data centre cards slow down
 _AT_ONCE = {"ollama": "parallel", "vllm": "requests"}  # the setting: how many requests a model answers at once
@@ -47,7 +51,8 @@ class Card:
 class GpuStatus:
     """A GPU host now; `warnings` are for the operator. `version` is its engine's, "" when that does not answer.
 
-    `running` and `waiting` count the requests that vLLM works on and those that wait; Ollama does not tell.
+    `running` and `waiting` count the requests that vLLM works on and those that wait; Ollama does not tell. With an
+    `error` it could not be asked, and nothing else is known.
     """
 
     host: str
@@ -62,20 +67,31 @@ class GpuStatus:
     warnings: tuple[str, ...]
     running: int | None = None
     waiting: int | None = None
+    error: Mapping[str, Any] | None = None
 
 
-def status(fleet: Fleet, name: str | None, password: Password | None = None) -> tuple[GpuStatus, ...]:
-    """How a GPU host is, or every one. Raises HostUnreachableError, StepFailedError."""
+def status(
+    fleet: Fleet, name: str | None, listener: Listener, password: Password | None = None
+) -> tuple[tuple[GpuStatus, ...], OtobotError | None]:
+    """How a GPU host is, or every one; also the error that those which could not be asked amount to, if any."""
     loaded = load(fleet)
-    hosts = (name,) if name else named(loaded)
     catalog = load_catalog()
-    found = []
-    for each in hosts:
+
+    def one(each: str, _: Listener) -> GpuStatus:
         gpu = gpu_of(loaded, each)
         at_once = _AT_ONCE[gpu.engine]
         parallel = gpu.settings.get(gpu.engine, {}).get(at_once, catalog.service(gpu.engine).settings[at_once].default)
-        found.append(judged(each, gpu, looked(loaded, each, password), int(str(parallel))))
-    return tuple(found)
+        return judged(each, gpu, looked(loaded, each, password), int(str(parallel)))
+
+    hosts = (name,) if name else named(loaded)
+    engines = {each: gpu_of(loaded, each).engine for each in hosts}
+    outcomes = each_host(hosts, one, Limits(), listener)
+    return tuple(each.result or _unseen(each, engines[each.host]) for each in outcomes), failure(outcomes)
+
+
+def _unseen(outcome: Outcome[GpuStatus], engine: str) -> GpuStatus:
+    error = outcome.error or OtobotError("not asked")
+    return GpuStatus(outcome.host, engine, "", (), (), {}, {}, (), (), (), error=error.told())
 
 
 def judged(name: str, gpu: Gpu, facts: Mapping[str, Any], parallel: int = 1) -> GpuStatus:

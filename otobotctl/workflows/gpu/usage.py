@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from otobotctl.errors import UsageError
 from otobotctl.workflows.desired import load
+from otobotctl.workflows.fleetwide import failure
 from otobotctl.workflows.gpu.hosts import asked, gpu_of, named
+from otobotctl.workflows.parallel import Limits, each_host
 
 if TYPE_CHECKING:
-    from otobotctl.converge.model import Password
+    from otobotctl.converge.model import Listener, Password
+    from otobotctl.errors import OtobotError
     from otobotctl.fleet import Fleet
 
 _MEDIAN, _MOST = 0.5, 0.95
@@ -71,20 +74,28 @@ class Usage:
     warnings: tuple[str, ...]
 
 
-def usage(fleet: Fleet, month: str | None, host: str | None, password: Password | None = None) -> Usage:
-    """Ask the hosts. Raises UsageError for what is no month; HostUnreachableError, StepFailedError."""
+def usage(
+    fleet: Fleet, month: str | None, host: str | None, listener: Listener, password: Password | None = None
+) -> tuple[Usage, OtobotError | None]:
+    """Ask the hosts; also the error that those which could not be asked amount to, if any: their share is missing.
+
+    Raises:
+        UsageError: for what is no month.
+    """
     wanted = month or f"{datetime.now(UTC):%Y-%m}"
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", wanted):
         raise UsageError(f'"{wanted}" is not a month', hint="write it like 2026-11")
     loaded = load(fleet)
     hosts = (host,) if host else named(loaded)
-    answers = []
     for name in hosts:
         gpu_of(loaded, name)
-        answers.append(asked(loaded, name, "gpu_usage", {"month": wanted}, password))
+    asking = {"month": wanted}
+    outcomes = each_host(hosts, lambda name, _: asked(loaded, name, "gpu_usage", asking, password), Limits(), listener)
+    answers = [each.result for each in outcomes if each.result is not None]
+    said = [f"{each.host} could not be asked, what it counted is missing" for each in outcomes if each.error]
     unread = sum(each["unread"] for each in answers)
-    said = (f"{unread} lines of the logs are no entries",) if unread else ()
-    return Usage(wanted, hosts, counted(answers), said)
+    said += [f"{unread} lines of the logs are no entries"] if unread else []
+    return Usage(wanted, hosts, counted(answers), tuple(said)), failure(outcomes)
 
 
 def counted(answers: Iterable[Mapping[str, Any]]) -> tuple[Caller, ...]:

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from otobotctl import secrets
-from otobotctl.errors import ManifestError, UsageError
+from otobotctl.errors import HostUnreachableError, ManifestError, PartialError, StepFailedError, UsageError
 from otobotctl.fleet import Fleet
 from otobotctl.workflows import converging, peers, recipients
 from otobotctl.workflows.desired import load
-from otobotctl.workflows.gpu import keys, token
+from otobotctl.workflows.gpu import hosts, keys, models, token
 
 HOST = {"stack": "gpu", "gpu": {"domain": "ia.example", "email": "it@ia.example", "cpu": True, "models": ["tiny:1b"]}}
 
@@ -71,6 +71,106 @@ def test_a_key_given_on_one_host_of_a_name_is_given_on_all(fleet):
     assert keys._hosts(loaded, "gpu-2") == ("gpu-1", "gpu-2")
     assert keys._hosts(loaded, "gpu-3") == ("gpu-3",)
     assert secrets.read_metadata(fleet.host("gpu-1")) == ()
+
+
+class Heard:
+    """A listener."""
+
+    def __init__(self):
+        self.records = []
+
+    def event(self, record):
+        self.records.append(record)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Which stages each host was told; `away` cannot be reached, `stumbles` fails at its models."""
+
+    class Told(dict):
+        away = ""
+        stumbles = ""
+
+    seen = Told()
+
+    def converge(_, wanted, *_more):
+        if wanted.host == seen.away:
+            raise HostUnreachableError(f"{wanted.host}: no answer", hint="look at it")
+        names = tuple(stage.name for stage in wanted.stages)
+        seen.setdefault(wanted.host, []).append(names)
+        if wanted.host == seen.stumbles and names == ("models",):
+            raise StepFailedError("models/huge:70b: the disk cannot hold it")
+        return converging.HostRun(wanted.host, 1, (), 0.1)
+
+    monkeypatch.setattr(converging, "converge", converge)
+    return seen
+
+
+def with_a_client(fleet):
+    document = json.loads(fleet.manifest.read_text())
+    client = {"company": "ACME", "email": "it@acme.example", "domain": "acme.example", "host": "vps-1"}
+    document["hosts"]["vps-1"] = {"address": "10.9.0.9"}
+    document["clients"] = {"acme": {**client, "services": ["mongo", "librechat"]}}
+    fleet.manifest.write_text(json.dumps(document))
+
+
+def test_a_host_that_is_away_keeps_no_other_from_refusing_a_key(fleet, told):
+    """The rest is told at once, the error names the one, and the key is forgotten only when all know."""
+    with_a_client(fleet)
+    loaded = load(fleet)
+    peers.mint(loaded, loaded.manifest.host("gpu-1"))
+    keys.Keys(fleet, "acme", "n8n", Heard()).add()
+    assert sorted(told) == ["gpu-1", "gpu-2", "gpu-3"]
+    told.clear()
+    told.away = "gpu-1"
+    with pytest.raises(PartialError, match="1 of 3 hosts failed") as raised:
+        keys.Keys(fleet, "acme", "n8n", Heard()).revoke()
+    assert "gpu-1: no answer" in raised.value.details[0]
+    assert dict(told) == {"gpu-2": [("otobot", "ia")], "gpu-3": [("otobot", "ia")]}
+    assert load(fleet).manifest.host("gpu-2").gpu.callers == {}
+    assert "IA_INTERNE_API_KEY_N8N" in {each.name for each in secrets.read_metadata(fleet.client("acme"))}
+    told.away = ""
+    keys.Keys(fleet, "acme", "n8n", Heard()).revoke()
+    assert "IA_INTERNE_API_KEY_N8N" not in {each.name for each in secrets.read_metadata(fleet.client("acme"))}
+
+
+def test_a_host_that_joins_is_made_known_to_the_others_first(fleet, told):
+    """The authority may ask one of them about the new one's certificate; who cannot be told is named."""
+    done = hosts.setup(fleet, "gpu-2", hosts.Said(), Heard())
+    assert done.warnings == ()
+    assert list(told) == ["gpu-1", "gpu-2"]
+    assert told["gpu-1"] == [("otobot", "ia", "front", "pool")]
+    assert len(told["gpu-2"][0]) > 10
+    told.away = "gpu-1"
+    [warning] = hosts.setup(fleet, "gpu-2", hosts.Said(), Heard()).warnings
+    assert warning == "gpu-1 does not know yet how gpu-2 is: gpu-1: no answer; then: otobotctl host apply gpu-1"
+    told.clear()
+    hosts.setup(fleet, "gpu-3", hosts.Said(), Heard())
+    assert list(told) == ["gpu-3"]
+
+
+def test_a_model_that_comes_or_goes_is_known_to_all_hosts_of_the_name(fleet, told):
+    """After it came and before it goes, so that nobody asks for what is not there; its own proxy is told, too."""
+    models.pull(fleet, "gpu-1", ("small:2b",), Heard(), None)
+    assert load(fleet).manifest.host("gpu-2").pool[0].models == ("tiny:1b", "small:2b")
+    assert dict(told) == {"gpu-1": [("models",), ("ia", "pool")], "gpu-2": [("ia", "pool")]}
+    told.clear()
+    models.remove(fleet, "gpu-1", ("small:2b",), Heard(), None)
+    assert dict(told) == {"gpu-1": [("ia", "pool"), ("models",)], "gpu-2": [("ia", "pool")]}
+    told.clear()
+    models.pull(fleet, "gpu-3", ("small:2b",), Heard(), None)
+    assert dict(told) == {"gpu-3": [("models",)]}
+
+
+def test_a_model_that_was_refused_is_not_on_the_list_afterwards(fleet, told, monkeypatch):
+    """Or every later apply would stumble over it; what came stays, and so does what was on the list before."""
+    told.stumbles = "gpu-3"
+    there = {"models": [{"name": "small:2b"}], "error": ""}
+    monkeypatch.setattr(models, "looked", lambda *_: there)
+    with pytest.raises(StepFailedError, match="the disk cannot hold it"):
+        models.pull(fleet, "gpu-3", ("small:2b", "huge:70b"), Heard(), None)
+    assert load(fleet).manifest.host("gpu-3").gpu.models == ("tiny:1b", "small:2b")
+    assert dict(told) == {"gpu-3": [("models",)]}
 
 
 def test_a_token_is_sealed_and_reaches_the_host_as_a_file_alone(fleet):

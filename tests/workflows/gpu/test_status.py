@@ -1,7 +1,13 @@
 """What is made of a GPU host's answer, without a host."""
 
+import json
+
 from otobotctl.cli.human import gpu as human
+from otobotctl.cli.human.fleet import Unseen
+from otobotctl.errors import HostUnreachableError, PartialError
+from otobotctl.fleet import Fleet
 from otobotctl.manifest.models import Gpu
+from otobotctl.workflows.gpu import status, usage
 from otobotctl.workflows.gpu.status import judged
 from otobotctl.workflows.gpu.traffic import Flight
 
@@ -118,3 +124,43 @@ def test_a_meter_that_is_not_there_or_loses_lines_is_told():
     assert "otobotctl gpu setup gpu-1" in gone.warnings[0]
     full = seen(metered={"in_flight": [], "lost": 3, "recent": {}, "error": ""})
     assert "could not write 3 lines" in full.warnings[0]
+
+
+def test_a_host_that_is_away_hides_no_other(tmp_path, monkeypatch):
+    """Those that answer are shown, and the error names the other one."""
+    gpu = {"domain": "ia.example", "email": "a@b.example", "cpu": True, "models": ["gemma2:27b"]}
+    hosts = {f"gpu-{n}": {"address": f"10.9.0.{n}", "stack": "gpu", "gpu": gpu} for n in (1, 2)}
+    (tmp_path / "clients-config.json").write_text(json.dumps({"version": 1, "hosts": hosts}))
+
+    def looked(_, name, password):
+        if name == "gpu-2":
+            raise HostUnreachableError("no answer", hint="look at it")
+        return facts(cards=[])
+
+    monkeypatch.setattr(status, "looked", looked)
+    found, error = status.status(Fleet(tmp_path), None, Unseen())
+    assert error.exit_code == PartialError.exit_code
+    assert [(each.host, each.version, each.error is None) for each in found] == [
+        ("gpu-1", "0.32.15", True),
+        ("gpu-2", "", False),
+    ]
+    assert human.status(found).endswith("gpu-2: could not be asked")
+    [alone], error = status.status(Fleet(tmp_path), "gpu-2", Unseen())
+    assert (alone.error["message"], error.exit_code) == ("no answer", HostUnreachableError.exit_code)
+
+
+def test_usage_says_whose_share_is_missing(tmp_path, monkeypatch):
+    """What the others counted is there, and nobody takes it for everything."""
+    gpu = {"domain": "ia.example", "email": "a@b.example", "cpu": True, "models": ["gemma2:27b"]}
+    hosts = {f"gpu-{n}": {"address": f"10.9.0.{n}", "stack": "gpu", "gpu": gpu} for n in (1, 2)}
+    (tmp_path / "clients-config.json").write_text(json.dumps({"version": 1, "hosts": hosts}))
+
+    def asked(_, name, *more):
+        if name == "gpu-2":
+            raise HostUnreachableError("no answer", hint="look at it")
+        return {"rows": [], "models": [], "unread": 0, "ends": []}
+
+    monkeypatch.setattr(usage, "asked", asked)
+    found, error = usage.usage(Fleet(tmp_path), "2026-11", None, Unseen())
+    assert found.warnings == ("gpu-2 could not be asked, what it counted is missing",)
+    assert error.exit_code == PartialError.exit_code

@@ -72,6 +72,8 @@ def test_hosts_are_put_together_and_shown(tmp_path):
     page = human.page(found)
     assert page.count("<rect") == 62
     assert "<title>11: 2</title>" in page
+    assert "<strong>" not in page
+    assert "<strong>gpu-3 could" in human.page(Usage("2026-11", (), (), ("gpu-3 could not be asked",)))
 
 
 def test_models_and_tokens_are_counted_by_caller_and_day(tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from otobotctl.cli import session
+from otobotctl.cli.human import fleet as crowd
 from otobotctl.cli.human import gpu
 from otobotctl.cli.human import hosts as human
 from otobotctl.errors import InterruptedRunError
@@ -102,15 +104,17 @@ def status(
     from otobotctl.workflows.gpu import status as workflow
 
     here = session.of(context)
-    where, password = here.fleet(), human.sudo_password(ask=ask_sudo)
+    where, password = here.fleet(), crowd.sudo_password(ask=ask_sudo)
     try:
         while True:
-            found = workflow.status(where, name, password)
+            found, error = workflow.status(where, name, crowd.Unseen(), password)
             for each in found:
                 here.warn(each)
-            here.tell("gpu status", found, lambda shown=found: gpu.status(shown))  # type: ignore[misc]
+            shown = partial(gpu.status, found)
             if watch is None:
+                here.show("gpu status", found, shown, error)
                 return
+            here.tell("gpu status", found, shown, error)
             time.sleep(watch)
     except (KeyboardInterrupt, InterruptedRunError):
         if watch is None:
@@ -130,10 +134,10 @@ def usage(
     from otobotctl.workflows.gpu import usage as workflow
 
     here = session.of(context)
-    found = workflow.usage(here.fleet(), month, host, human.sudo_password(ask=ask_sudo))
+    found, error = workflow.usage(here.fleet(), month, host, crowd.Unseen(), crowd.sudo_password(ask=ask_sudo))
     if html is not None:
         pages.write(here, html, shown.page(found))
-    here.show("gpu usage", found, lambda: shown.table(found))
+    here.show("gpu usage", found, lambda: shown.table(found), error)
 
 
 def bench(

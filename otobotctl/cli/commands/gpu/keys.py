@@ -8,8 +8,8 @@ import typer
 
 from otobotctl.cli import session
 from otobotctl.cli.commands.gpu.hosts import AskSudo
+from otobotctl.cli.human import fleet as crowd
 from otobotctl.cli.human import gpu
-from otobotctl.cli.human import hosts as human
 
 if TYPE_CHECKING:
     from otobotctl.cli.human.progress import Watcher
@@ -42,7 +42,7 @@ def add(
 ) -> None:
     """Give a client a key, sealed in the fleet; its LibreChat has it after the next deploy. Safe to run again."""
     here = session.of(context)
-    with human.watching(here) as listener:
+    with crowd.watching(here) as listener:
         done = _keys(here, slug, purpose, listener, host, ask=ask_sudo).add(per_minute)
     here.show("gpu keys add", done, lambda: gpu.changed(done, "accepted"))
 
@@ -65,7 +65,7 @@ def rotate(
 ) -> None:
     """Exchange a key: first both values are accepted; once its user has the new one, --finish ends the one before."""
     here = session.of(context)
-    with human.watching(here) as listener:
+    with crowd.watching(here) as listener:
         keys = _keys(here, slug, purpose, listener, None, ask=ask_sudo)
         done = keys.finish() if finish else keys.rotate()
     what = "the value before is refused" if finish else "the new value is accepted beside the one before"
@@ -83,7 +83,7 @@ def revoke(
     here = session.of(context)
     where = host or "every GPU host"
     here.confirm(f"Refuse the key of {slug} for {purpose} on {where}?")
-    with human.watching(here) as listener:
+    with crowd.watching(here) as listener:
         done = _keys(here, slug, purpose, listener, host, ask=ask_sudo).revoke()
     here.show("gpu keys revoke", done, lambda: gpu.changed(done, "refused"))
 
@@ -91,4 +91,4 @@ def revoke(
 def _keys(here: session.Session, slug: str, purpose: str, listener: Watcher, host: str | None, *, ask: bool) -> Keys:
     from otobotctl.workflows.gpu.keys import Keys
 
-    return Keys(here.fleet(), slug, purpose, listener, human.sudo_password(ask=ask), host)
+    return Keys(here.fleet(), slug, purpose, listener, crowd.sudo_password(ask=ask), host)
