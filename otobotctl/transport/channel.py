@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
+from otobotctl.transport import program
 from otobotctl.transport.base import Finished
 
 if TYPE_CHECKING:
@@ -268,13 +269,16 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 
 
 def piped(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a process with three unbuffered pipes, out of reach of the terminal's Ctrl-C. Raises FileNotFoundError."""
+    """Start a process with three unbuffered pipes, out of reach of the terminal's Ctrl-C. Raises FileNotFoundError.
+
+    Without an `environment` it has the operator's, less the keys in it.
+    """
     return subprocess.Popen(
         argv,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment,
+        env=program.environment() if environment is None else environment,
         start_new_session=True,
         bufsize=0,
     )

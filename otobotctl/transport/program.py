@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from otobotctl.secrets import keys
+from otobotctl.transport import given
+
 # What was given to otobotctl alone: no program that it starts gets to see them.
-KEYS = ("OTOBOTCTL_AGE_KEY", "OTOBOTCTL_SSH_KEY")
+KEYS = (keys.GIVEN, given.VARIABLE)
 _GRACE_S = 5
 
 

@@ -73,7 +73,14 @@ class SshDoor:
         argv = (*self._ssh(), "-O", order, *destination(self._target))
         # A master that does not answer in time loses its socket, and ends by itself once it has idled.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CONTROL_S, check=False)
+            subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_CONTROL_S,
+                check=False,
+                env=environment(self._target),
+            )
         self._control.unlink(missing_ok=True)
 
     def _ssh(self) -> tuple[str, ...]:

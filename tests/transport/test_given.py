@@ -11,6 +11,7 @@ import pytest
 from otobotctl.errors import UsageError
 from otobotctl.secrets import keys
 from otobotctl.transport import given, program
+from otobotctl.transport.local import LocalDoor
 
 
 @pytest.fixture
@@ -53,13 +54,17 @@ def test_what_is_no_key_is_refused_without_being_shown(monkeypatch, said):
 
 
 def test_no_program_inherits_the_keys(monkeypatch, tmp_path):
-    """Neither ssh nor a hook."""
+    """Neither ssh nor a hook, nor what runs on this machine as on a host."""
     monkeypatch.setenv("OTOBOTCTL_SSH_KEY", "hidden1")
     monkeypatch.setenv("OTOBOTCTL_AGE_KEY", "hidden2")
     said = []
     assert program.run(["env"], tmp_path, {"OTOBOT_CLIENT": "acme"}, 60, said.append) == ""
     assert "OTOBOT_CLIENT=acme" in said
-    assert not [line for line in said if "hidden" in line]
+    channel = LocalDoor().execute(("env",))
+    here = [line.decode() for line in channel.lines()]
+    channel.close()
+    assert [line for line in here if line.startswith("PATH=")]
+    assert not [line for line in (*said, *here) if "hidden" in line]
 
 
 def test_a_program_that_fails_or_does_not_end(tmp_path):
