@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from otobotctl.agent.backup.shapes import LOG_S
 from otobotctl.manifest import words
 from otobotctl.manifest.document import Object, objects
 from otobotctl.manifest.findings import Finding, Path, show
@@ -14,7 +15,6 @@ from otobotctl.manifest.resolve import PERIODS_H
 CLIENT = "{client}"
 GRACE = 1.25  # an archive takes its time, and timers are spread: a quarter more than was promised is no alarm
 VERIFY_DAYS = 31  # by then something of each target's data has been read again
-LOG_S = 60.0  # how old what was committed may be before it is in a repository, with point-in-time recovery
 NAME = r"[a-z][a-z0-9-]{0,19}"
 _BUCKET = re.compile(r"[A-Za-z0-9._{}/-]+")
 _WORD = re.compile(r"[a-z0-9-]{1,40}")

@@ -72,7 +72,7 @@ def _pools(hosts: Objects, tls: object) -> Iterator[Finding]:
             if (gpu.get("tls") or tls) != (hosts[other]["gpu"].get("tls") or tls):
                 problem = f"is not what hosts.{other} has, which answers at {domain} too"
                 yield Finding((*path, "tls"), problem, "write the same for both")
-            address = str(gpu.get("peer_address") or host_address(hosts[name]))
+            address = str(gpu.get("peer_address") or hosts[name].get("address", ""))
             wrong = words.address(address)
             if wrong or address == "local":
                 problem = f'"{address}" is no address that the other hosts of {domain} reach it at'
@@ -80,11 +80,6 @@ def _pools(hosts: Objects, tls: object) -> Iterator[Finding]:
             elif reached.setdefault((domain, words.same_address(address)), name) != name:
                 problem = f"{address} is hosts.{reached[domain, words.same_address(address)]}'s"
                 yield Finding((*path, "peer_address"), problem, "write where the others reach this host")
-
-
-def host_address(host: Mapping[str, Any]) -> str:
-    """A host's address in a manifest that may be wrong yet."""
-    return str(host.get("address", ""))
 
 
 def _words(path: Path, gpu: Mapping[str, Any]) -> Iterator[Finding]:

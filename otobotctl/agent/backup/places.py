@@ -59,6 +59,11 @@ class BackupPlaces:
         return os.path.join(self.state, "stopped.json")
 
     @property
+    def restoring(self) -> str:
+        """What a restore has done and not yet undone; there only while one is under way, or was killed."""
+        return os.path.join(self.state, "restore.json")
+
+    @property
     def lock(self) -> str:
         """The file whose flock a run of this client holds."""
         return os.path.join(self.runtime, "backup-{}.lock".format(self.client))

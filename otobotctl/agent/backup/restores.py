@@ -24,8 +24,6 @@ from otobotctl.agent.releases import Releases
 from otobotctl.agent.run import ProbeError, StepError
 from otobotctl.agent.wire import RefusedError
 
-JOURNAL = "restore.json"
-
 
 def restore(asked: Dict[str, Any], say: Callable[[str], None]) -> None:
     """Restore what is asked for, and note it in the client's state. `asked` is what plan/kinds/restore.py sends.
@@ -68,7 +66,7 @@ class _Restore:
         here = Releases(asked["client"])
         if here.current() is None:
             raise RestoreError("nothing is deployed here to restore into")
-        self._journal = os.path.join(places.state, JOURNAL)
+        self._journal = places.restoring
         self._hands = Hands(Project(job["project"], here.link), say)
         self._all: List[Listed] = []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Dict
 
 from otobotctl.agent.run import Run
@@ -16,12 +15,11 @@ def probe(params: Dict[str, Any]) -> Dict[str, Any]:
     from otobotctl.agent.backup import state
     from otobotctl.agent.backup.course import Course
     from otobotctl.agent.backup.places import BackupPlaces
-    from otobotctl.agent.backup.restores import JOURNAL
 
     places = BackupPlaces(params["client"])
     known = state.read(places.note)["restored"] or {}
     try:
-        left = Course.left(os.path.join(places.state, JOURNAL))
+        left = Course.left(places.restoring)
     except (OSError, ValueError):
         left = None
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +16,8 @@ from otobotctl.plan.kinds.timer import FOLDER, OneLine
 from otobotctl.plan.model import Change, Facts, Spec
 
 PROGRAM = "/usr/local/sbin/otobot-backup"
-WORDS = ("run", "verify", "drill", "erasures", "wal", "base")
+Word = Literal["run", "verify", "drill", "erasures", "wal", "base"]
+WORDS: tuple[Word, ...] = get_args(Word)
 ASKED_FOR = ("wal", "base")  # units that only those have whose timers name them
 # Whatever of these a client does not need is not there; nothing else of its folder is touched.
 FILES = ("id_ed25519", "job.json", "key", "known_hosts", "secrets.age", "secrets.sum")
@@ -28,7 +29,7 @@ Client = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9-]{0,31}\Z")]
 class Timed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`otobot-backup CLIENT word` is started at `at` (systemd.time(7)), up to `delay_s` later."""
 
-    word: Literal["run", "verify", "drill", "erasures", "wal", "base"]
+    word: Word
     at: OneLine
     delay_s: Annotated[int, Meta(ge=0, le=86400)] = 0
 
@@ -165,7 +166,9 @@ class BackupSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
         folder = f"{HOME}/{self.client}"
         every = " ".join(f"{self._unit(word)}.timer" for word in WORDS)
         if self.state == "absent":
-            units = f"rm -f {FOLDER}/{self._unit('run')}{{,-verify,-drill,-erasures,-wal,-base}}.{{service,timer}}"
+            first = self._unit(WORDS[0])
+            endings = ",".join(self._unit(word).removeprefix(first) for word in WORDS)
+            units = f"rm -f {FOLDER}/{first}{{{endings}}}.{{service,timer}}"
             return (
                 f"systemctl disable --now {every}",
                 units,

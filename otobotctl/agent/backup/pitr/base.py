@@ -19,7 +19,7 @@ from otobotctl.agent.backup.pitr import here
 from otobotctl.agent.backup.pitr.here import BASES, LOG
 from otobotctl.agent.backup.pitr.segments import BASE, BASE_FILE, HEAD_FILE, TAG, of_lsn
 from otobotctl.agent.backup.pitr.server import Server
-from otobotctl.agent.backup.pitr.ship import RESTORING, say
+from otobotctl.agent.backup.pitr.ship import say
 from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
 from otobotctl.agent.backup.remedies import failure
 from otobotctl.agent.backup.restic import Restic
@@ -68,7 +68,7 @@ class Bases:
     def make(self) -> bool:
         """Make what is due, one target after the other; return whether all of it went well. Raises OSError."""
         names = here.names(self._job)
-        if names is None or not self._job["pitr"] or os.path.exists(os.path.join(self._places.state, RESTORING)):
+        if names is None or not self._job["pitr"] or os.path.exists(self._places.restoring):
             return True
         self._places.prepare()
         try:

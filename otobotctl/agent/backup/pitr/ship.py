@@ -26,13 +26,12 @@ from otobotctl.agent.backup.pitr.server import Server, Told
 from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
 from otobotctl.agent.backup.remedies import failure
 from otobotctl.agent.backup.restic import Restic
-from otobotctl.agent.backup.shapes import Job, Target
+from otobotctl.agent.backup.shapes import LOG_S, Job, Target
 from otobotctl.agent.dumps import Project
 from otobotctl.agent.releases import Releases
 from otobotctl.agent.run import ProbeError, StepError
 
 TICK_S = 15.0
-RPO_S = 60.0
 _LIFE_S = 3600.0  # then the unit is started again, with the newest agent
 _LIMIT_S = 300.0  # for one snapshot; the other targets go on meanwhile
 _MANY = 16  # segments in a snapshot
@@ -40,7 +39,6 @@ _FULL = 32  # segments in the directory, above which one target that has them is
 _BEAT_S = 600.0  # an idle client's newest moment is written to the repository as often
 _SLACK_S = 2.0  # a commit has its time before it is in the log
 _TAR_CHANGED = 1
-RESTORING = "restore.json"
 
 
 def main(client: str) -> int:
@@ -91,7 +89,7 @@ class Shipper:
 
     def tick(self) -> None:
         """Ask the server, send what there is, and let go of what has arrived. Raises OSError, StepError."""
-        if os.path.exists(os.path.join(self._places.state, RESTORING)):
+        if os.path.exists(self._places.restoring):
             return  # the log of what is there belongs to another moment soon
         note = here.read(self._places, LOG)
         try:
@@ -204,7 +202,7 @@ class Shipper:
             known["error"] = failure(error.kind, str(error), self._places.client, name)
             if error.kind == "locked":
                 with contextlib.suppress(ResticError):
-                    Restic.of(self._places, target).run("unlock", timeout_s=RPO_S)  # of processes that are gone alone
+                    Restic.of(self._places, target).run("unlock", timeout_s=LOG_S)  # of processes that are gone alone
         except (OSError, StepError) as error:
             known["error"] = failure("other", str(error), self._places.client, name)
         return known
@@ -261,7 +259,7 @@ class Shipper:
         now, results, before = time.time(), [], {}
         for target in self._job["targets"]:
             known = here.of_target(note, LOG, target["name"])
-            late = bool(known["error"]) and now - known["covers"] > RPO_S and known["error"]["kind"] != "waiting"
+            late = bool(known["error"]) and now - known["covers"] > LOG_S and known["error"]["kind"] != "waiting"
             if known["error"] and not known["told"]:
                 self._say("{}: {}".format(target["name"], known["error"]["message"]))
             if late != known["told"]:
