@@ -8,7 +8,7 @@ from typing import Any
 
 from otobotctl import fleet
 from otobotctl.errors import DriftError, ManifestError, UsageError
-from otobotctl.manifest import document, text
+from otobotctl.manifest import document, text, words
 from otobotctl.manifest.load import decode
 from otobotctl.manifest.models import Client, Manifest
 from otobotctl.manifest.shape import ServiceShape
@@ -134,7 +134,7 @@ def add_recipient(path: Path, recipient: str, services: Services = None) -> bool
     """Add a public key; return whether it was new. Existing secrets must then be sealed again. Raises ManifestError."""
 
     def edit(raw: str, _: document.Object, manifest: Manifest) -> str:
-        if _key(recipient) in {_key(other) for other in manifest.recipients}:
+        if words.same_key(recipient) in {words.same_key(other) for other in manifest.recipients}:
             return raw
         return text.append(raw, ("recipients",), recipient.strip())
 
@@ -145,13 +145,13 @@ def remove_recipient(path: Path, key: str, services: Services = None) -> bool:
     """Take a public key out; return whether it was there. Raises UsageError: it is the last one; ManifestError."""
 
     def edit(raw: str, _: document.Object, manifest: Manifest) -> str:
-        keys = [_key(other) for other in manifest.recipients]
-        if _key(key) not in keys:
+        keys = [words.same_key(other) for other in manifest.recipients]
+        if words.same_key(key) not in keys:
             return raw
         if len(keys) == 1:
             hint = "add another one first: otobotctl secrets recipients add KEY"
             raise UsageError("this is the fleet's last recipient: nobody could open the secrets", hint=hint)
-        return text.take(raw, ("recipients",), keys.index(_key(key)))
+        return text.take(raw, ("recipients",), keys.index(words.same_key(key)))
 
     return change(path, edit, services)
 
@@ -210,11 +210,4 @@ def _with_slot(entry: Mapping[str, Any], clients: Mapping[str, Client]) -> dict[
 
 def _known(what: str, name: str, known: Mapping[str, Any]) -> None:
     if name not in known:
-        from otobotctl.manifest.words import suggest
-
-        raise UsageError(f'there is no {what} "{name}"', hint=suggest(name, known))
-
-
-def _key(recipient: str) -> str:
-    """Return the key without its comment."""
-    return " ".join(recipient.split()[:2]) if recipient.startswith("ssh-") else recipient.strip()
+        raise UsageError(f'there is no {what} "{name}"', hint=words.suggest(name, known))

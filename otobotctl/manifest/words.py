@@ -130,6 +130,11 @@ def address(value: str) -> Wrong:
     return (f'"{value}" is not an address', remedy) if remedy else None
 
 
+def same_key(value: str) -> str:
+    """Return a recipient's key without its comment."""
+    return " ".join(value.split()[:2]) if value.startswith("ssh-") else value.strip()
+
+
 def same_address(value: str) -> str:
     """Return one spelling for every way to write an address."""
     if ":" in value and _ipv6(value):

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
+from otobotctl.secrets.metadata import read_moment
 from otobotctl.secrets.model import previous
 from otobotctl.secrets.store import SecretStore, rotating
 
@@ -73,7 +74,7 @@ def next_move(store: SecretStore, names: Iterable[str], now: datetime) -> Deploy
     at: dict[Stage, list[str]] = {each: [] for each in Stage}
     for name in names:
         at[stage(store, name)].append(name)
-    ends = {name: _moment(store.metadata[previous(name)].until) for name in at[Stage.HELD]}
+    ends = {name: read_moment(store.metadata[previous(name)].until) for name in at[Stage.HELD]}
     over = tuple(name for name in at[Stage.HELD] if ends[name] <= now)
     if at[Stage.BEGUN]:
         return Deploy(tuple(at[Stage.BEGUN]), tuple(at[Stage.RETIRED]))
@@ -82,7 +83,3 @@ def next_move(store: SecretStore, names: Iterable[str], now: datetime) -> Deploy
     if at[Stage.RETIRED]:
         return Deploy((), tuple(at[Stage.RETIRED]))
     return Wait(tuple(ends), min(ends.values())) if ends else None
-
-
-def _moment(said: str) -> datetime:
-    return datetime.fromisoformat(said).astimezone(UTC)

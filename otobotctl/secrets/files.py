@@ -10,6 +10,7 @@ from pathlib import Path
 
 from otobotctl import atomic, fleet
 from otobotctl.errors import LockedError, ManifestError
+from otobotctl.manifest import words
 from otobotctl.secrets import keys, metadata
 from otobotctl.secrets.metadata import Metadata, Summary
 from otobotctl.secrets.store import SecretStore, empty, from_revealed
@@ -128,7 +129,7 @@ def reseal(directory: Path, identities: Sequence[Path], recipients: Sequence[str
 
 
 def _keys(recipients: Sequence[str]) -> set[str]:
-    return {keys.same_key(recipient) for recipient in recipients}
+    return {words.same_key(recipient) for recipient in recipients}
 
 
 def _read_sealed(directory: Path) -> bytes | None:

@@ -36,11 +36,6 @@ def identities(environ: Mapping[str, str] | None = None, home: Path | None = Non
     return tuple(path for path in places if path.is_file())
 
 
-def same_key(recipient: str) -> str:
-    """Return the key without its comment."""
-    return " ".join(recipient.split()[:2]) if recipient.startswith("ssh-") else recipient.strip()
-
-
 def shown(recipient: str) -> str:
     """Return how a person knows this recipient: by the comment, or by the first characters of the key."""
     kind, *rest = recipient.split(None, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -77,6 +78,16 @@ def read(raw: bytes, name: str) -> Summary:
     except (yaml.YAMLError, msgspec.ValidationError, LookupError, TypeError, AttributeError) as error:
         hint = f"remove it; it is written again from secrets.age: rm {name}"
         raise ManifestError(f"{name} is damaged", hint=hint) from error
+
+
+def moment(at: datetime) -> str:
+    """A moment as metadata holds it: UTC, ISO 8601, to the second."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read_moment(said: str) -> datetime:
+    """The moment that metadata holds. Raises ValueError: it is none."""
+    return datetime.fromisoformat(said).astimezone(UTC)
 
 
 def _scalar(value: object) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from otobotctl.secrets.metadata import Metadata
+from otobotctl.secrets.metadata import Metadata, moment, read_moment
 from otobotctl.secrets.model import SecretSpec, previous
 
 _SOON = 0.1  # of its time
@@ -58,7 +58,7 @@ def _standing(client: str, spec: SecretSpec, found: Mapping[str, Metadata], now:
         service=spec.service,
         state=state,
         created=known.created if known else "",
-        age_days=(now - _moment(known.created)).days if known else 0,
+        age_days=(now - read_moment(known.created)).days if known else 0,
         rotate_days=spec.rotate_days,
         due=_due(state, end),
         left_days=None if end is None else (end - now) / timedelta(days=1),
@@ -69,11 +69,11 @@ def _standing(client: str, spec: SecretSpec, found: Mapping[str, Metadata], now:
 
 def _state(spec: SecretSpec, known: Metadata, before: Metadata | None, now: datetime) -> tuple[str, datetime | None]:
     """How it stands, and when somebody has to act."""
-    created = _moment(known.created)
+    created = read_moment(known.created)
     end = created + timedelta(days=spec.rotate_days) if spec.rotate_days else None
     if before is not None:
-        waits = bool(before.until) and now < _moment(before.until)
-        return ("waiting", _moment(before.until)) if waits else ("rotating", now)
+        waits = bool(before.until) and now < read_moment(before.until)
+        return ("waiting", read_moment(before.until)) if waits else ("rotating", now)
     if known.exposed:
         return ("kept", end) if _how(spec) == "refused" else ("exposed", now)
     if end is None:
@@ -89,11 +89,7 @@ def _due(state: str, end: datetime | None) -> str:
         return ENDLESS
     if state in {"exposed", "missing", "rotating"}:
         return "now"
-    return end.strftime("%Y-%m-%dT%H:%M:%SZ" if state == "waiting" else "%Y-%m-%d")
-
-
-def _moment(said: str) -> datetime:
-    return datetime.fromisoformat(said).astimezone(UTC)
+    return moment(end) if state == "waiting" else f"{end:%Y-%m-%d}"
 
 
 def _how(spec: SecretSpec) -> str:

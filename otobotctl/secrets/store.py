@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -14,7 +14,7 @@ import msgspec
 
 from otobotctl import shapes
 from otobotctl.errors import UsageError
-from otobotctl.secrets.metadata import Metadata
+from otobotctl.secrets.metadata import Metadata, moment
 from otobotctl.secrets.mint import mint
 from otobotctl.secrets.model import Secret, SecretSpec, previous
 
@@ -227,11 +227,6 @@ def rotating(store: SecretStore, name: str) -> bool:
     """Whether the store keeps the value before of this secret."""
     kept = store.values.get(previous(name))
     return kept is not None and bool(kept.reveal())
-
-
-def moment(at: datetime) -> str:
-    """A moment as metadata holds it: UTC, ISO 8601, to the second."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _without_value(fields: Mapping[str, Any]) -> dict[str, Any]:

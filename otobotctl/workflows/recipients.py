@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from otobotctl import manifest, person, secrets
 from otobotctl.errors import UsageError
+from otobotctl.manifest import words
 from otobotctl.secrets import keys
 from otobotctl.workflows.desired import load
 from otobotctl.workflows.rotation import choice
@@ -70,12 +71,12 @@ class Sheet:
 
 def listed(fleet: Fleet) -> tuple[Recipient, ...]:
     """Everybody whom the manifest names or a file is sealed for. Needs no key."""
-    named = {keys.same_key(line): line for line in load(fleet).manifest.recipients}
+    named = {words.same_key(line): line for line in load(fleet).manifest.recipients}
     opens: dict[str, list[str]] = {key: [] for key in named}
     lines = dict(named)
     for directory in _stores(fleet):
         for line in secrets.sealed_for(directory):
-            key = keys.same_key(line)
+            key = words.same_key(line)
             lines.setdefault(key, line)
             opens.setdefault(key, []).append(directory.name)
     return tuple(Recipient(keys.shown(line), key, key in named, tuple(opens[key])) for key, line in lines.items())
@@ -87,7 +88,7 @@ def add(fleet: Fleet, recipient: str) -> Added:
     keys.recipients([recipient])  # before it is written: the manifest's own check knows the form alone
     _openable(fleet)
     new = manifest.add_recipient(fleet.manifest, recipient)
-    return Added(keys.same_key(recipient), new, _seal_all(fleet))
+    return Added(words.same_key(recipient), new, _seal_all(fleet))
 
 
 def remove(fleet: Fleet, which: str) -> Removed:
@@ -100,12 +101,12 @@ def remove(fleet: Fleet, which: str) -> Removed:
     _openable(fleet)
     found = _one(fleet, which)
     loaded = load(fleet)
-    if [keys.same_key(line) for line in loaded.manifest.recipients] == [found.key]:
+    if [words.same_key(line) for line in loaded.manifest.recipients] == [found.key]:
         hint = "add another one first: otobotctl secrets recipients add KEY"
         raise UsageError("this is the fleet's last recipient: nobody could open the secrets", hint=hint)
     known, kept = {}, {}
     for directory in _stores(fleet):
-        if found.key in map(keys.same_key, secrets.sealed_for(directory)):
+        if found.key in map(words.same_key, secrets.sealed_for(directory)):
             names = _expose(directory)
             known[directory.name] = names
             kept[directory.name] = _kept(loaded, directory.name, names)
@@ -130,12 +131,12 @@ def escrow(fleet: Fleet, slug: str, to: Sequence[str] = ()) -> Sheet:
         company=client.company,
         slug=slug,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by {person.name()}",
-        recipients="\n".join(f"  {keys.same_key(line)}" for line in lines),
+        recipients="\n".join(f"  {words.same_key(line)}" for line in lines),
         rows="\n".join(rows),
         digest=hashlib.sha256(sealed.encode()).hexdigest(),
         sealed=sealed,
     )
-    return Sheet(slug, tuple(map(keys.same_key, lines)), len(store.values), text)
+    return Sheet(slug, tuple(map(words.same_key, lines)), len(store.values), text)
 
 
 def _stores(fleet: Fleet) -> tuple[Path, ...]:
@@ -176,7 +177,7 @@ def _kept(loaded: Loaded, slug: str, names: Sequence[str]) -> dict[str, str]:
 
 def _one(fleet: Fleet, which: str) -> Recipient:
     known = listed(fleet)
-    found = [each for each in known if keys.same_key(which) == each.key or which == each.name]
+    found = [each for each in known if words.same_key(which) == each.key or which == each.name]
     if len(found) == 1:
         return found[0]
     names = ", ".join(each.name for each in known)

@@ -3,8 +3,9 @@
 import pytest
 
 from otobotctl.errors import UsageError
+from otobotctl.manifest.words import same_key
 from otobotctl.secrets import identities
-from otobotctl.secrets.keys import load, same_key, shown
+from otobotctl.secrets.keys import load, shown
 
 
 def test_identities_are_the_operators_unless_one_is_named(tmp_path):
