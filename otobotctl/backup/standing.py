@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from otobotctl.manifest.backups import GRACE, VERIFY_DAYS, log_overdue
+from otobotctl.manifest.backups import GRACE, VERIFY_DAYS, drill_took_s, log_overdue
 
 _DAY_S = 86400.0
 
@@ -96,6 +96,6 @@ def _drill(drill: Mapping[str, Any] | None, first: float, every_s: float, now: f
         late.append("the last drill failed")
     if _age(drill, first, now) > every_s + _DAY_S:
         late.append(f"no drill in {every_s / _DAY_S:.0f} days")
-    if drill and drill["ok"] and (drill.get("took_s") or 0) > rto_s:
-        late.append(f"the last drill took {drill['took_s'] / 60:.0f} min, promised are {rto_s / 60:.0f}")
+    if drill and drill["ok"] and (took_s := drill_took_s(drill)) > rto_s:
+        late.append(f"the last drill took {took_s / 60:.0f} min, promised are {rto_s / 60:.0f}")
     return tuple(late)

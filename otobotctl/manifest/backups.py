@@ -34,6 +34,11 @@ def log_overdue(log: Mapping[str, Any] | None) -> list[str]:
     return [] if log["base"] else [f"there is no base yet for PostgreSQL's log{why}"]
 
 
+def drill_took_s(drill: Mapping[str, Any]) -> float:
+    """How long a restore takes, as a drill measured it: of the archive, or to the newest moment of the log."""
+    return max(drill.get("took_s") or 0.0, (drill.get("log") or {}).get("took_s") or 0.0)
+
+
 def check(document: Object) -> Iterator[Finding]:
     """Yield what is wrong with the backups of clients, environments and the defaults."""
     taken: dict[str, Path] = {}

@@ -159,6 +159,19 @@ def test_an_archive_on_each_target_while_the_client_is_written_to(story):
     assert story.archives() == {each["target"]: [each["archive"]["id"]] for each in made}
 
 
+def test_a_drill_replays_the_log_to_what_no_archive_has(story):
+    """On the host, with its own images: rows of after the archive are counted, and nothing of the drill is left."""
+    psql(story.host, "CREATE TABLE fresh AS SELECT generate_series(1, 1000) AS i", "otobot_n8n")
+    story.covered(time.time())
+    report = story.operator.data("backup", "drill", "acme", "--target", "nas")["report"]
+    (archived,) = (each["rows"] for each in report["parts"] if each["name"] == "/databases/otobot_n8n.dump")
+    assert report["log"]["databases"]["otobot_n8n"]["rows"] >= archived + 1000
+    assert report["log"]["databases"]["otobot_frontend"]["rows"] > CONNECTIONS
+    assert story.host.ssh("docker ps --all --quiet --filter label=otobot.drill", user="root").stdout == ""
+    told = story.operator.run("backup", "status", "acme", check=False).stdout
+    assert "acme: the last drill replayed the log of nas in" in told
+
+
 def test_the_moment_before_a_table_was_dropped(story):
     """On the same host, to the commit: the rows of that moment are back, and what was written after it is not."""
     psql(story.host, "CREATE TABLE precious (i int); INSERT INTO precious VALUES (1), (2)", "postgres")

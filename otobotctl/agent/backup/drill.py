@@ -13,6 +13,7 @@ from otobotctl.agent import compose, lock
 from otobotctl.agent.backup import reports, signing, state, throwaway
 from otobotctl.agent.backup.clock import leave_when_told
 from otobotctl.agent.backup.drilling import VAULT, Drill
+from otobotctl.agent.backup.pitr import here as log
 from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
 from otobotctl.agent.backup.places import target as target_of
 from otobotctl.agent.backup.remedies import failure
@@ -106,7 +107,7 @@ def drill(places: BackupPlaces, job: Job, target: Target, who: str, say: Say) ->
 
     def run() -> Dict[str, Any]:
         restic = Restic.of(places, target)
-        return Drill(job, restic, lambda: _vault(job), say).run()
+        return Drill(job, restic, lambda: _vault(job), say, note=log.read(places, log.LOG)).run()
 
     report, wrong = proved(places.client, target["name"], run)
     os.close(held)
@@ -150,6 +151,8 @@ def note(places: BackupPlaces, report: Dict[str, Any], named: str) -> None:
     """Make it the client's newest drill, unless a later one is known. Raises OSError, StepError."""
     about = {"at": report["at"], "ok": report["ok"], "took_s": report["took_s"], "report": named}
     about.update({key: report.get(key) for key in ("target", "archive", "rpo_s", "age_s", "on")})
+    replayed = report.get("log")  # with point-in-time recovery
+    about["log"] = {key: replayed[key] for key in ("until", "rpo_s", "took_s")} if replayed else None
 
     def alter(known: Dict[str, Any]) -> None:
         if not known["drill"] or known["drill"]["at"] <= about["at"]:

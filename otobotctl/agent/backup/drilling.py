@@ -10,22 +10,21 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
-from otobotctl.agent.backup import keeping
-from otobotctl.agent.backup.moment import Moment
-from otobotctl.agent.backup.restic import Restic
+from otobotctl.agent.backup import feeding, keeping, moment, throwaway
+from otobotctl.agent.backup.hands import RestoreError
+from otobotctl.agent.backup.pitr import here as logs
+from otobotctl.agent.backup.pitr.proof import Replay
+from otobotctl.agent.backup.restic import Restic, ResticError
 from otobotctl.agent.backup.shapes import ARCHIVE_FILE, Archive, Job, Part
 from otobotctl.agent.backup.throwaway import DrillError, Throwaway, docker_root
 from otobotctl.agent.dumps import ADMIN, DumpError
-from otobotctl.agent.lines import canonical
-from otobotctl.agent.run import ProbeError, environment, last_words
+from otobotctl.agent.run import ProbeError
 
 VERSION = 1
 VAULT = "vault-api"
-_READ = 1 << 20
 _ADMIN_ROLE = re.compile(rb'^CREATE ROLE "?' + ADMIN.encode() + rb'"?;\n', re.MULTILINE)
 _DOCUMENTS = re.compile(r"(\d+) document\(s\) restored successfully\. (\d+) document")
 _WORKFLOWS = "SELECT count(*) || ' ' || count(*) FILTER (WHERE active) FROM workflow_entity;"
@@ -42,13 +41,21 @@ class Drill:
     """One drill of one target. `vault` are the variables of the vault's container: secrets, that stay in memory.
 
     `ready` makes a service's image ready to be run, and says which one that is: the archive's own, unless it has gone.
+    `note` is what the client's own host knows of its log (pitr/here.py).
     """
 
     def __init__(
-        self, job: Job, restic: Restic, vault: Callable[[], Dict[str, str]], say: Say, ready: Optional[Ready] = None
+        self,
+        job: Job,
+        restic: Restic,
+        vault: Callable[[], Dict[str, str]],
+        say: Say,
+        ready: Optional[Ready] = None,
+        note: Optional[Mapping[str, Any]] = None,
     ) -> None:
         self._job, self._restic, self._vault, self._say = job, restic, vault, say
         self._ready: Ready = ready or (lambda _service, image: image)
+        self._note: Mapping[str, Any] = note or {"targets": {}}
         self._checks: List[Dict[str, Any]] = []
         self._parts: List[Dict[str, Any]] = []
         self._started: List[str] = []
@@ -69,6 +76,7 @@ class Drill:
             self._part(here, archive, part)
         self._prove(here, archive)
         ended = time.time()
+        log = self._log(archive)
         return {
             "version": VERSION,
             "client": self._job["client"],
@@ -84,6 +92,7 @@ class Drill:
             "rpo_s": round(_gap_s(groups, began), 3),
             "promised": {"rpo_s": self._job["rpo_s"], "rto_s": self._job["rto_s"]},
             "parts": self._parts,
+            "log": log,
             "checks": self._checks,
             "ok": all(each["ok"] for each in self._checks),
         }
@@ -156,20 +165,16 @@ class Drill:
     def _roles(self, here: Throwaway, service: str, part: Part) -> Dict[str, Any]:
         text = self._restic.read(part["snapshot"], part["name"]).encode()
         here.sql(service, _ADMIN_ROLE.sub(b"", text).decode())  # the server was started with that one
-        return self._bytes(part, len(text), hashlib.sha256(text).hexdigest())
+        return feeding.came(part, len(text), hashlib.sha256(text).hexdigest())
 
     def _database(self, here: Throwaway, service: str, name: str, part: Part) -> Dict[str, Any]:
         words = ("pg_restore", "--username=" + ADMIN, "--no-password", "--exit-on-error", "--create")
-        found = self._stream(part, here.inside(service, *words, "--dbname=postgres"))
-        moment = Moment(here, service, name)  # type: ignore[arg-type]  # it has what a Project has for it: inside
-        try:
-            rows = moment.rows()
-        finally:
-            moment.close()
-        found.update(rows=sum(rows.values()), tables=len(rows), digest=_digest(rows))
+        found = feeding.feed(self._restic, part, here.inside(service, *words, "--dbname=postgres"))
+        rows = moment.rows_of(here, service, name)  # type: ignore[arg-type]  # it has what a Project has for it: inside
+        found.update(rows=sum(rows.values()), tables=len(rows), digest=moment.digest(rows))
         if part["rows"] is None:
             found["error"] = found.get("error") or "the archive does not say how many rows there were"
-        elif _digest(part["rows"]) != found["digest"]:
+        elif moment.digest(part["rows"]) != found["digest"]:
             found["error"] = found.get("error") or _differences(part["rows"], rows)
         if "public.workflow_entity" in rows:
             workflows, active = here.sql(service, _WORKFLOWS, name).split()
@@ -178,7 +183,7 @@ class Drill:
 
     def _documents(self, here: Throwaway, service: str, name: str, part: Part) -> Dict[str, Any]:
         words = ["mongorestore", "--archive", "--stopOnError", *(["--gzip"] if name.endswith(".gz") else [])]
-        found = self._stream(part, here.inside(service, *words))
+        found = feeding.feed(self._restic, part, here.inside(service, *words))
         told = _DOCUMENTS.search(found.pop("said", ""))
         if told is None:
             found["error"] = found.get("error") or "mongorestore did not say how many documents it restored"
@@ -192,57 +197,11 @@ class Drill:
         """Read a tar to its end: its blocks are whole and its names are listed. Nothing is written."""
         listing = os.memfd_create("listing")
         try:
-            found = self._stream(part, ["tar", "--list", "--file=-"], listing)
+            found = feeding.feed(self._restic, part, ["tar", "--list", "--file=-"], listing)
             found["files"] = os.pread(listing, os.fstat(listing).st_size, 0).count(b"\n")
             return found
         finally:
             os.close(listing)
-
-    def _stream(self, part: Part, argv: List[str], stdout: int = subprocess.DEVNULL) -> Dict[str, Any]:
-        """Feed a part to a program, counting and digesting what passes. Raises DrillError, OSError."""
-        digest, size = hashlib.sha256(), 0
-        source = self._restic.dump(part["snapshot"], part["name"])
-        errors = os.memfd_create("errors")
-        reader = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=stdout, stderr=errors, env=environment())
-        assert source.stdout is not None
-        assert source.stderr is not None
-        assert reader.stdin is not None
-        refused = False
-        try:
-            for block in iter(lambda: source.stdout.read(_READ) if source.stdout else b"", b""):
-                digest.update(block)
-                size += len(block)
-                if not refused:
-                    try:
-                        reader.stdin.write(block)
-                    except BrokenPipeError:
-                        refused = True  # its status says why; what is in the repository is read to its end
-            said = source.stderr.read()
-            if source.wait():
-                raise DrillError("it cannot be read: {}".format(self._restic.failed("dump", source.returncode, said)))
-            try:
-                reader.stdin.close()
-            except BrokenPipeError:
-                pass
-            status = reader.wait()
-            words = os.pread(errors, 1 << 20, 0)
-        finally:
-            for process in (source, reader):
-                if process.poll() is None:
-                    process.kill()
-                    process.wait()
-            source.stdout.close()
-            source.stderr.close()
-            os.close(errors)
-        if status:
-            raise DrillError("{} ended with {}: {}".format(_program(argv), status, last_words(words)))
-        return dict(self._bytes(part, size, digest.hexdigest()), said=words.decode("utf-8", "replace"))
-
-    def _bytes(self, part: Part, size: int, digest: str) -> Dict[str, Any]:
-        found: Dict[str, Any] = {"sha256": digest}
-        if size != part["bytes"]:
-            found["error"] = "{} bytes came back of {}".format(size, part["bytes"])
-        return found
 
     def _prove(self, here: Throwaway, archive: Archive) -> None:
         """Decrypt what the vault stored, with its own image and key."""
@@ -267,14 +226,24 @@ class Drill:
         wrong = "{} of {} do not open".format(found["failed"], found["failed"] + found["opened"])
         self._check("credentials", wrong if found["failed"] or status else "", **found)
 
+    def _log(self, archive: Archive) -> Optional[Dict[str, Any]]:
+        """The log of a client with point-in-time recovery, replayed to its end; None: it has none, or it cannot be."""
+        names = logs.names(self._job)
+        if not self._job["pitr"] or names is None:
+            return None
+        throwaway.clear(self._job["client"])  # the archive is proved, and the disk is needed
+        try:
+            image = self._ready(names.service, archive["images"].get(names.service) or "")
+            found, wrong = Replay(self._job, self._restic, self._note, self._say).run(names.service, image, archive)
+        except (ResticError, RestoreError, DrillError, DumpError, ProbeError, OSError) as error:
+            self._check("log", str(error))
+            return None
+        self._check("log", wrong)
+        return found
+
     def _check(self, name: str, error: str, **more: Any) -> None:
         self._checks.append(dict(more, name=name, ok=not error, error=error or None))
         self._say({"check": name, "wrong": error})  # a record with "error" would end the exchange
-
-
-def _digest(rows: Dict[str, int]) -> str:
-    """Of the tables and how many rows each has."""
-    return hashlib.sha256(canonical(rows).encode()).hexdigest()
 
 
 def _differences(expected: Dict[str, int], found: Dict[str, int]) -> str:
@@ -291,8 +260,3 @@ def _gap_s(groups: List[keeping.Group], now: float) -> float:
     for earlier, later in zip(recent, recent[1:]):
         worst = max(worst, later.newest - earlier.made)
     return worst
-
-
-def _program(argv: List[str]) -> str:
-    """What runs, without what it is run by."""
-    return next((word for word in argv if word in ("pg_restore", "mongorestore", "tar")), argv[0])

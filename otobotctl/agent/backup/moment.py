@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import subprocess
 from typing import Dict, Iterable, List, Sequence
 
 from otobotctl.agent.dumps import DumpError, Project, psql
+from otobotctl.agent.lines import canonical
 from otobotctl.agent.run import environment, last_words
 
 _END = "otobot-said-it"
@@ -27,6 +29,20 @@ COUNT = (
 def counted(lines: Iterable[str]) -> Dict[str, int]:
     """What psql answers to COUNT: the exact rows of each table ("schema.table"). Raises ValueError."""
     return {name: int(count) for name, count in map(json.loads, lines)}
+
+
+def digest(rows: Dict[str, int]) -> str:
+    """Of the tables and how many rows each has."""
+    return hashlib.sha256(canonical(rows).encode()).hexdigest()
+
+
+def rows_of(project: Project, service: str, database: str) -> Dict[str, int]:
+    """The exact rows of each table of a database ("schema.table") as it is now. Raises DumpError."""
+    moment = Moment(project, service, database)
+    try:
+        return moment.rows()
+    finally:
+        moment.close()
 
 
 class Moment:

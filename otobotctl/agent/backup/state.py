@@ -3,7 +3,7 @@
 {"version": 1, "targets": {NAME: {"archive": {id, made, bytes, added, grew, took_s, consistent} | null,
  "attempt": {at, error} | null, "verified": {at, part, of, error} | null, "pruned": {at} | null,
  "first": 1763690400.0}},
- "drill": {at, ok, took_s, report} | null, "restored": {...} | null}
+ "drill": {at, ok, took_s, report, log: {until, rpo_s, took_s} | null} | null, "restored": {...} | null}
 
 `first` is when the first archive began, `archive` the newest that is whole; `attempt` is the last run, whose `error` is
 null where it went well.

@@ -17,13 +17,13 @@ from otobotctl.agent.dumps import ADMIN, psql
 from otobotctl.agent.run import ProbeError, environment, last_words
 from otobotctl.agent.shell import ask
 
-_PREFIX = "otobot-drill-"
-_LABEL = "otobot.drill="
+PREFIX = "otobot-drill-"
+LABEL = "otobot.drill="
 _START_S = 180.0
 _CLEAR_S = 300.0
 _SHORTEST = 6  # what is shorter, such as a port, would be masked within words
 # The client's own work goes first where both want the processor.
-_MILD = ("--cpu-shares=128", "--pids-limit=512", "--security-opt=no-new-privileges")
+MILD = ("--cpu-shares=128", "--pids-limit=512", "--security-opt=no-new-privileges")
 
 
 class DrillError(Exception):
@@ -32,7 +32,7 @@ class DrillError(Exception):
 
 def names(client: str) -> List[str]:
     """The containers of this client's drills that are there."""
-    answer = ask(["docker", "ps", "--all", "--quiet", "--filter", "label=" + _LABEL + client], timeout_s=_CLEAR_S)
+    answer = ask(["docker", "ps", "--all", "--quiet", "--filter", "label=" + LABEL + client], timeout_s=_CLEAR_S)
     return answer.stdout.split()
 
 
@@ -46,7 +46,7 @@ def clear(client: str) -> int:
         found = names(client)
         if found:
             ask(["docker", "rm", "--force", "--volumes", *found], timeout_s=_CLEAR_S)
-        ask(["docker", "network", "rm", _PREFIX + client], timeout_s=_CLEAR_S)
+        ask(["docker", "network", "rm", PREFIX + client], timeout_s=_CLEAR_S)
     return len(found)
 
 
@@ -62,14 +62,12 @@ class Throwaway:
     def __init__(self, client: str) -> None:
         """Make the network. Raises DrillError."""
         self.client = client
-        self._network = _PREFIX + client
-        self._do(
-            ["docker", "network", "create", "--internal", "--label", _LABEL + client, self._network], "the network"
-        )
+        self._network = PREFIX + client
+        self._do(["docker", "network", "create", "--internal", "--label", LABEL + client, self._network], "the network")
 
     def name(self, service: str) -> str:
         """The name of a container."""
-        return _PREFIX + self.client + "-" + service
+        return PREFIX + self.client + "-" + service
 
     def inside(self, service: str, *argv: str) -> List[str]:
         """The command line that runs `argv` in a container, with its stdin."""
@@ -122,8 +120,8 @@ class Throwaway:
         return done.stdout.decode("utf-8", "replace").rstrip("\n")
 
     def _run(self, service: str) -> List[str]:
-        label = ("--label", _LABEL + self.client, "--network", self._network, "--network-alias", service)
-        return ["docker", "run", "--rm", "--name", self.name(service), *label, *_MILD]
+        label = ("--label", LABEL + self.client, "--network", self._network, "--network-alias", service)
+        return ["docker", "run", "--rm", "--name", self.name(service), *label, *MILD]
 
     def _start(self, service: str, image: str, *words: str) -> None:
         argv = [*self._run(service), "--detach", *words, image]

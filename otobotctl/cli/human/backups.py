@@ -54,6 +54,7 @@ def standing(found: BackupStatus) -> str:
     without = [client.client for client in found.clients if not client.targets]
     lines = [f"{name}: has no target, so no archive is made by itself" for name in without]
     lines += [_log(each) for client in found.clients for each in client.targets if each.log is not None]
+    lines += [_replayed(client) for client in found.clients if client.drill and client.drill.get("log")]
     return "\n".join([output.table(head, rows), *lines])
 
 
@@ -63,6 +64,17 @@ def _log(each: TargetStanding) -> str:
     behind = "not there yet" if log["lag_s"] is None else f"{log['lag_s']:.0f} s behind, promised are 60 s"
     late = "" if log["base"] else ", and has no base yet"
     return f"{each.client} on {each.target}: PostgreSQL's log is {behind}{late}"
+
+
+def _replayed(client: ClientStanding) -> str:
+    """What the last drill measured of point-in-time recovery."""
+    drill = client.drill or {}
+    log, on = drill["log"], drill.get("target") or "its target"
+    took = f"{log['took_s'] / 60:.1f} of {client.rto_s / 60:.0f} min"
+    return (
+        f"{client.client}: the last drill replayed the log of {on} in {took}, "
+        f"to what was committed {log['rpo_s']:.0f} s before it (promised 60 s)"
+    )
 
 
 def _row(client: ClientStanding, each: TargetStanding) -> tuple[str, ...]:

@@ -38,6 +38,11 @@ def drilled(found: Drilled) -> str:
             f"at the worst moment of the last week {_minutes(report['rpo_s'])} of work would have been lost "
             f"(promised {_minutes(promised['rpo_s'])})"
         )
+    if log := report.get("log"):
+        lines.append(
+            f"PostgreSQL's log: base {log['base']} and {log['pieces']} pieces replayed in {_minutes(log['took_s'])}, "
+            f"{log['rows']} rows; its newest moment was {log['rpo_s']:.0f} s old (promised 60 s)"
+        )
     lines += [
         f"of {each['stored']} sealed values the vault opened {each['opened']}"
         for each in report["checks"]

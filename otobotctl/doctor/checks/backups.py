@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from otobotctl.doctor.model import Case, Check, Finding
 from otobotctl.manifest import ResolvedClient
-from otobotctl.manifest.backups import GRACE, VERIFY_DAYS, log_overdue
+from otobotctl.manifest.backups import GRACE, VERIFY_DAYS, drill_took_s, log_overdue
 
 _DAY_S = 86400.0
 _PLACES: Final = 2
@@ -68,8 +68,8 @@ def _drill(case: Case, slug: str, found: Mapping[str, Any]) -> Iterator[Finding]
         yield Finding("critical", slug, "the last drill did not prove its archive", f"{remedy} --report")
     elif case.now - (drill["at"] if drill else first) > (found["drill_days"] + 1) * _DAY_S:
         yield Finding("warning", slug, f"no archive was proved by a drill for {found['drill_days']} days", remedy)
-    elif drill and (drill.get("took_s") or 0) > found["rto_s"]:
-        seen = f"a restore takes {drill['took_s'] / 60:.0f} min, promised are {found['rto_s'] / 60:.0f}"
+    elif drill and (took_s := drill_took_s(drill)) > found["rto_s"]:
+        seen = f"a restore takes {took_s / 60:.0f} min, promised are {found['rto_s'] / 60:.0f}"
         yield Finding("warning", slug, seen, f"{remedy} --report")
 
 

@@ -146,6 +146,7 @@ def tell(listener: Listener, host: str, record: Mapping[str, Any]) -> None:
 _STORY = {
     "of": "reading part {part} of {of} of {target}",
     "archive": "restoring {archive}, {parts} parts",
+    "replaying": "replaying PostgreSQL's log until {replaying}, {pieces} pieces",
     "check": "{check}: well",
     "fetching": "fetching {fetching}",
     "starting": "starting {starting}",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 HERE = Path(sys.argv[1])
 SETTINGS = json.loads((HERE / "settings.json").read_text())
 RUNNING = HERE / "running/otobot-acme"
+DRILLS = HERE / "drills"  # a folder each, the volume of the container of its name
 LIVE, RECEIVER = "postgres", "postgres-wal"
 LIMIT_S = 120.0
 
@@ -93,6 +95,66 @@ def inside(container: str, name: str, *words: str) -> list[str]:
     return ["env", f"PGHOST={HERE}/sockets/{container}", f"{SETTINGS['binaries']}/{name}", *words]
 
 
+def drill(words: list[str]) -> None:
+    """A container of a drill: one that only sleeps, an empty server, or the vault's proof."""
+    name = words[words.index("--name") + 1]
+    if "--detach" not in words:
+        print('{"stored": 2, "opened": 2, "failed": 0}')
+        return
+    (DRILLS / name).mkdir()
+    if SETTINGS["owner"]:
+        os.chown(DRILLS / name, *SETTINGS["owner"])
+    if "--entrypoint" in words:
+        return
+    data = str(DRILLS / name / "data")
+    options = ("--username=otobot_admin", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
+    subprocess.run(program("initdb", f"--pgdata={data}", *options), check=True, capture_output=True, cwd="/")
+    server(name, data)
+
+
+def in_drill(name: str, words: list[str]) -> list[str]:
+    """What runs in a container of a drill; its volume is a folder."""
+    place = str(DRILLS / name)
+    words = [word.replace("/var/lib/postgresql/data", place) for word in words if not word.startswith("--host=")]
+    if words[0] in ("sh", "tail"):
+        return [*SETTINGS["account"], *words]
+    if words[0] == "pg_ctl":
+        socket = HERE / "sockets" / name
+        socket.mkdir(exist_ok=True)
+        socket.chmod(0o777)
+        usual = f"-c unix_socket_directories={socket} -c fsync=off -c shared_buffers=16MB -c dynamic_shared_memory_type=mmap"
+        more = [f"--options={usual}"] if words[1] == "start" else []
+        return [*SETTINGS["account"], f"{SETTINGS['binaries']}/pg_ctl", *words[1:], *more]
+    return ["env", f"PGHOST={HERE}/sockets/{name}", f"{SETTINGS['binaries']}/{words[0]}", *words[1:]]
+
+
+def drilled(words: list[str]) -> bool:
+    """Do what is asked of a drill's containers and network; False: it is of none."""
+    if words[0] == "run" and "--label" in words:
+        drill(words)
+    elif words[0] == "ps" and any("label=otobot.drill=" in word for word in words):
+        print("\n".join(path.name for path in DRILLS.iterdir()))
+    elif words[0] == "exec" and (DRILLS / words[2]).exists():
+        argv = in_drill(words[2], words[3:])
+        os.chdir("/")
+        os.execvp(argv[0], argv)
+    elif words[0] == "rm" and any((DRILLS / word).exists() for word in words[3:]):
+        for each in words[3:]:
+            removed(each)
+    else:
+        return words[0] == "network"
+    return True
+
+
+def removed(name: str) -> None:
+    """The container is gone, with all that ran in it."""
+    for data in ("drill", "data"):
+        words = ("stop", "--mode=immediate", f"--pgdata={DRILLS / name / data}")
+        if (DRILLS / name / data / "postmaster.pid").exists():
+            subprocess.run(program("pg_ctl", *words), check=False, capture_output=True, cwd="/")
+    shutil.rmtree(DRILLS / name)
+
+
 SHOWN = {
     "inspect": lambda name: "true" if alive(name) else "false",
     "logs": lambda name: (HERE / "logs" / name).read_text(),
@@ -104,6 +166,8 @@ def main(words: list[str]) -> None:
     """Do as docker would, as far as a restore to a moment asks."""
     with (HERE / "calls").open("a") as calls:
         calls.write(" ".join(words) + "\n")
+    if drilled(words):
+        return
     if words[0] == "run":
         name = words[words.index("--name") + 1]
         mount = dict(each.partition("=")[::2] for each in words[words.index("--mount") + 1].split(","))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from otobotctl.vault_api.schema import migrations
 from scripts.story import embedded
-from tests.agent.backup.hosts import TOP, BackupHost
+from tests.agent.backup.hosts import TOP, BackupHost, until
 from tests.agent.backup.restored_host import ANNA, ASKED, BEN, CLIENT, SOURCES
 
 SEALED = "1:b2Y=:c2VhbGVk:eA=="
@@ -24,8 +24,10 @@ import otobotctl.agent.run as run
 run.PATH = root + "/bin:" + run.PATH
 import otobotctl.agent.releases as releases
 releases.ROOT = root + "/opt"
-from otobotctl.agent.backup import course, hands, reports, restic, restores, saving
-from otobotctl.agent.backup.pitr import base, here, recovery, ship
+from otobotctl.agent.backup import course, drill, hands, places as where, reports, restic, restores, saving, signing
+from otobotctl.agent.backup.pitr import base, here, proof, recovery, ship
+import otobotctl.agent.shell as shell
+shell.PATH = run.PATH
 from otobotctl.agent.backup.places import BackupPlaces
 reports.METRICS = root + "/metrics"
 places = BackupPlaces("acme", *(root + each for each in ("/etc", "/state", "/run")))
@@ -47,6 +49,8 @@ EFFECTS = {
     "restore": ((hands.Hands, "flow stop up rename remove"), (course.Course, "_write end"), (recovery.Recovery, "run stop")),
     "ship": ((restic.Restic, "save"), (saving.Saving, "finish"), (here.Spool, "drop clear")),
     "base": ((restic.Restic, "save put"), (saving.Saving, "finish")),
+    "clean": (),
+    "drill": ((proof.Replay, "_start _fill _replay _reached _counted"),),
 }
 for owner, names in EFFECTS[call]:
     for name in names.split():
@@ -62,6 +66,12 @@ elif call == "ship":
     shipper.tick()
     shipper._pool.shutdown()
     shipper.tick = None
+elif call == "clean":
+    drill.clean(places)
+elif call == "drill":
+    signing.write.__defaults__ = (root + "/ssh_host_*_key",)
+    job = where.read_job(places)
+    print(json.dumps(drill.drill(places, job, job["targets"][0], "a test", lambda record: print(json.dumps(record)))))
 else:
     print("made", base.Bases(places, say).make())
 print("boundaries", count)
@@ -88,9 +98,10 @@ class PitrHost(BackupHost):
             for folder in ("containers", "running"):
                 (self.docker / f"{folder}/otobot-acme/{name}").unlink(missing_ok=True)
         self._write("docker/containers/otobot-acme/postgres-wal", "")
-        for folder in ("pids", "logs", "sockets"):
+        for folder in ("pids", "logs", "sockets", "drills"):
             (self.docker / folder).mkdir()
         self.settings = {
+            "owner": [account.pw_uid, account.pw_gid] if account else [],
             "account": list(embedded._as_account(account)), "binaries": str(self.binaries),
             "live": ["-c", "max_slot_wal_keep_size=64MB", "-c", "checkpoint_timeout=30min"],
             "init": [
@@ -179,7 +190,7 @@ class PitrHost(BackupHost):
         return float(self.sql("SELECT extract(epoch FROM clock_timestamp())"))
 
     def do(self, call: str, kill: int = 0, **asked: object) -> int:
-        """Tick the shipper, look whether a base is due, or restore; in a process that may end before effect `kill`."""
+        """Tick the shipper, look whether a base is due, drill, or restore; in a process that may end before effect `kill`."""
         question = json.dumps({**ASKED, "moment": "exact", **asked})
         argv = [sys.executable, "-c", _BEGIN, str(self.root), call, str(kill), question]
         environment = {**os.environ, "PYTHONPATH": str(TOP)}
@@ -187,6 +198,25 @@ class PitrHost(BackupHost):
         assert done.stderr == "", done.stderr
         self.said = done.stdout.splitlines()
         return done.returncode
+
+    def based(self) -> None:
+        """The log of what is there has arrived, and a base of it."""
+        assert self.do("ship") == 0, self.said
+        assert self.do("base") == 0, self.said
+        assert "made True" in self.said, self.said
+        # The receiver may be some moments behind; nothing is covered before it has caught up.
+        until(lambda: self.do("ship") == 0 and self.note()["targets"]["disk"]["covers"] > 0)
+
+    def drill(self, kill: int = 0) -> dict:
+        """Drill the first target; return the report, with the `error`; nothing where it was killed."""
+        if self.do("drill", kill):
+            return {}
+        done = json.loads(self.said[-2])
+        return {**json.loads(done["signed"]["report"]), "error": done["error"]}
+
+    def left(self) -> list[str]:
+        """Containers of drills that are there."""
+        return sorted(path.name for path in (self.docker / "drills").iterdir())
 
     def note(self, which: str = "pitr.json") -> dict:
         """A note of the host's."""

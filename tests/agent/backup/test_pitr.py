@@ -25,19 +25,10 @@ def host():
         made.make("disk")
         made.fill()
         assert made.run()["disk"]["error"] is None
-        based(made)
+        made.based()
         yield made
     finally:
         made.remove()
-
-
-def based(host: PitrHost) -> None:
-    """The log of what is there has arrived, and a base of it."""
-    assert host.do("ship") == 0, host.said
-    assert host.do("base") == 0, host.said
-    assert "made True" in host.said, host.said
-    # The receiver may be some moments behind; nothing is covered before it has caught up.
-    until(lambda: host.do("ship") == 0 and host.note()["targets"]["disk"]["covers"] > 0)
 
 
 def names(host: PitrHost) -> str:
@@ -76,7 +67,7 @@ def test_the_moment_before_a_drop_comes_back_and_a_row_of_a_moment_ago(host):
     assert known["what"] == ["postgres_data", "n8n_data"]
     # What is there now has a log of its own, and needs a base of its own.
     before = host.note()["targets"]["disk"]["series"]
-    based(host)
+    host.based()
     assert host.note()["timeline"] == "00000002"
     assert host.note()["targets"]["disk"]["series"] != before
     host.sql("INSERT INTO workflow VALUES (3, 'c')", "otobot_n8n")
@@ -85,7 +76,7 @@ def test_the_moment_before_a_drop_comes_back_and_a_row_of_a_moment_ago(host):
     assert host.do("restore", moment="latest", until=host.note()["targets"]["disk"]["covers"]) == 0
     assert names(host) == "a,b,c", host.said
     clean(host)
-    based(host)
+    host.based()
 
 
 def test_a_moment_that_the_log_does_not_cover_is_refused(host):
@@ -114,7 +105,7 @@ def test_a_shipper_that_is_killed_leaves_no_gap(host):
     assert host.do("restore", until=covers) == 0, host.said
     assert host.sql("SELECT count(*), max(id) FROM step", "otobot_n8n") == f"{number}|{number}", host.said
     clean(host)
-    based(host)
+    host.based()
 
 
 def test_a_base_that_is_killed_is_none(host):
@@ -124,7 +115,7 @@ def test_a_base_that_is_killed_is_none(host):
     for kill in (1, 2, 3):
         assert host.do("base", kill=kill) == -9
         assert len(json.loads(host.restic("disk", "snapshots", "--json", "--path", "/base.json"))) == before
-    based(host)
+    host.based()
     assert len(json.loads(host.restic("disk", "snapshots", "--json", "--path", "/base.json"))) == before + 1
 
 
@@ -143,7 +134,7 @@ def test_a_restore_that_is_killed_is_undone_or_finished_by_the_next(host):
         number += 7  # each of them would take minutes
     assert count >= 2
     clean(host)
-    based(host)
+    host.based()
 
 
 def test_a_restore_that_is_not_healthy_gives_the_former_database_back(host):
@@ -209,7 +200,7 @@ def test_a_log_that_the_server_let_go_of_begins_anew_with_a_base(host):
     assert host.do("ship") == 0
     assert host.do("restore", until=moment) == 0
     assert any("FAILED" in line and "is outside of" in line for line in host.said), host.said
-    based(host)
+    host.based()
 
 
 def test_a_missing_segment_is_noticed(host):

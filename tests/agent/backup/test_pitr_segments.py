@@ -138,3 +138,13 @@ def test_a_base_is_due_once_a_day_and_for_each_new_log():
     failed = {**none, "error": {"at": NOW - 60.0}}
     assert not due(log, failed, NOW)
     assert due(log, failed, NOW + 900.0)
+
+
+def test_a_replay_has_to_come_as_far_as_the_log_was():
+    """To the position that was told; where that is a page's end, or nobody told one, to about the newest segment."""
+    exact = wal(5, 6, 50.0, partial=7)
+    exact["tags"].append("lsn=0/7000028")
+    torn = {**exact, "tags": [*exact["tags"][:-1], "lsn=0/7002000"]}
+    (head,) = segments.bases(base(5, 10.0))
+    found = [segments.reaches(chain(head, segments.wals([each]))) for each in (exact, torn, wal(5, 6, 50.0))]
+    assert found == [0x7000028, 0x7002000 - (1 << 20), 0x6000000 - (1 << 20)]

@@ -22,13 +22,14 @@ _LIMIT_S = 6 * 3600.0
 _ASK_S = 120.0
 _GRACE_S = "120"
 _EARLY = "recovery ended before configured recovery target was reached"
-_FETCH = 'cp "{0}/%f" "%p" || cp "{0}/%f.partial" "%p"'.format(LOG)
+FETCH = 'cp "{0}/%f" "%p" || cp "{0}/%f.partial" "%p"'.format(LOG)
 
 
-class _Inside(Project):
+class Inside(Project):
     """In the place of a project, for whoever asks a database."""
 
     def inside(self, service: str, *argv: str) -> List[str]:  # noqa: ARG002 there is one alone
+        """The command line that runs `argv` in the container."""
         return ["docker", "exec", "--interactive", self.name, *argv]
 
 
@@ -39,7 +40,7 @@ class Recovery:
         self._say = hands.say
         self.name = _PREFIX + client
         self._image, self._data = image, data
-        self.hands = Hands(_Inside(self.name, ""), hands.say)
+        self.hands = Hands(Inside(self.name, ""), hands.say)
 
     def run(self, moment: str) -> None:
         """Replay the log until `moment` (as SQL takes it), to its end where that is "", and be promoted."""
@@ -52,14 +53,14 @@ class Recovery:
                 return
             said = self._words()
             if _EARLY not in said:
-                raise RestoreError("the log cannot be replayed: {}".format(_last(said)))
+                raise RestoreError("the log cannot be replayed: {}".format(last(said)))
             # Nothing was committed after that moment as far as the log goes, which is known to cover it.
-        raise RestoreError("the log cannot be replayed: {}".format(_last(said)))
+        raise RestoreError("the log cannot be replayed: {}".format(last(said)))
 
     def _start(self, more: Sequence[str]) -> None:
         mount = "type=bind,source={},target=/var/lib/postgresql/data".format(self._data)
         settings = (
-            "restore_command=" + _FETCH,
+            "restore_command=" + FETCH,
             "hot_standby=off",
             "recovery_target_action=promote",
             "archive_mode=off",
@@ -69,7 +70,7 @@ class Recovery:
         argv += ["--security-opt=no-new-privileges", "--mount", mount, self._image, "postgres", *words, *more]
         answer = ask(argv, timeout_s=_ASK_S)
         if answer.status:
-            raise RestoreError("the container for the log cannot be started: {}".format(_last(answer.stderr)))
+            raise RestoreError("the container for the log cannot be started: {}".format(last(answer.stderr)))
 
     def _promoted(self) -> bool:
         """Wait; False: it ended instead."""
@@ -92,7 +93,7 @@ class Recovery:
         """End it cleanly: what it has is whole on disk."""
         answer = ask(["docker", "stop", "--time", _GRACE_S, self.name], timeout_s=300.0)
         if answer.status:
-            raise RestoreError("the container for the log does not end: {}".format(_last(answer.stderr)))
+            raise RestoreError("the container for the log does not end: {}".format(last(answer.stderr)))
         self.clear()
 
     def clear(self) -> None:
@@ -101,7 +102,8 @@ class Recovery:
             ask(["docker", "rm", "--force", "--volumes", self.name], timeout_s=_ASK_S)
 
 
-def _last(said: str) -> str:
+def last(said: str) -> str:
+    """What PostgreSQL's own log says went wrong, in its last words."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     fatal = [line for line in lines if "FATAL" in line or "PANIC" in line or "ERROR" in line]
     return "; ".join((fatal or lines)[-2:]) or "no word why"

@@ -17,12 +17,15 @@ SEGMENT = re.compile(r"[0-9A-F]{24}")
 PARTIAL = ".partial"
 SIZE = 16 << 20
 _LOW = 0x100000000 // SIZE
+_PAGE = 8192
+_RECORD = 1 << 20  # no record of ours is longer
 
 
 class Wal(NamedTuple):
     """A snapshot of the log: whole segments `first` to `last` ("" where it has none) and a `partial` one, or "".
 
-    All that was committed until `covers` (Unix seconds) is in it or in those before it.
+    All that was committed until `covers` (Unix seconds) is in it or in those before it. `lsn` is how far the log had
+    come then, "" where nobody asked.
     """
 
     snapshot: str
@@ -31,6 +34,7 @@ class Wal(NamedTuple):
     last: str
     partial: str
     covers: float
+    lsn: str = ""
 
 
 class Base(NamedTuple):
@@ -90,7 +94,7 @@ def wals(snapshots: Iterable[Mapping[str, Any]]) -> List[Wal]:
         if said is not None and list(each.get("paths") or ()) == [WAL_FILE]:
             covers = float(said.get("covers") or 0)
             names = (said.get("first", ""), said.get("last", ""), said.get("partial", ""))
-            found.append(Wal(each["id"], said.get("series", ""), *names, covers))
+            found.append(Wal(each["id"], said.get("series", ""), *names, covers, said.get("lsn", "")))
     return sorted(found, key=lambda each: (each.covers, each.last or each.partial))
 
 
@@ -154,6 +158,16 @@ def until(found: Chain, moment: float) -> Chain:
     """As much of a chain as a moment within it needs."""
     place = next((place for place, each in enumerate(found.wal) if each.covers >= moment), len(found.wal) - 1)
     return found._replace(wal=_needed(found.wal[: place + 1]))
+
+
+def reaches(found: Chain) -> int:
+    """The position, in bytes, that replaying a chain has to come to at least: else a part of it was not replayed."""
+    newest = found.wal[-1]
+    told = position(newest.lsn) if newest.lsn else 0
+    if told % _PAGE:
+        return told
+    # The log may have been written as far as the end of a page, in the midst of a record whose rest is not there.
+    return max(told, number(newest.partial or newest.last) * SIZE) - _RECORD
 
 
 def gone(snapshots: Sequence[Mapping[str, Any]], days: int, now: float) -> List[str]:

@@ -191,7 +191,7 @@ class Shipper:
                 covers = told.at - _SLACK_S if final else known["covers"]
                 if not part and not partial:
                     break
-                self._save(target, known, spool, part, partial, covers)
+                self._save(target, known, spool, (part, partial), (covers, lsn if final else ""))
                 known.update(
                     last=part[-1] if part else known["last"], covers=covers, sent=round(time.time(), 3),
                     position=position(lsn) if final else known["position"],
@@ -226,15 +226,25 @@ class Shipper:
         return bool(position(lsn) != known["position"] or time.time() - known["sent"] > _BEAT_S)
 
     def _save(
-        self, target: Target, known: Dict[str, Any], spool: Spool, part: List[str], partial: str, covers: float
+        self,
+        target: Target,
+        known: Dict[str, Any],
+        spool: Spool,
+        what: "tuple[List[str], str]",
+        until: "tuple[float, str]",
     ) -> None:
-        """One snapshot of whole segments and of the one that is being written. Raises ResticError, OSError."""
+        """One snapshot of whole segments and of the one that is being written. Raises ResticError, OSError.
+
+        `until` is the moment that it covers, and how far the log had come then, or "".
+        """
+        (part, partial), (covers, lsn) = what, until
         which = [*part, partial + PARTIAL] if partial else part
         # What is not written yet is nothing but zeros.
         words = ("--create", "--file=-", "--sparse", "--hole-detection=raw", "--numeric-owner")
         tags = [TAG, "series=" + known["series"], "covers={:.3f}".format(covers)]
         tags += ["first=" + part[0], "last=" + part[-1]] if part else []
         tags += ["partial=" + partial] if partial else []
+        tags += ["lsn=" + lsn] if lsn else []
         restic = Restic.of(self._places, target)
         argv = ["tar", *words, "--directory=" + spool.path, *which]
         saving = restic.save(argv, b"", WAL_FILE, tags, socket.gethostname())
