@@ -187,6 +187,7 @@ BROKEN = [
     ("backups", "critical", "acme", "the last drill did not prove its archive", drilled(ok=False)),
     ("backups", "warning", "acme", "no archive was proved by a drill for 31 days", drilled(at=NOW - 40 * DAY_S)),
     ("backups", "warning", "acme", "a restore takes 60 min, promised are 30", drilled(took_s=3600.0)),
+    ("backups", "warning", "acme", "a restore takes 50 min, promised are 30", drilled(log={"rpo_s": 9.0, "took_s": 3000.0})),
     ("backups", "warning", "acme", "its host does not know of its backup targets yet", facts(backups={"acme": {"client": "acme", "targets": None}})),
     ("backups", "info", "acme", "it has no backup targets", targets()),
     ("backups", "info", "acme", "its archives are in one place alone", targets(far=True)),
