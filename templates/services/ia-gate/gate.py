@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -159,6 +160,8 @@ def told(status: int, reason: str, headers: Headers) -> bytes:
 
 async def main(path: Path, host: str, port: int) -> None:
     """Answer until SIGTERM."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a container may begin with 1024
     gate = Gate(Keys(path), Rates())
     server = await asyncio.start_server(gate.serve, host, port, limit=HEAD, backlog=4096)
     ended = asyncio.Event()
