@@ -12,10 +12,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from tests.e2e.operator import Operator
 from tests.lab.host import Host
+from tests.lab.shell import LabError
 
 DOMAIN = "acme.example"
+# Of what is not up yet: no connection, half an answer, a program that ends badly.
+_NOT_YET = (OSError, LabError, httpx.TransportError, LookupError, ValueError)
 FILL = """
 CREATE TABLE IF NOT EXISTS public.filler AS
     SELECT i, md5(i::text) AS text, decode(md5(i::text), 'hex') AS bytes FROM generate_series(1, 50000) i;
@@ -49,18 +54,18 @@ def visit(host: Host, path: str, domain: str = DOMAIN) -> tuple[int, bytes]:
     return int(head.split()[1]), body
 
 
-def eventually(check: Callable[[], object], limit_s: float = 120) -> object:
-    """The first true answer; the last failure when there is none in time."""
+def eventually(check: Callable[[], object], limit_s: float = 120, pause_s: float = 0.5) -> object:
+    """The first true answer; the last failure when there is none in time. What a service that starts does to its callers is none."""
     end = time.monotonic() + limit_s
     while True:
         try:
             if found := check():
                 return found
-        except OSError:
+        except _NOT_YET:
             if time.monotonic() > end:
                 raise
         assert time.monotonic() < end, "not in time"
-        time.sleep(0.5)
+        time.sleep(pause_s)
 
 
 def releases(host: Host) -> list[str]:

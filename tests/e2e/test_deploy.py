@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -277,7 +278,8 @@ def runner(deployed: Deployed, repository: dict, name: str, *, files: bool, **mo
     keys = {"OTOBOTCTL_AGE_KEY": repository["age"], "OTOBOTCTL_SSH_KEY": repository["ssh"]}
     said = {variable: str(path) if files else path.read_text().strip() for variable, path in keys.items()}
     given = {**said, "OTOBOTCTL_PACKAGE": "otobotctl==0.1.0"}
-    return Runner.cloned(deployed.operator.fleet, repository["place"] / name, given, more)
+    place = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=repository["place"]))
+    return Runner.cloned(deployed.operator.fleet, place, given, more)
 
 
 def no_key_left(place: Path) -> bool:
@@ -352,7 +354,7 @@ def test_the_jobs_of_gitlab_plan_deploy_and_watch(deployed, repository):
     assert night.status == 0, night.said
     # Who leaves could read everything, so that everything is due.
     operator = deployed.operator
-    operator.run("secrets", "recipients", "add", leaving := made_key(repository["place"] / "leaving.txt"))
+    operator.run("secrets", "recipients", "add", leaving := made_key(ci.place / "leaving.txt"))
     operator.run("secrets", "recipients", "remove", leaving, "--yes")
     committed(deployed, "somebody leaves")
     night = runner(deployed, repository, "later", files=True).gitlab("nightly")

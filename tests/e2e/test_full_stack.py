@@ -14,6 +14,7 @@ import pytest
 from tests.e2e import told
 from tests.e2e.accepted import TRIED, accepted, shown
 from tests.e2e.containers import all_healthy, containers, places, reached, service, worked
+from tests.e2e.deployed import eventually
 from tests.e2e.operator import Operator
 from tests.e2e.site import answers, browser, echoed
 from tests.e2e.visitors import Visitors
@@ -147,8 +148,8 @@ def test_a_webhook_is_executed_by_a_worker(deployed):
             said = visitor.get(f"{n8n.url}/webhook/{path}?word=oui")
         return said.json() if said.status_code == 200 else None
 
-    assert until(called, "webhook", LIMIT_S, 1) == {"sum": 42, "asked": "oui"}
-    until(lambda: worked(deployed.host) > before, "a worker's log", LIMIT_S, 1)
+    assert eventually(called, LIMIT_S, 1) == {"sum": 42, "asked": "oui"}
+    eventually(lambda: worked(deployed.host) > before, LIMIT_S, 1)
 
 
 def test_a_deploy_prepared_n8n_and_prepares_what_is_chosen_later(deployed):
@@ -216,7 +217,7 @@ def test_a_login_to_mongodb_that_is_refused_is_found_and_put_right(deployed):
 
     assert unheard() == []
     assert unheard("--fix", "--yes") == list(told.MONGO)
-    until(lambda: sites_answer(deployed), "sites", LIMIT_S, 2)
+    eventually(lambda: sites_answer(deployed), LIMIT_S, 2)
 
 
 @pytest.mark.timeout(2400)
@@ -254,7 +255,7 @@ def test_everything_is_rotated_while_visitors_come(deployed, record_property):
     assert all_healthy(host, "otobot-acme")
     assert sites_answer(deployed)
     assert n8n.http.get("/rest/workflows").status_code == 401
-    del n8n.http.headers["cookie"]
+    n8n.http.headers.pop("cookie", None)
     n8n.log_in("it@acme.example", now["N8N_OWNER_PASSWORD"])
     opened = n8n.ask("GET", "/credentials/otobotWebhookKey?includeData=true")
     assert opened["data"]["name"] == "x-otobot-webhook-secret"
@@ -307,12 +308,12 @@ def test_everything_comes_back_by_itself_after_a_reboot(deployed):
     begin = time.monotonic()
     deployed.host.reboot(timeout_s=LIMIT_S)
     projects = ("otobot-acme", "otobot-beta", "otobot-front")
-    until(lambda: all(all_healthy(deployed.host, project) for project in projects), "healthy", LIMIT_S, 2)
+    eventually(lambda: all(all_healthy(deployed.host, project) for project in projects), LIMIT_S, 2)
     print(f"back after {time.monotonic() - begin:.0f} s")
-    until(lambda: sites_answer(deployed), "sites", LIMIT_S, 2)
+    eventually(lambda: sites_answer(deployed), LIMIT_S, 2)
     with browser(deployed.host.address) as visitor:
         url = f"{deployed.n8n.url}/webhook/from-outside?word=oui"
-        until(lambda: visitor.get(url).status_code == 200, "webhook", LIMIT_S, 2)
+        eventually(lambda: visitor.get(url).status_code == 200, LIMIT_S, 2)
     assert deployed.operator.data("host", "apply", "vps-1")["changed"] == []
 
 

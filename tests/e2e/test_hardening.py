@@ -18,6 +18,7 @@ from otobotctl.plan.model import Stage, Step
 from otobotctl.plan.playbook import load_playbook
 from tests.e2e import driver
 from tests.e2e.driver import Way
+from tests.lab.shell import LabError
 
 DROP_IN = "/etc/ssh/sshd_config.d/10-otobot.conf"
 CLOSED, OPEN = 8081, 443
@@ -94,7 +95,7 @@ def eventually(check, limit_s=120):
         try:
             if found := check():
                 return found
-        except OSError:
+        except (OSError, LabError):
             pass
         assert time.monotonic() < until, "not in time"
         time.sleep(0.2)

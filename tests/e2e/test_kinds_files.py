@@ -48,7 +48,10 @@ def host(module_host):
     """The shared host, with the repository served by a unit of its own."""
     shutil.copytree(REPOSITORY, module_host.root / "srv/repository")
     serve = f"python3 -m http.server --bind 127.0.0.1 --directory /srv/repository {SERVER.rpartition(':')[2]}"
-    module_host.ssh(f"systemd-run --quiet --unit=repository {serve}", user="root")
+    unit = f"[Service]\nExecStart=/usr/bin/{serve}\n[Install]\nWantedBy=multi-user.target\n"
+    # Installed, so that a host that is taken back for a second try has it after its boot, too.
+    module_host.ssh("cat > /etc/systemd/system/repository.service", input=unit, user="root")
+    module_host.ssh("systemctl enable --quiet --now repository", user="root")
     module_host.ssh(f"until {LOOK}; do sleep 0.2; done", user="root")
     return module_host
 

@@ -59,10 +59,11 @@ class Moment:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._scratch = Path(tempfile.mkdtemp(prefix="lab-moment-"))
+        # First the hosts, then what they may be writing to, such as a storage of backups: it may know more than they do.
+        self._hosts = [self._keep(host) for host in lab.hosts if not host.of_one_test]
         self._folders = {each.folder: self._scratch / str(number) for number, each in enumerate(keepers)}
         for folder, copy in self._folders.items():
-            run("cp", "--archive", folder, copy)
-        self._hosts = [self._keep(host) for host in lab.hosts if not host.of_one_test]
+            run("cp", "--archive", folder, copy, check=False)  # a file that goes meanwhile is no error
 
     def _keep(self, host: Host) -> _Kept:
         disk = host.root.with_name(f"{host.root.name}-{self._scratch.name}")  # the next lab clears such names away
