@@ -13,6 +13,7 @@ from tests.lab.host import Host
 
 NAMES = (DOMAIN, f"n8n.{DOMAIN}", f"app.{DOMAIN}")
 LIMIT_S = 240
+_PAUSE_S = 2  # a look takes two seconds of a processor, which what is waited for needs
 
 
 class Ward:
@@ -37,7 +38,7 @@ class Ward:
             return not unheard(found, *wanted) and ill(found) - ailing(wanted) <= set(beside)
 
         try:
-            eventually(said, limit_s)
+            eventually(said, limit_s, _PAUSE_S)
         except AssertionError:
             raise AssertionError(f"unheard: {unheard(found, *wanted)}\nheard: {found['findings']}") from None
         assert found["code"] == (4 if ill(found) else 0)
@@ -52,6 +53,6 @@ class Ward:
     def recovers(self) -> None:
         """It is well again, in time."""
         try:
-            eventually(self.is_well, LIMIT_S)
+            eventually(self.is_well, LIMIT_S, _PAUSE_S)
         except AssertionError:
             raise AssertionError(f"still: {self.told}") from None
