@@ -131,7 +131,8 @@ class Caller(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A client that may ask IA Interne, with one key for each purpose."""
 
     purposes: Annotated[
-        tuple[str, ...], Meta(min_length=1, description="What it has a key for: librechat, or a word of yours.")
+        tuple[str, ...],
+        Meta(min_length=1, description="What it has a key for: librechat, n8n, vault, or your own word."),
     ] = ("librechat",)
     per_minute: Annotated[int, Meta(ge=0, description="The most requests a minute; 0: no limit.")] = 0
 

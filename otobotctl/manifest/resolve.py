@@ -98,11 +98,23 @@ class ResolvedHost(msgspec.Struct, frozen=True):
     pool: tuple[Peer, ...] = ()
 
 
+class Door(msgspec.Struct, frozen=True):
+    """Where a client finds IA Interne. `authority` are the root certificates (PEM) that it is trusted by."""
+
+    domain: str
+    authority: str = ""
+
+    @property
+    def url(self) -> str:
+        """What an OpenAI-compatible caller takes as its base."""
+        return f"https://{self.domain}/v1"
+
+
 class ResolvedClient(msgspec.Struct, frozen=True):
     """A client with every field concrete.
 
     `index` is its slot on its host, unique there and unchanged when another client comes or goes. `settings` has an
-    entry, perhaps empty, for each of its services and no other.
+    entry, perhaps empty, for each of its services and no other. `ia` has the purposes that IA Interne lets it in for.
     """
 
     slug: str
@@ -120,6 +132,7 @@ class ResolvedClient(msgspec.Struct, frozen=True):
     backup: ResolvedBackup
     names: str = "subdomains"
     hooks: tuple[Hook, ...] = ()
+    ia: Mapping[str, Door] = {}
 
 
 class ResolvedOperator(msgspec.Struct, frozen=True):
@@ -252,6 +265,7 @@ def _client(slug: str, client: Client, manifest: Manifest, archives: Archives) -
     stack = manifest.hosts[client.host].stack if client.host in manifest.hosts else ""
     said = (defaults.settings, environment.settings, client.settings)
     services = _first(client.services, environment.services, defaults.services)
+    doors = _doors(slug, manifest)
     return ResolvedClient(
         slug=slug,
         company=client.company,
@@ -262,31 +276,38 @@ def _client(slug: str, client: Client, manifest: Manifest, archives: Archives) -
         environment=name,
         timezone=client.timezone or defaults.timezone,
         services=services,
-        settings=_settings(services, (_of_ia(slug, manifest, said), *said)),
+        settings=_settings(services, (_of_ia(doors, manifest, said), *said)),
         tls=client.tls or environment.tls or defaults.tls,
         names=client.names or environment.names or defaults.names,
         users=client.users,
         hooks=next((said.hooks for said in (client, environment, defaults) if said.hooks is not None), ()),
         backup=_backup(slug, (client.backup, environment.backup, defaults.backup, archives.get(stack, {}).get(name))),
+        ia=doors,
     )
 
 
-def _of_ia(slug: str, manifest: Manifest, said: tuple[Settings, ...]) -> Settings:
-    """Where the client's LibreChat finds IA Interne, and which models are there: the first host that lets it in.
+def _doors(slug: str, manifest: Manifest) -> dict[str, Door]:
+    """Where the client finds IA Interne, by purpose: the first host that lets it in."""
+    found: dict[str, Door] = {}
+    for host in manifest.hosts.values():
+        if host.gpu and slug in host.gpu.callers:
+            authority = host.gpu.settings.get(_IA_PROXY, {}).get("acme_ca")
+            door = Door(name_of(host.gpu.domain), str(authority or ""))
+            found = dict.fromkeys(host.gpu.callers[slug].purposes, door) | found
+    return found
+
+
+def _of_ia(doors: Mapping[str, Door], manifest: Manifest, said: tuple[Settings, ...]) -> Settings:
+    """Where the client's LibreChat finds IA Interne, and which models are there.
 
     Who says which models to offer is offered those, and no others that happen to be there.
     """
     chosen = any("ai_models" in layer.get(_CHAT, {}) for layer in said)
     wired: dict[str, Any] = {"ai_fetch": False} if chosen else {}
-    for host in manifest.hosts.values():
-        caller = host.gpu.callers.get(slug) if host.gpu else None
-        if host.gpu and caller and _CHAT in caller.purposes:
-            wired["ai_url"] = f"https://{name_of(host.gpu.domain)}/v1"
-            models = _models_at(name_of(host.gpu.domain), manifest)
-            wired |= {"ai_models": models} if models else {}
-            authority = host.gpu.settings.get(_IA_PROXY, {}).get("acme_ca")
-            wired |= {"ai_ca": authority} if authority else {}
-            break
+    if door := doors.get(_CHAT):
+        models = _models_at(door.domain, manifest)
+        wired |= {"ai_url": door.url, **({"ai_models": models} if models else {})}
+        wired |= {"ai_ca": door.authority} if door.authority else {}
     return {_CHAT: wired} if wired else {}
 
 

@@ -10,6 +10,7 @@ from otobotctl.errors import ManifestError
 from otobotctl.render import compose, engine, layout, names
 from otobotctl.render.catalog import PORT_STRIDE
 from otobotctl.render.engine import SecretView
+from otobotctl.render.ia import key_name
 from otobotctl.render.project import Part, render_project
 from otobotctl.render.settings import settings_for
 
@@ -35,7 +36,7 @@ def render_client(
     for service in services:
         variables = _variables(client, host, service, services, catalog)
         image = catalog.image(service, variables["settings"].get("version", ""))
-        view = SecretView(secrets, _allowed(service, variables["databases"]), service.name)
+        view = SecretView(secrets, _allowed(service, variables["databases"]), service.name, _optional(service))
         parts.append(Part(service, image, offset, view, {**variables, "image": image}, {}))
     made = render_project(client.slug, parts, catalog)
     return replace(made, secrets=_held(made, secrets))
@@ -141,4 +142,9 @@ def _variables(
 def _allowed(service: ServiceTemplate, databases: list[Database]) -> set[str]:
     """Return the secrets that the service's environment files may hold."""
     roles = [role for database in databases for role in (database.owner, *database.roles)]
-    return {*service.secrets, *service.uses, *(role.secret for role in roles)}
+    return {*service.secrets, *service.uses, *(role.secret for role in roles), *_optional(service)}
+
+
+def _optional(service: ServiceTemplate) -> set[str]:
+    """Return what a client may have or not: the key of IA Interne that the service does not own."""
+    return {key_name(service.ia)} - service.secrets.keys() if service.ia else set()

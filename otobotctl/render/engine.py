@@ -22,12 +22,18 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=~^-]+")
 
 
 class SecretView(Mapping[str, str]):
-    """The secrets that one service may use, for its environment file. Printing the view itself shows names only."""
+    """The secrets that one service may use, for its environment file. Printing the view itself shows names only.
 
-    def __init__(self, secrets: Mapping[str, Secret], allowed: Collection[str], service: str) -> None:
+    An `optional` one that the store has no entry for is not defined; one that was revoked may be there and empty.
+    """
+
+    def __init__(
+        self, secrets: Mapping[str, Secret], allowed: Collection[str], service: str, optional: Collection[str] = ()
+    ) -> None:
         self._secrets = secrets
         self._allowed = frozenset(allowed)
         self._service = service
+        self._optional = frozenset(optional)
 
     def __getitem__(self, name: str) -> str:
         if name not in self._allowed:
@@ -36,6 +42,8 @@ class SecretView(Mapping[str, str]):
                 hint=f"own it there under secrets, or name it under uses; named: {', '.join(sorted(self._allowed))}",
             )
         if name not in self._secrets:
+            if name in self._optional:
+                raise KeyError(name)
             raise ManifestError(
                 f"no value for secret {name}, which {self._service} needs",
                 hint="`otobotctl client deploy` mints what is missing; a secret of the kind `given` has to be told",

@@ -60,7 +60,9 @@ def render_project(client: str, parts: Sequence[Part], catalog: Catalog) -> Rend
     ]
     made = release(client, project["name"], files.values(), images, stateful, patience.wait_s(services), smoke)
     said = [(part, part.service.provision) for part in parts]
-    return replace(made, provisions=tuple(provision.rendered(part, each, catalog) for part, each in said if each))
+    provisions = [provision.rendered(part, each, catalog) for part, each in said if each]
+    # A program that would be asked about nothing is not started.
+    return replace(made, provisions=tuple(each for each in provisions if each.items))
 
 
 def _fragment(part: Part, catalog: Catalog) -> compose.Tree:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from otobotctl.manifest.gpu import PURPOSE
 from otobotctl.manifest.models import Backup
 from otobotctl.manifest.shape import SettingType
 from otobotctl.secrets import Course, SecretKind
@@ -201,7 +202,8 @@ class Smoke(_Model, frozen=True, kw_only=True):
 class ServiceTemplate(_Model, frozen=True, kw_only=True):
     """A service. `image` is a name without a tag (the tag is the setting `version`), or `build` names what is built.
 
-    `uses` are other services' secrets that this one needs too; `requires` are services that must be there as well;
+    `uses` are other services' secrets that this one needs too; `ia` is the purpose of the key of IA Interne that a
+    deploy gives it, where the client has one; `requires` are services that must be there as well;
     `depends` are containers to wait for. An `engine` serves every database of that engine that a service of the same
     client wants, and its `login` proves the password of a role. `packages` are folders of it that a release holds as
     one tar each. `scope: host` services exist once a host, for all of its clients; `offered: false` ones are not for
@@ -221,6 +223,7 @@ class ServiceTemplate(_Model, frozen=True, kw_only=True):
     settings: Mapping[str, Setting] = {}
     secrets: Mapping[SecretName, SecretNeed] = {}
     uses: tuple[SecretName, ...] = ()
+    ia: Annotated[str, Meta(pattern=f"^({PURPOSE})?$")] = ""
     ports: Mapping[str, Port] = {}
     volumes: tuple[Volume, ...] = ()
     networks: tuple[str, ...] = ()

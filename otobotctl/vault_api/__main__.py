@@ -1,4 +1,4 @@
-"""`python -m vault_api serve | migrate | refresher | rewrap | prove | audit | call | health`."""
+"""`python -m vault_api serve | migrate | refresher | rewrap | prove | audit | call | provision | health`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
-from . import call, contract, health, logs, upkeep
+from . import call, contract, health, logs, provision, upkeep
 from .configuration import ConfigurationError, Settings
 
 EXIT_CONFIGURATION = 2
@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     calling = commands.add_parser("call", help="make the requests of stdin as the operator")
     calling.add_argument("--operator", default="", help="who asks, for the audit")
     calling.add_argument("--port", type=int, default=contract.PORT)
+    preparing = commands.add_parser("provision", help="what a deploy stores for the client itself")
+    preparing.add_argument("what", choices=("check", "apply"))
+    preparing.add_argument("items", nargs="?", default="", help="for check; apply reads stdin")
+    preparing.add_argument("--port", type=int, default=contract.PORT)
     well = commands.add_parser("health", help="exit 0 when the vault is well, or the refresher, by its port")
     well.add_argument("--port", type=int, default=contract.PORT)
     return parser
@@ -141,6 +145,7 @@ _COMMANDS: Final[dict[str, Callable[[Settings, argparse.Namespace], int]]] = {
     "migrate": lambda settings, _arguments: _migrate(settings),
     "refresher": lambda settings, arguments: _refresh(settings, arguments.metrics_port),
     "call": lambda settings, arguments: call.run(settings, arguments.operator, arguments.port),
+    "provision": lambda settings, arguments: provision.run(settings, arguments.items, arguments.port),
     "rewrap": upkeep.run,
     "prove": upkeep.run,
     "audit": upkeep.run,

@@ -23,20 +23,23 @@ def run(settings: Settings, operator: str, port: int = contract.PORT) -> int:
     if settings.operator_token is None or not settings.tokens:
         print("VAULT_OPERATOR_TOKEN and N8N_INTERNAL_TOKEN are not both set", file=sys.stderr)
         return 2
-    headers = {
-        contract.OPERATOR_HEADER: settings.operator_token.reveal(),
-        contract.OPERATOR_NAME_HEADER: operator,
-        contract.TOKEN_HEADER: settings.tokens[0].reveal(),
-    }
-    if settings.node_tokens:
-        headers[contract.NODE_HEADER] = settings.node_tokens[0].reveal()
     try:
-        for answer in answers(json.load(sys.stdin), headers, port):
+        for answer in answers(json.load(sys.stdin), headers(settings, operator), port):
             print(json.dumps(answer), flush=True)
     except (OSError, http.client.HTTPException) as error:
         print(f"the vault does not answer on port {port}: {type(error).__name__}", file=sys.stderr)
         return 1
     return 0
+
+
+def headers(settings: Settings, operator: str) -> dict[str, str]:
+    """What opens every door of this vault's that this container has a token for."""
+    found = {contract.OPERATOR_NAME_HEADER: operator}
+    if settings.operator_token is not None:
+        found[contract.OPERATOR_HEADER] = settings.operator_token.reveal()
+    for name, tokens in ((contract.TOKEN_HEADER, settings.tokens), (contract.NODE_HEADER, settings.node_tokens)):
+        found |= {name: tokens[0].reveal()} if tokens else {}
+    return found
 
 
 def answers(requests: Iterable[Mapping[str, Any]], headers: Mapping[str, str], port: int) -> Iterable[dict[str, Any]]:

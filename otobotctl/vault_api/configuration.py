@@ -83,6 +83,7 @@ class Settings:
     redis: Hidden | None
     outbound_allow: frozenset[str]
     providers_file: str
+    api_hosts: tuple[tuple[str, str], ...]
     audit_days: int
 
     @classmethod
@@ -119,6 +120,7 @@ class Settings:
             redis=reader.optional("VAULT_REDIS_URL", reader.redis),
             outbound_allow=frozenset(reader.said("VAULT_OUTBOUND_ALLOW").split()),
             providers_file=reader.said("VAULT_PROVIDERS_FILE"),
+            api_hosts=reader.pairs("VAULT_API_HOSTS"),
             audit_days=reader.number("VAULT_AUDIT_DAYS", 730, 36500),
         )
         reader.check_roles(settings)
@@ -137,6 +139,13 @@ class Reader:
     def said(self, name: str) -> str:
         """What a variable says; empty when it is not set."""
         return self._environment.get(name, "")
+
+    def pairs(self, name: str) -> tuple[tuple[str, str], ...]:
+        """Words such as `key=value`."""
+        found = [word.partition("=") for word in self.said(name).split()]
+        if not all(key and value for key, _, value in found):
+            self.findings.append(f"{name} must be such as ia-interne=ia.example.com")
+        return tuple((key, value) for key, _, value in found)
 
     def needed(self, name: str) -> str:
         """A variable that must be set."""

@@ -35,6 +35,9 @@ SERVICES_PATH = "/api/internal/services"
 RECONNECTIONS_PATH = "/api/internal/reconnections"
 
 NOT_FOUND = "Connection not found"  # the words that workflows test for
+# Nobody's account: it holds what the client itself is connected to, which a deploy stores.
+OWN_USER = "00000000-0000-4000-8000-000000000001"
+OWN_EMAIL = "deploy@vault.invalid"
 
 Line = Annotated[str, Meta(max_length=254)]
 Word = Annotated[str, Meta(min_length=1, max_length=254)]
@@ -43,6 +46,11 @@ Opaque = Annotated[str, Meta(min_length=1, max_length=61440)]
 Role = Literal["admin", "user"]
 Health = Literal["ok", "unavailable"]
 ConnectionState = Literal["valid", "refresh_needed", "expired"]
+
+
+def connections_path(user: str) -> str:
+    """GET a user's `Connections`."""
+    return CONNECTIONS_PATH.format(user=user)
 
 
 def user_path(user: str) -> str:

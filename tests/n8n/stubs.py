@@ -134,6 +134,26 @@ class VaultDoor:
         request.reply(status, content)
 
 
+class Models:
+    """Something OpenAI-compatible. `keys` are the Authorization headers of what it was asked."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.keys: list[str] = []
+
+    def answer(self, request: _Handler, body: str) -> None:
+        self.keys.append(request.headers.get("authorization") or "")
+        said = {"choices": [{"message": {"role": "assistant", "content": f"{len(body)} bytes"}}]}
+        request.reply(200, json.dumps(said).encode())
+
+
+@contextmanager
+def models() -> Iterator[Models]:
+    """Serve it."""
+    with serving(Models, None) as served:
+        yield served
+
+
 @contextmanager
 def vault_door() -> Iterator[VaultDoor]:
     """Serve a door to a vault."""

@@ -13,7 +13,8 @@ import pytest
 
 from tests.e2e.watch import ProcessLists
 from tests.lab.shell import until
-from tests.n8n import package, real
+from tests.n8n import package, real, stubs
+from tests.n8n.client import trigger
 from tests.n8n.provisioning import OWNER, Programs, credential, workflow
 
 
@@ -95,6 +96,50 @@ def test_a_rotated_token_arrives_and_so_does_one_that_was_typed_over(prepared, t
     assert programs.made([second]) == ["renewed the credential rotating"]
     assert decrypted(prepared, "rotating", tmp_path)["data"] == second["data"]
     assert programs.check([second]) == {second["name"]: "ready"}
+
+
+def ia_interne(url, key="key-of-acme-for-n8n"):
+    """The credential for IA Interne as a deploy gives it."""
+    data = {"apiKey": key, "organizationId": "", "url": f"{url}/v1"}
+    data |= {"allowedHttpRequestDomains": "domains", "allowedDomains": "127.0.0.1"}
+    about = {"kind": "credential", "id": "otobotIaInterne", "name": "credential IA Interne", "title": "IA Interne"}
+    return {**about, "type": "openAiApi", "data": data}
+
+
+def asking(url):
+    """A node that asks a model at `url`, with n8n's own word for the credential and nothing pasted."""
+    parameters = {
+        "method": "POST", "url": f"{url}/v1/chat/completions", "sendBody": True, "specifyBody": "json",
+        "jsonBody": '{"model": "tiny:1b"}', "authentication": "predefinedCredentialType",
+        "nodeCredentialType": "openAiApi", "options": {},
+    }  # fmt: skip
+    return {
+        "name": "Ask", "type": "n8n-nodes-base.httpRequest", "typeVersion": 4.2, "parameters": parameters,
+        "credentials": {"openAiApi": {"id": "otobotIaInterne", "name": "IA Interne"}},
+    }  # fmt: skip
+
+
+def test_a_workflow_asks_ia_interne_with_the_key_that_the_deploy_stored(prepared):
+    """After a rotation with the new one, without a restart; revoked, the credential and the note of it are gone."""
+    programs, n8n = prepared.programs, prepared.n8n
+    with stubs.models() as models:
+        url, keys = models.url, models.keys
+        for key in ("first-key", "second-key"):
+            item = ia_interne(url, key)
+            programs.made([OWNER, item])
+            assert programs.check([item]) == {item["name"]: "ready"}
+            assert n8n.run(trigger(), asking(url)).status == "success"
+            assert keys[-1] == f"Bearer {key}"
+        gone = {"kind": "no credential", "id": "otobotIaInterne", "name": "credential IA Interne, revoked"}
+        assert programs.check([gone]) == {gone["name"]: "stale"}
+        assert programs.made([gone]) == ["removed the credential IA Interne, revoked"]
+        assert programs.check([gone]) == {gone["name"]: "ready"}
+        assert programs.made([gone]) == []
+        assert n8n.run(trigger(), asking(url)).status == "error"
+        assert len(keys) == 2
+    for table in ("credentials_entity WHERE id", """shared_credentials WHERE "credentialsId\""""):
+        assert prepared.database.execute(f"SELECT count(*) FROM {table} = 'otobotIaInterne'").fetchone() == (0,)
+    assert programs.check([ia_interne(url)]) == {"credential IA Interne": "absent"}
 
 
 def test_a_workflow_that_nobody_touched_follows_and_an_edited_one_stays(prepared):

@@ -122,10 +122,12 @@ class Fresh(Live):
             self.vault = running
             yield self
 
-    def run(self, *arguments, replace=None, **added):
+    def run(self, *arguments, replace=None, stdin=None, **added):
         argv = [sys.executable, "-m", "otobotctl.vault_api", *arguments]
         environment = (self.environment if replace is None else replace) | added
-        return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False, timeout=300)
+        return subprocess.run(
+            argv, env=environment, input=stdin, capture_output=True, text=True, check=False, timeout=300
+        )
 
 
 @pytest.fixture

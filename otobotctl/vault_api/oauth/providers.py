@@ -168,9 +168,17 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def of(settings: Settings) -> dict[str, Provider]:
-    """The providers of a vault: the shipped ones and those of VAULT_PROVIDERS_FILE. Raises ProvidersError."""
+    """The providers of a vault: the shipped ones and those of VAULT_PROVIDERS_FILE. Raises ProvidersError.
+
+    Where a service is this client's own, VAULT_API_HOSTS says at which host it answers.
+    """
     more = (Path(settings.providers_file),) if settings.providers_file else ()
-    return load(*more, allow=settings.outbound_allow)
+    found = load(*more, allow=settings.outbound_allow)
+    for code, host in settings.api_hosts:
+        if code not in found or not _HOST.fullmatch(host):
+            raise ProvidersError((f"VAULT_API_HOSTS: {code} is no service, or what follows is no host",))
+        found[code] = msgspec.structs.replace(found[code], api_hosts=(*found[code].api_hosts, host))
+    return found
 
 
 def load(*files: Path, allow: frozenset[str] = frozenset()) -> dict[str, Provider]:

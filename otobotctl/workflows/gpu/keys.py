@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from otobotctl.converge.model import Listener, Password
     from otobotctl.fleet import Fleet
+    from otobotctl.render.service import ServiceTemplate
     from otobotctl.secrets import SecretSpec, SecretStore
     from otobotctl.workflows.desired import Loaded
 
@@ -132,7 +133,7 @@ class Keys:
         # Another GPU host may still be meant to accept it.
         if not any(self._is_listed(host) for host in named(load(self._fleet))):
             self._store(self._forgotten)
-        return Changed(self._slug, self._purpose, self._hosts, "")
+        return Changed(self._slug, self._purpose, self._hosts, self._next() if self._stored() else "")
 
     def _listed(self) -> None:
         self._hosts = tuple(host for host in self._hosts if self._is_listed(host))
@@ -146,15 +147,22 @@ class Keys:
 
     def _deployed(self) -> None:
         """Whoever uses the key must have the new value before the one before ends."""
-        services = self._loaded.manifest.client(self._slug).services
-        if self._purpose == CHAT and CHAT in services:
-            differs = converging.plan_client(self._fleet, self._slug, self._password).steps
-            if differs:
-                hint = f"otobotctl deploy {self._slug}"
-                raise DriftError(f"{self._slug} is not deployed with its new key; both stay valid", hint=hint)
+        if self._service() and converging.plan_client(self._fleet, self._slug, self._password).steps:
+            hint = f"otobotctl deploy {self._slug}"
+            raise DriftError(f"{self._slug} is not deployed with its new key; both stay valid", hint=hint)
+
+    def _service(self) -> ServiceTemplate | None:
+        """The client's service that a deploy gives this key to; a purpose of somebody's own has none."""
+        services = map(self._loaded.catalog.service, self._loaded.manifest.client(self._slug).services)
+        return next((service for service in services if service.ia == self._purpose), None)
+
+    def _stored(self) -> bool:
+        """Whether a deploy stores it inside of a service, which no other release takes away again."""
+        service = self._service()
+        return service is not None and self.name not in service.secrets
 
     def _next(self) -> str:
-        if self._purpose == CHAT and CHAT in self._loaded.manifest.client(self._slug).services:
+        if self._service():
             return f"otobotctl deploy {self._slug}"
         return f"otobotctl secrets show {self._slug} {self.name}"
 
@@ -165,9 +173,17 @@ class Keys:
         return store.with_secret(spec, mint(spec.kind, os.urandom), _now())
 
     def _forgotten(self, store: SecretStore) -> SecretStore:
-        for name in (self.name, secrets.previous(self.name)):
+        """Without its values. What a deploy has stored for it a deploy also removes: an empty entry tells it to."""
+        before, names = store, (self.name, secrets.previous(self.name))
+        for name in names:
             store = store.without(name) if name in store.values else store
-        return store
+        if not self._stored():
+            return store
+        emptied = self.name in before.values and not before.values[self.name].reveal()
+        known = before.metadata[self.name] if self.name in before.values else None
+        if known is None or (emptied and names[1] not in before.values):
+            return before
+        return store.replaced(known, "")
 
     def _spec(self) -> SecretSpec:
         """What the client's own services say of it, or what this command made."""

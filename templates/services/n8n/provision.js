@@ -43,7 +43,7 @@ async function apply() {
 			`CREATE TABLE IF NOT EXISTS ${TABLE} (item text PRIMARY KEY, wanted text, stored text, intended text)`,
 		);
 		const owner = items.find((item) => item.kind === 'owner');
-		for (const kind of ['owner', 'credential', 'workflow']) {
+		for (const kind of ['owner', 'credential', 'no credential', 'workflow']) {
 			const mine = [];
 			for (const item of items.filter((each) => each.kind === kind)) {
 				const note = (await noted(client)).get(`${kind}:${item.id}`);
@@ -91,6 +91,19 @@ const KINDS = {
 				await note(client, item, { wanted: item.digest, stored: after.get(item.id), intended: null });
 				console.log(`${before.has(item.id) ? 'renewed' : 'stored'} the ${item.name}`);
 			}
+		},
+	},
+
+	/** One of ours that must not stay, because what it holds was revoked. */
+	'no credential': {
+		async state(client, item) {
+			return (await credentials(client, [item])).length ? 'stale' : 'ready';
+		},
+		async make(client, editor, owner, items) {
+			const ids = items.map((item) => item.id);
+			await client.query('DELETE FROM credentials_entity WHERE id::text = ANY($1)', [ids]);
+			await client.query(`DELETE FROM ${TABLE} WHERE item = ANY($1)`, [ids.map((id) => `credential:${id}`)]);
+			for (const item of items) console.log(`removed the ${item.name}`);
 		},
 	},
 

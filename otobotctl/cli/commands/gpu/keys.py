@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from otobotctl.workflows.gpu.keys import Keys
 
 Client = Annotated[str, typer.Argument(metavar="CLIENT", help="The client.")]
-Purpose = Annotated[str, typer.Option(help="What the key is for: librechat, or a word of yours.")]
+Purpose = Annotated[str, typer.Option(help="What the key is for: librechat, n8n, vault, or a word of yours.")]
 Host = Annotated[str | None, typer.Option(help="Only on this GPU host. Default: on every one.")]
 
 
@@ -40,7 +40,7 @@ def add(
     host: Host = None,
     ask_sudo: AskSudo = False,
 ) -> None:
-    """Give a client a key, sealed in the fleet; its LibreChat has it after the next deploy. Safe to run again."""
+    """Give a client a key, sealed in the fleet; its next deploy gives it to whom it is for. Safe to run again."""
     here = session.of(context)
     with crowd.watching(here) as listener:
         done = _keys(here, slug, purpose, listener, host, ask=ask_sudo).add(per_minute)

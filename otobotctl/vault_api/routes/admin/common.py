@@ -8,7 +8,7 @@ from uuid import UUID
 from ...access.identity import powers
 from ...actor import Access
 from ...audit import Entry
-from ...contract import Failure
+from ...contract import OWN_USER, Failure
 from ...errors import Problem
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ def may_hand_on(call: Call, codes: Iterable[str]) -> None:
     """Raise Problem 403 unless the caller has all of this himself: nobody grants more than he holds."""
     if not frozenset(codes) <= powers(call.actor):
         raise Problem(403, "forbidden", "Nobody can grant what he does not hold")
+
+
+def nobodys(user: UUID) -> None:
+    """Raise Problem 409 for the account that is no person's: the next deploy could not store anything in it."""
+    if str(user) == OWN_USER:
+        raise Problem(409, "deploys_account", "This account is no person's: deploys store in it")
 
 
 def may_touch(call: Call, role: str, granted: Iterable[str] = ()) -> None:

@@ -14,7 +14,7 @@ from ...endpoint import Call, Endpoint
 from ...errors import Problem, missing
 from ...oauth.disconnect import disconnect
 from .. import curation, tooljet
-from .common import ADMIN, GONE, TAKEN, entry, may_touch
+from .common import ADMIN, GONE, TAKEN, entry, may_touch, nobodys
 from .log import COLUMNS, state
 from .users import load
 
@@ -54,6 +54,7 @@ async def erase(call: Call) -> shapes.Erased:
     user = call.id("user")
     if user == call.actor.user:
         raise Problem(409, "own_account", "Nobody erases himself: another administrator or an operator does")
+    nobodys(user)
     client = await call.vault.database.client()
     found = await rows.listed(call.vault, user)
     row = await call.vault.database.one(_LOCK.replace("FOR UPDATE", ""), (client, user))

@@ -16,7 +16,7 @@ from ...audit import Transaction
 from ...endpoint import Answer, Call, Endpoint
 from ...errors import Problem, missing, taken, unavailable
 from ...inputs import told
-from .common import ADMIN, FORBIDDEN, GONE, TAKEN, entry, may_touch, seen
+from .common import ADMIN, FORBIDDEN, GONE, TAKEN, entry, may_touch, nobodys, seen
 
 _COLUMNS: Final = """u.id, u.email, u.name, u.role, u.is_active, u.mfa_enabled, u.must_change_password,
     u.failed_logins, u.locked_until, u.last_login_at, u.created_at, u.erased_at,
@@ -94,6 +94,7 @@ async def change(call: Call) -> shapes.UserState:
     user = call.id("user")
     if user == call.actor.user and (body.role is not UNSET or body.is_active is not UNSET):
         raise Problem(409, "own_account", "Nobody changes his own role or deactivates himself")
+    nobodys(user)
     client = await call.vault.database.client()
     try:
         async with call.vault.audit.transaction() as tx:
