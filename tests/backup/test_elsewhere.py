@@ -24,6 +24,7 @@ from otobotctl.transport import hostkeys
 from otobotctl.workflows import converging
 from otobotctl.workflows import secrets as workflow
 from otobotctl.workflows.backup import elsewhere, proving
+from otobotctl.workflows.backup.status import BackupStatus
 from otobotctl.workflows.desired import load
 from tests.backup.test_commands import backup, say, write
 from tests.backup.test_proofs import key_of_host
@@ -213,6 +214,18 @@ def test_people_read_where_it_was_drilled_and_what_was_fetched():
     drill = {"at": time.time(), "ok": True, "took_s": 60.0, "on": "spare"}
     client = standing.ClientStanding("acme", "here", (), drill, 1800.0, None, ())
     assert backups._drill(client).endswith("1.0 of 30 min on spare")
+
+
+def test_what_was_promised_stands_beside_what_a_drill_measured():
+    """How long a restore takes, how much work could be lost; with PostgreSQL's log the seconds of that."""
+    drill = {"at": time.time(), "ok": True, "took_s": 90.0, "rpo_s": 5400.0}
+    place = standing.TargetStanding("acme", "here", "nas", False, None, None, 14400.0, None, "", None, None, ())
+    client = standing.ClientStanding("acme", "here", (place,), drill, 1800.0, None, ())
+    told = "acme: as drilled, a restore takes 1.5 min (promised 30), and at the worst moment of a week 1.5 h of work"
+    assert f"{told} were in no archive (promised 4)" in backups.standing(BackupStatus((client,)))
+    log = {"until": 0.0, "rpo_s": 12.0, "took_s": 30.0}
+    client = standing.ClientStanding("acme", "here", (place,), {**drill, "log": log}, 1800.0, None, ())
+    assert backups.standing(BackupStatus((client,))).endswith("log 12 s (promised 60), replayed in 0.5 min")
 
 
 def test_help_has_an_example(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -158,7 +159,9 @@ def note(places: BackupPlaces, report: Dict[str, Any], named: str) -> None:
         if not known["drill"] or known["drill"]["at"] <= about["at"]:
             known["drill"] = about
 
-    state.change(places.note, alter)
+    known = state.change(places.note, alter)
+    with contextlib.suppress(JobError):
+        reports.publish(read_job(places), known)
 
 
 def named(report: Dict[str, Any]) -> str:

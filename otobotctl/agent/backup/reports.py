@@ -32,6 +32,12 @@ _FAMILIES = (
     ("added_bytes", "By how much the newest archive made the repository grow."),
     ("rpo_seconds", "How old the newest archive may be."),
 )
+_DRILL = (
+    ("ok", "success", "Whether the last drill proved its archive."),
+    ("at", "timestamp_seconds", "When the last drill began."),
+    ("took_s", "duration_seconds", "How long its restore took: the measured RTO."),
+    ("rpo_s", "rpo_seconds", "How much work a disaster at the worst moment of the week before it would have cost."),
+)
 
 
 def report(job: Job, reason: str, results: Sequence[Mapping[str, Any]], before: Mapping[str, Any]) -> List[str]:
@@ -128,6 +134,12 @@ def metrics(job: Job, known: Mapping[str, Any]) -> str:
             if found[family] is not None:
                 labels = 'client="{}",target="{}"'.format(job["client"], name)
                 lines.append("otobot_backup_{}{{{}}} {}".format(family, labels, found[family]))
+    drill = known.get("drill") or {}
+    for key, family, meaning in _DRILL:
+        if drill.get(key) is not None:
+            name = "otobot_backup_drill_" + family
+            lines += ["# HELP {} {}".format(name, meaning), "# TYPE {} gauge".format(name)]
+            lines.append('{}{{client="{}"}} {}'.format(name, job["client"], float(drill[key])))
     return "\n".join([*lines, ""])
 
 

@@ -54,7 +54,7 @@ def standing(found: BackupStatus) -> str:
     without = [client.client for client in found.clients if not client.targets]
     lines = [f"{name}: has no target, so no archive is made by itself" for name in without]
     lines += [_log(each) for client in found.clients for each in client.targets if each.log is not None]
-    lines += [_replayed(client) for client in found.clients if client.drill and client.drill.get("log")]
+    lines += [_measured(each) for each in found.clients if each.targets and (each.drill or {}).get("rpo_s") is not None]
     return "\n".join([output.table(head, rows), *lines])
 
 
@@ -66,15 +66,18 @@ def _log(each: TargetStanding) -> str:
     return f"{each.client} on {each.target}: PostgreSQL's log is {behind}{late}"
 
 
-def _replayed(client: ClientStanding) -> str:
-    """What the last drill measured of point-in-time recovery."""
-    drill = client.drill or {}
-    log, on = drill["log"], drill.get("target") or "its target"
-    took = f"{log['took_s'] / 60:.1f} of {client.rto_s / 60:.0f} min"
-    return (
-        f"{client.client}: the last drill replayed the log of {on} in {took}, "
-        f"to what was committed {log['rpo_s']:.0f} s before it (promised 60 s)"
+def _measured(client: ClientStanding) -> str:
+    """What the last drill measured against what is promised."""
+    drill, promised_s = client.drill or {}, max(each.rpo_s for each in client.targets)
+    took, promised = f"{drill['took_s'] / 60:.1f} min", f"(promised {client.rto_s / 60:.0f})"
+    text = (
+        f"{client.client}: as drilled, a restore takes {took} {promised}, "
+        f"and at the worst moment of a week {drill['rpo_s'] / 3600:.1f} h of work were in no archive"
     )
+    text += f" (promised {promised_s / 3600:g})" if promised_s else ""
+    if log := drill.get("log"):
+        text += f"; with PostgreSQL's log {log['rpo_s']:.0f} s (promised 60), replayed in {log['took_s'] / 60:.1f} min"
+    return text
 
 
 def _row(client: ClientStanding, each: TargetStanding) -> tuple[str, ...]:
