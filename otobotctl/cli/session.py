@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 from otobotctl.cli import output
-from otobotctl.errors import OtobotError, UsageError
+from otobotctl.errors import InterruptedRunError, OtobotError, UsageError
 
 if TYPE_CHECKING:
     from otobotctl.fleet import Fleet
+
+_CLEAR = "\x1b[H\x1b[2J"
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,29 @@ class Session:
         if error is not None:
             output.explain(error)
 
+    def watch(
+        self,
+        command: str,
+        look: Callable[[], tuple[Any, OtobotError | None]],
+        human: Callable[[Any], str],
+        every_s: float,
+    ) -> NoReturn:
+        """Answer again and again: a screen, or a line of JSON each time.
+
+        Ctrl-C is how it ends, and the last answer's exit code is the command's.
+        """
+        code = 0
+        try:
+            while True:
+                found, error = look()
+                if sys.stdout.isatty() and not self.as_json:
+                    sys.stdout.write(_CLEAR)
+                code = error.exit_code if error else 0
+                self.tell(command, found, lambda shown=found: human(shown), error)  # type: ignore[misc]
+                time.sleep(every_s)
+        except (KeyboardInterrupt, InterruptedRunError):
+            raise typer.Exit(code) from None
+
     def confirm(self, question: str) -> None:
         """Ask before something that cannot be taken back; `--yes` answers.
 
@@ -77,8 +103,9 @@ class Session:
 
     def warn(self, data: Any) -> None:
         """Tell a person the warnings of an answer; a machine finds them in it."""
-        for warning in getattr(data, "warnings", ()):
-            self.say(f"warning: {warning}")
+        for each in data if isinstance(data, tuple) else (data,):
+            for warning in getattr(each, "warnings", ()):
+                self.say(f"warning: {warning}")
 
     def say(self, text: str) -> None:
         """A line of the story, for people only."""

@@ -262,7 +262,7 @@ def test_a_page_that_cannot_be_written_is_a_usage_error(fleet, hosts, tmp_path):
 
 def test_watching_looks_again_until_ctrl_c(fleet, hosts, capsys, monkeypatch):
     """Each round is one envelope; ending it by Ctrl-C is success."""
-    from otobotctl.cli.commands import status as command
+    from otobotctl.cli import session
     from otobotctl.errors import InterruptedRunError
 
     hosts({"vps-1": well(fleet), "vps-2": facts()})
@@ -273,7 +273,7 @@ def test_watching_looks_again_until_ctrl_c(fleet, hosts, capsys, monkeypatch):
         if len(rounds) == 2:
             raise InterruptedRunError("interrupted")
 
-    monkeypatch.setattr(command.time, "sleep", pause)
+    monkeypatch.setattr(session.time, "sleep", pause)
     capsys.readouterr()
     assert cli.main(["status", "--watch", "--every", "3", "--json", "--fleet", str(fleet.root)]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -283,7 +283,7 @@ def test_watching_looks_again_until_ctrl_c(fleet, hosts, capsys, monkeypatch):
 
 def test_each_look_of_a_watch_has_its_own_ok_and_the_last_one_is_the_exit_code(fleet, hosts, capsys, monkeypatch):
     """A host that is gone and comes back: false, then true; the other way round ends with 3."""
-    from otobotctl.cli.commands import status as command
+    from otobotctl.cli import session
     from otobotctl.errors import InterruptedRunError
 
     def watch(*rounds):
@@ -295,7 +295,7 @@ def test_each_look_of_a_watch_has_its_own_ok_and_the_last_one_is_the_exit_code(f
                 raise InterruptedRunError("interrupted")
             left.pop(0)()
 
-        monkeypatch.setattr(command.time, "sleep", pause)
+        monkeypatch.setattr(session.time, "sleep", pause)
         capsys.readouterr()
         code = cli.main(["status", "--watch", "--json", "--fleet", str(fleet.root)])
         return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -32,7 +32,7 @@ def build() -> typer.Typer:
     app.command("deploy", epilog="Example: otobotctl client deploy acme")(deploy)
     app.command(
         "export",
-        epilog="Example: otobotctl client export acme --output acme.zip.age; age -d -i KEY acme.zip.age > acme.zip",
+        epilog="Example: otobotctl client export acme --out acme.zip.age; age -d -i KEY acme.zip.age > acme.zip",
     )(export)
     app.command("destroy", epilog="Example: otobotctl client destroy acme")(destroy)
     app.command("remove", epilog="Example: otobotctl client remove acme")(remove)
@@ -166,7 +166,7 @@ def _deploy(here: session.Session, command: str, slug: str, ask_sudo: bool, *, f
 def export(
     context: typer.Context,
     slug: Slug,
-    out: Annotated[Path, typer.Option("--output", help="The file to write, or a directory to put it in.")],
+    out: Annotated[Path, typer.Option("--out", "--output", help="The file to write, or a directory to put it in.")],
     recipient: Annotated[
         list[str] | None,
         typer.Option(help="A public key to seal for instead of the manifest's. May be given several times."),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,14 +10,10 @@ import typer
 from otobotctl.cli import session
 from otobotctl.cli.commands.host import AskSudo, HostNames, Parallel, Tags
 from otobotctl.cli.human import fleet
-from otobotctl.errors import InterruptedRunError, OtobotError
 
 if TYPE_CHECKING:
+    from otobotctl.errors import OtobotError
     from otobotctl.workflows.status import Status
-
-    Look = Callable[[], tuple[Status, OtobotError | None]]
-
-_CLEAR = "\x1b[H\x1b[2J"
 
 
 def register(app: typer.Typer) -> None:
@@ -53,30 +46,14 @@ def status(
     password = fleet.sudo_password(ask=ask_sudo)
 
     def look() -> tuple[Status, OtobotError | None]:
-        return workflow.status(where, chosen, Limits(parallel), fleet.Unseen(), password)
+        found, error = workflow.status(where, chosen, Limits(parallel), fleet.Unseen(), password)
+        _write(here, found, html)
+        return found, error
 
     if watch:
-        _again_and_again(here, look, html, every_s)
-        return
+        here.watch("status", look, _screen, every_s)
     found, error = look()
-    _write(here, found, html)
     here.show("status", found, lambda: _screen(found), error)
-
-
-def _again_and_again(here: session.Session, look: Look, html: Path | None, every_s: float) -> None:
-    """One answer after the other; Ctrl-C is how it ends, and the last one's exit code is the command's."""
-    code = 0
-    try:
-        while True:
-            found, error = look()
-            _write(here, found, html)
-            if sys.stdout.isatty() and not here.as_json:
-                sys.stdout.write(_CLEAR)
-            code = error.exit_code if error else 0
-            here.tell("status", found, lambda shown=found: _screen(shown), error)  # type: ignore[misc]
-            time.sleep(every_s)
-    except (KeyboardInterrupt, InterruptedRunError):
-        raise typer.Exit(code) from None
 
 
 def _screen(found: Status) -> str:

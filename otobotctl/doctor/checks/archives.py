@@ -19,7 +19,7 @@ def judge(case: Case) -> Iterator[Finding]:
         found = facts["releases"].get(client.slug)
         if limit is None or not found or found["current"] is None:
             continue
-        remedy = f"otobotctl client export {client.slug} --output {client.slug}.zip.age"
+        remedy = f"otobotctl client export {client.slug} --out {client.slug}.zip.age"
         if client.backup.targets:
             remedy = f"otobotctl backup run {client.slug}"
         note = found.get("archive")

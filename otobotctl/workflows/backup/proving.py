@@ -180,9 +180,15 @@ def believed(loaded: Loaded, slug: str, host: str, signed: Mapping[str, Any]) ->
     if key is None or found["client"] != slug:
         raise HostKeyError(
             f"the report of {slug}'s drill is not signed by a key that the fleet has pinned for {by}",
-            hint=f"otobotctl backup drill {slug}; where the host's key was replaced: otobotctl host trust {by}",
+            hint=_drill_again(slug, by),
         )
     return Drilled(slug, by, key.fingerprint, found, signed)
+
+
+def _drill_again(slug: str, by: str) -> str:
+    if by.startswith(OPERATORS):
+        return f"on that operator's machine: otobotctl backup drill {slug} --on local, and commit known_hosts"
+    return f"otobotctl backup drill {slug}; where the host's key was replaced: otobotctl host trust {by}"
 
 
 def _drilled_on(loaded: Loaded, host: str, text: str) -> str:

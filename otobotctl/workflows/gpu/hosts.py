@@ -62,7 +62,7 @@ def setup(fleet: Fleet, name: str, said: Said, listener: Listener, password: Pas
         entry = {key: value for key, value in entry.items() if value is not None}
     missing = [key for key in ("domain", "email") if not entry.get(key)]
     if missing:
-        shown = f"--domain ia.{'otobot'}.example --email it@otobot.example"
+        shown = "--domain ia.otobot.example --email it@otobot.example"
         raise UsageError(f"nobody has said the {missing[0]} yet", hint=f"otobotctl gpu setup {name} {shown}")
     change(fleet, name, entry)
     # The others of its name first: the authority may ask one of them for the answer that this host has.

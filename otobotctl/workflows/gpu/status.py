@@ -135,7 +135,7 @@ def _of_card(card: Card) -> list[str]:
     if card.trouble:
         said.append(f"{card.name} cannot be used: {card.trouble}; a boot may bring it back, or it has to be exchanged")
     if card.mig:
-        said.append(f"{card.name} is cut in slices (MIG): Ollama uses one of them; nvidia-smi --mig 0 makes it whole")
+        said.append(f"{card.name} is cut in slices (MIG), of which one is used; nvidia-smi -mig 0 makes it whole")
     if card.celsius is not None and card.celsius >= _HOT:
         said.append(f"{card.name} is at {card.celsius:.0f} degrees")
     if card.errors:

@@ -116,7 +116,7 @@ def isolate(
             + (", ".join(client.email for client in loaded.manifest.clients_of(name)) or "there are none"),
             f"keep the evidence before you clean up: a snapshot of {name} at its provider",
             *(
-                f"and an archive of each client: otobotctl client export {client.slug} --output {client.slug}.zip.age"
+                f"and an archive of each client: otobotctl client export {client.slug} --out {client.slug}.zip.age"
                 for client in loaded.manifest.clients_of(name)
             ),
             f"open it again when it is clean: otobotctl incident release {name} --incident {ledger.name}",

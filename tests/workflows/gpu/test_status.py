@@ -87,7 +87,7 @@ def test_what_is_missing_or_wrong_is_told():
     assert len(seen(cards=[hot]).warnings) == 2
     [lost] = seen(cards=[{**CARD, "trouble": "GPU is lost"}]).warnings
     assert lost.startswith("gpu-1: NVIDIA L4 cannot be used: GPU is lost")
-    assert "--mig 0" in seen(cards=[{**CARD, "mig.mode.current": "Enabled"}]).warnings[0]
+    assert "nvidia-smi -mig 0" in seen(cards=[{**CARD, "mig.mode.current": "Enabled"}]).warnings[0]
     assert "? of 72 W" in human.status([seen(cards=[hot])])
     assert "10 GiB are free" in seen(disk={"total": 400 * GIB, "free": 10 * GIB}).warnings[0]
     silent = seen(error="refused", version="", models=("gemma2:27b",))

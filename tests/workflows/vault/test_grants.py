@@ -70,9 +70,7 @@ def test_watching_ends_with_ctrl_c(ask, person, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(30)
 
-    monkeypatch.setattr(
-        "otobotctl.cli.commands.vault.connections.time", type("Clock", (), {"sleep": staticmethod(pause)})
-    )
+    monkeypatch.setattr("otobotctl.cli.session.time", type("Clock", (), {"sleep": staticmethod(pause)}))
     said = ask("tokens", "acme", "--watch")
     assert said.code == 0
     assert said.out.count("0 in order, 0 not") == 2

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +11,10 @@ from otobotctl.cli import session
 from otobotctl.cli.human import fleet as crowd
 from otobotctl.cli.human import gpu
 from otobotctl.cli.human import hosts as human
-from otobotctl.errors import InterruptedRunError
+
+if TYPE_CHECKING:
+    from otobotctl.errors import OtobotError
+    from otobotctl.workflows.gpu.status import GpuStatus
 
 HostName = Annotated[str, typer.Argument(metavar="HOST", help="A host of the manifest.")]
 AskSudo = Annotated[bool, typer.Option("--ask-sudo", help="Ask for the sudo password of the host's user.")]
@@ -26,7 +28,7 @@ def register(app: typer.Typer) -> None:
     app.command("setup", epilog=example)(setup)
     app.command("token", epilog="Example: pass show hf/token | otobotctl gpu token gpu-1")(token)
     app.command("export", epilog="Example: otobotctl gpu export gpu-1 --kind production-stack > values.yaml")(export)
-    app.command("status", epilog="Example: otobotctl gpu status gpu-1 --watch 5")(status)
+    app.command("status", epilog="Example: otobotctl gpu status gpu-1 --watch --every 5")(status)
     app.command("usage", epilog="Example: otobotctl gpu usage --month 2026-11 --html usage.html")(usage)
     app.command("bench", epilog="Example: otobotctl gpu bench gpu-1 --model mistral:7b --callers 1 --callers 8")(bench)
 
@@ -69,7 +71,10 @@ def token(
     from otobotctl.workflows.gpu import token as workflow
 
     here = session.of(context)
-    done = workflow.set_token(here.fleet(), name, "" if remove else secret_input("token"))
+    where = here.fleet()
+    if remove:
+        here.confirm(f"Forget the token of {name}? Nobody can read it again.")
+    done = workflow.set_token(where, name, "" if remove else secret_input("token"))
     said = f"{name} has {'a' if done.there else 'no'} token of Hugging Face's\nnext: {done.next}"
     here.show("gpu token", done, lambda: said)
 
@@ -90,35 +95,26 @@ def export(
 def status(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(metavar="[HOST]", help="A GPU host. Default: every one.")] = None,
-    watch: Annotated[
-        float | None, typer.Option(min=1, help="Look again every so many seconds, until Ctrl-C.", metavar="SECONDS")
-    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until Ctrl-C.")] = False,
+    every_s: Annotated[float, typer.Option("--every", min=1, help="With --watch: the pause, in seconds.")] = 10,
     ask_sudo: AskSudo = False,
 ) -> None:
     """Show cards, models, what is being answered and who asked lately; warn of a model that spills onto the processor.
 
     Ollama tells nobody of its queue: what waits is what is more than its setting `parallel`.
     """
-    import time
-
     from otobotctl.workflows.gpu import status as workflow
 
     here = session.of(context)
     where, password = here.fleet(), crowd.sudo_password(ask=ask_sudo)
-    try:
-        while True:
-            found, error = workflow.status(where, name, crowd.Unseen(), password)
-            for each in found:
-                here.warn(each)
-            shown = partial(gpu.status, found)
-            if watch is None:
-                here.show("gpu status", found, shown, error)
-                return
-            here.tell("gpu status", found, shown, error)
-            time.sleep(watch)
-    except (KeyboardInterrupt, InterruptedRunError):
-        if watch is None:
-            raise
+
+    def look() -> tuple[tuple[GpuStatus, ...], OtobotError | None]:
+        return workflow.status(where, name, crowd.Unseen(), password)
+
+    if watch:
+        here.watch("gpu status", look, gpu.status, every_s)
+    found, error = look()
+    here.show("gpu status", found, lambda: gpu.status(found), error)
 
 
 def usage(

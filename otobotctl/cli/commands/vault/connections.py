@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from otobotctl.cli import output, session
 from otobotctl.cli.commands.vault.common import AskSudo, Client, Email, door, secret_input
-from otobotctl.errors import DriftError, InterruptedRunError
+from otobotctl.errors import DriftError
 
 if TYPE_CHECKING:
     from otobotctl.workflows.vault.tokens import Tokens
 
-_CLEAR = "\x1b[H\x1b[2J"
 _ADD = "Example: pass show acme/openai | otobotctl vault connection add acme lea@acme.example openai"
 
 
@@ -84,21 +81,15 @@ def tokens(
 
     here = session.of(context)
     vault = door(here, slug, ask_sudo=ask_sudo)
-    if not watch:
+
+    def look() -> tuple[Tokens, DriftError | None]:
         found = workflow.state(vault)
-        here.show("vault tokens", found, lambda: _screen(found), _wanting(found))
-        return
-    code = 0
-    try:
-        while True:
-            found = workflow.state(vault)
-            if sys.stdout.isatty() and not here.as_json:
-                sys.stdout.write(_CLEAR)
-            code = DriftError.exit_code if found.wanting else 0
-            here.tell("vault tokens", found, lambda shown=found: _screen(shown), _wanting(found))  # type: ignore[misc]
-            time.sleep(every_s)
-    except (KeyboardInterrupt, InterruptedRunError):
-        raise typer.Exit(code) from None
+        return found, _wanting(found)
+
+    if watch:
+        here.watch("vault tokens", look, _screen, every_s)
+    found, error = look()
+    here.show("vault tokens", found, lambda: _screen(found), error)
 
 
 def _screen(found: Tokens) -> str:
