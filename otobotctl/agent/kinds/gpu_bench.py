@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from otobotctl.agent import ollama, vllm
 
@@ -61,26 +61,16 @@ def at_once(ask: Ask, model: str, callers: int, tokens: int) -> Dict[str, Any]:
 
 def one(url: str, model: str, tokens: int, now: Now = time.monotonic) -> Dict[str, Any]:
     """One caller's answer: tokens as Ollama counts them, seconds until the first, and what went wrong."""
-    first: Optional[float] = None
-    began, count = now(), 0
     body = {
         "model": model,
         "messages": [{"role": "user", "content": QUESTION}],
         "options": {"num_predict": tokens, "temperature": 0, "seed": 1},
     }
-    try:
-        for record in ollama.lines(url, "/api/chat", body):
-            first = round(now() - began, 3) if first is None else first
-            count = record.get("eval_count", count)
-    except ollama.ApiError as error:
-        return {"tokens": count, "first_s": first, "error": str(error)}
-    return {"tokens": count, "first_s": first, "error": ""}
+    return _heard(((True, record.get("eval_count")) for record in ollama.lines(url, "/api/chat", body)), now)
 
 
 def one_of_vllm(url: str, model: str, tokens: int, now: Now = time.monotonic) -> Dict[str, Any]:
     """The same, asked of vLLM: it counts at the end, and does not stop before it has said so many."""
-    first: Optional[float] = None
-    began, count = now(), 0
     body = {
         "model": model,
         "messages": [{"role": "user", "content": QUESTION}],
@@ -91,11 +81,25 @@ def one_of_vllm(url: str, model: str, tokens: int, now: Now = time.monotonic) ->
         "temperature": 0,
         "seed": 1,
     }
+    return _heard((_piece(event) for event in vllm.events(url, body)), now)
+
+
+def _piece(event: Dict[str, Any]) -> "Tuple[bool, Optional[int]]":
+    said = any((each.get("delta") or {}).get("content") for each in event.get("choices") or [])
+    return said, (event.get("usage") or {}).get("completion_tokens")
+
+
+def _heard(pieces: "Iterable[Tuple[bool, Optional[int]]]", now: Now) -> Dict[str, Any]:
+    """What came of an answer, by its pieces: whether one has a word, and the tokens so far where it tells them.
+
+    The question is asked when the first piece is wanted, so that the clock runs by then.
+    """
+    first: Optional[float] = None
+    began, count, error = now(), 0, ""
     try:
-        for event in vllm.events(url, body):
-            said = any((each.get("delta") or {}).get("content") for each in event.get("choices") or [])
+        for said, known in pieces:
             first = round(now() - began, 3) if first is None and said else first
-            count = (event.get("usage") or {}).get("completion_tokens", count)
-    except ollama.ApiError as error:
-        return {"tokens": count, "first_s": first, "error": str(error)}
-    return {"tokens": count, "first_s": first, "error": ""}
+            count = count if known is None else known
+    except ollama.ApiError as failed:
+        error = str(failed)
+    return {"tokens": count, "first_s": first, "error": error}

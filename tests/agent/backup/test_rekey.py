@@ -93,26 +93,21 @@ def test_a_password_is_exchanged_whoever_dies_meanwhile(client):
     refuses_what_would_lose_it(client)
     client.dies("add", "add", LOST, OLD)
     client.dies("add", "add", NEW, OLD)
-    found = client.ask("add", NEW, OLD)
-    assert {name: each["state"] for name, each in found.items()} == {
-        "nas": "open",
-        "vaulted": "added",
-        "later": "absent",
-    }
+    assert states(client.ask("add", NEW, OLD)) == {"nas": "open", "vaulted": "added", "later": "absent"}
     client.dies("remove", "remove", OLD, NEW)
     found = client.ask("remove", OLD, NEW)
-    assert {name: each["state"] for name, each in found.items()} == {
-        "nas": "removed",
-        "vaulted": "kept",
-        "later": "absent",
-    }
-    states = {name: each["state"] for name, each in client.ask("look", NEW).items()}
-    assert states == {"nas": "open", "vaulted": "open", "later": "absent"}
+    assert states(found) == {"nas": "removed", "vaulted": "kept", "later": "absent"}
+    assert states(client.ask("look", NEW)) == {"nas": "open", "vaulted": "open", "later": "absent"}
     assert client.ask("look", OLD)["nas"]["state"] == client.ask("look", LOST)["nas"]["state"] == "closed"
     assert client.keys("nas", OWN) == {"anna", rekey.mark(NEW)}
     assert client.restic("vaulted", NEW, "key", "remove", found["vaulted"]["id"]).returncode == 0
     assert client.ask("look", OLD)["vaulted"]["state"] == "closed"
     assert client.restic("nas", NEW, "check").returncode == 0
+
+
+def states(found):
+    """How each target is."""
+    return {name: each["state"] for name, each in found.items()}
 
 
 def refuses_what_would_lose_it(client):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -122,8 +123,15 @@ SPECS = [spec for spec in catalog().secret_specs(EVERYTHING) if spec.rotation !=
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
     """The fleet as it was made: its directory, and the operator's home."""
+    with minted(tmp_path_factory, services=[*EVERYTHING, "nginx"]) as fleet:
+        yield fleet
+
+
+@contextmanager
+def minted(tmp_path_factory, **said):
+    """A fleet of one client of whom this is said, and its secrets."""
     with pytest.MonkeyPatch.context() as patch:
-        clients = {SLUG: client(SLUG, "vps-1", company="ACME SAS", services=[*EVERYTHING, "nginx"])}
+        clients = {SLUG: client(SLUG, "vps-1", company="ACME SAS", **said)}
         home, directory = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("fleet")
         fleet = made(patch, home, directory, {"vps-1": {"address": "203.0.113.1"}}, clients)
         loaded = desired.load(fleet)
@@ -131,6 +139,17 @@ def template(tmp_path_factory):
         # Read once: these tests make hundreds of calls.
         patch.setattr(exchange, "load", lambda _fleet: loaded)
         yield fleet
+
+
+@contextmanager
+def put_back(directory):
+    """The files of a directory, whatever becomes of them meanwhile."""
+    kept = {path.name: path.read_bytes() for path in directory.iterdir()}
+    try:
+        yield
+    finally:
+        for name, content in kept.items():
+            (directory / name).write_bytes(content)
 
 
 @pytest.fixture
@@ -141,8 +160,6 @@ def world(template, monkeypatch):
 
 def new_world(fleet, patch):
     """As the fixture, for as many as one test wants."""
-    directory = fleet.client(SLUG)
-    kept = {path.name: path.read_bytes() for path in directory.iterdir()}
     made = World(fleet)
     patch.setattr(converging, "deploy", made.deploy)
     patch.setattr(proofs, "accepted", made.accepts)
@@ -151,9 +168,6 @@ def new_world(fleet, patch):
     patch.setattr(exchange.Exchange, "_rotation", lambda _self: KeyRing(made))
     patch.setattr(exchange, "_now", lambda: made.now)
     patch.setattr(exchange.time, "sleep", made.sleep)
-    made.deploy(None, SLUG, None)
-    try:
+    with put_back(fleet.client(SLUG)):
+        made.deploy(None, SLUG, None)
         yield made
-    finally:
-        for name, content in kept.items():
-            (directory / name).write_bytes(content)

@@ -10,16 +10,14 @@ import pytest
 from otobotctl import secrets
 from otobotctl.errors import StepFailedError
 from otobotctl.secrets import course
-from otobotctl.workflows import converging, desired
-from otobotctl.workflows import secrets as sealed
+from otobotctl.workflows import converging
 from otobotctl.workflows.rotation import exchange
 from otobotctl.workflows.rotation.choice import Wanted
 from otobotctl.workflows.rotation.exchange import Exchange
 from otobotctl.workflows.rotation.repositories import Repositories
-from tests.workflows.fleets import client, made
-from tests.workflows.rotation.conftest import Killed
+from tests.workflows.rotation.conftest import SLUG, Killed, minted, put_back
 
-SLUG, KEY = "acme", "BACKUP_KEY"
+KEY = "BACKUP_KEY"
 TARGETS = {"nas": {"repository": "/srv/nas"}, "vaulted": {"repository": "/srv/vaulted", "append_only": True}}
 
 
@@ -79,14 +77,8 @@ class World:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
     """A fleet whose client has two targets."""
-    with pytest.MonkeyPatch.context() as patch:
-        more = {"company": "ACME SAS", "backup": {"schedule": "daily", "targets": TARGETS}}
-        clients = {SLUG: client(SLUG, "vps-1", services=["postgres"], **more)}
-        home, directory = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("fleet")
-        fleet = made(patch, home, directory, {"vps-1": {"address": "203.0.113.1"}}, clients)
-        loaded = desired.load(fleet)
-        sealed.mint(loaded, SLUG)
-        patch.setattr(exchange, "load", lambda _fleet: loaded)
+    backup = {"schedule": "daily", "targets": TARGETS}
+    with minted(tmp_path_factory, services=["postgres"], backup=backup) as fleet:
         yield fleet
 
 
@@ -98,17 +90,12 @@ def world(template, monkeypatch):
 
 def new(template, patch):
     """As the fixture, for as many as one test wants."""
-    directory = template.client(SLUG)
-    kept = {path.name: path.read_bytes() for path in directory.iterdir()}
     found = World(template)
     patch.setattr(converging, "deploy", found.deploy)
     patch.setattr(Repositories, "_ask", lambda _self, *arguments: found.ask(*arguments))
     patch.setattr(exchange, "_now", lambda: found.now)
-    try:
+    with put_back(template.client(SLUG)):
         yield found
-    finally:
-        for name, content in kept.items():
-            (directory / name).write_bytes(content)
 
 
 def call(world, **words):
