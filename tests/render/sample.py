@@ -7,6 +7,7 @@ from functools import cache
 from otobotctl import manifest
 from otobotctl.render.catalog import load_catalog
 from otobotctl.render.client import render_client
+from otobotctl.render.document import parse_yaml
 from otobotctl.render.front import render_front
 from otobotctl.secrets import Secret
 
@@ -71,6 +72,4 @@ def text(release, path):
 
 def composed(release):
     """The compose.yaml of a release as data."""
-    import yaml
-
-    return yaml.safe_load(text(release, "compose.yaml"))
+    return parse_yaml(text(release, "compose.yaml"), "compose.yaml")

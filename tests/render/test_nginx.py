@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from otobotctl.render.document import parse_yaml
 from tests.render.sample import EVERYTHING, catalog, front, resolved, text
 
 
@@ -44,11 +45,9 @@ def free_port():
 
 def certificate(folder, domain):
     """A certificate made by the very command of the playbook."""
-    import yaml
-
     from otobotctl.data import data_dir
 
-    playbook = yaml.safe_load((data_dir("playbooks") / "vps.yaml").read_text())
+    playbook = parse_yaml((data_dir("playbooks") / "vps.yaml").read_text(), "vps.yaml")
     [front_stage] = [stage for stage in playbook["stages"] if stage["name"] == "front"]
     [step] = [step for step in front_stage["steps"] if step["name"].startswith("certificate-")]
     (folder / "tls" / domain).mkdir(parents=True)

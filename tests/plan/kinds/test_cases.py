@@ -14,15 +14,15 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import yaml
 
 from otobotctl.plan.kinds import spec_class
+from otobotctl.render.document import parse_yaml
 
 FOLDER = Path(__file__).parent / "cases"
 CASES = [
     pytest.param(path.stem, case, id=f"{path.stem}: {case['case']}")
     for path in sorted(FOLDER.glob("*.yaml"))
-    for case in yaml.safe_load(path.read_text(encoding="utf-8"))
+    for case in parse_yaml(path.read_text(encoding="utf-8"), path.name)
 ]
 METHODS = ("question", "title", "commands", "touches", "watches", "wire")
 
