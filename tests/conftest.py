@@ -38,7 +38,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 _LONGEST = (
     *("e2e/test_full_stack", "e2e/test_doctor", "e2e/test_deploy", "e2e/test_backup", "e2e/test_client"),
     *("e2e/test_rotation", "leaks/test_leaks", "backup/test_faults", "e2e/test_certificates", "e2e/test_hardening"),
-    *("e2e/test_caddy", "e2e/test_backup_drill", "e2e/test_gpu", "n8n/test_workflows", "n8n/test_workflows_seeds"),
+    *(
+        "e2e/test_caddy",
+        "e2e/test_backup_drill",
+        "e2e/test_gpu",
+        "e2e/test_gpu_pool",
+        "n8n/test_workflows",
+        "n8n/test_workflows_seeds",
+    ),
     *("render/test_host", "vault_api/test_drill", "backup/test_proofs", "backup/test_restoring"),
     *("n8n/test_queue_seeds", "vault/test_rotation", "rotation/test_exchange", "backup/test_destroy"),
 )
