@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from otobotctl.agent.backup.shapes import HOME, Job, Target
+from otobotctl.agent.backup.shapes import HOME, JOB_VERSION, Job, Target
 from otobotctl.agent.protocol import Source
 from otobotctl.manifest import backups as words
 from otobotctl.render import layout
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 KEY, SSH_KEY = "BACKUP_KEY", "BACKUP_SSH_KEY"
 DRILLS = "drills"  # the tag of a host that others' archives are drilled on
 OWNER = "backup"  # what metadata names as the service of these secrets
-VERSION = 1
 # Minutes are not round on purpose: what everybody starts on the hour is slow then. Times are UTC.
 SCHEDULES: Mapping[str, str] = {
     "hourly": "*-*-* *:00:00 UTC",
@@ -155,7 +154,7 @@ def job(client: ResolvedClient, services: Iterable[ServiceTemplate], secrets: Ma
     engines += receivers(client, engines)
     said = client.backup
     return Job(
-        version=VERSION,
+        version=JOB_VERSION,
         client=client.slug,
         project=layout.project(client.slug),
         sources=wanted,

@@ -6,13 +6,11 @@ import os
 from typing import Any, Dict, List, Sequence
 
 from otobotctl.agent import files
-from otobotctl.agent.backup.shapes import HOME, STATE, Job, Target
+from otobotctl.agent.backup.shapes import HOME, JOB_VERSION, STATE, Job, Target
 from otobotctl.agent.lines import decode
 from otobotctl.agent.places import Places
 from otobotctl.agent.protocol import RUNTIME_DIR
 from otobotctl.agent.wire import RefusedError
-
-VERSION = 1
 
 
 class JobError(Exception):
@@ -98,7 +96,7 @@ def read_job(places: BackupPlaces) -> Job:
         ) from None
     except (OSError, ValueError) as error:
         raise JobError("{} cannot be read ({}); {}".format(places.job, error, again)) from error
-    if not isinstance(found, dict) or found.get("version") != VERSION:
+    if not isinstance(found, dict) or found.get("version") != JOB_VERSION:
         raise JobError("{} is of another version of otobotctl; {}".format(places.job, again))
     job: Job = found  # type: ignore[assignment]
     return job

@@ -7,7 +7,19 @@ on the way leaves parts that nothing lists and that the next prune takes away.
 
 from __future__ import annotations
 
-__all__ = ["ARCHIVE_FILE", "HOME", "LOG_S", "NAMESPACE", "STATE", "Archive", "Job", "Part", "Target", "unit"]
+__all__ = [
+    "ARCHIVE_FILE",
+    "HOME",
+    "JOB_VERSION",
+    "LOG_S",
+    "NAMESPACE",
+    "STATE",
+    "Archive",
+    "Job",
+    "Part",
+    "Target",
+    "unit",
+]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +31,7 @@ else:
 
 HOME = "/etc/otobot/backup"  # HOME/CLIENT/: job.json, key (the repository's password), one .env a target; root's alone
 STATE = "/var/lib/otobot/backup"  # STATE/CLIENT/: state.json, reports/; no secret in it
+JOB_VERSION = 1  # a host reads no job of another
 ARCHIVE_FILE = "/archive.json"
 LOG_S = 60.0  # how old what was committed may be before it is in a repository, with point-in-time recovery
 NAMESPACE = "otobot-drill"  # of OpenSSH's signatures under the reports of drills

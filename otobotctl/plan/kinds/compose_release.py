@@ -12,8 +12,8 @@ from otobotctl.plan.contents import Content, refuse_twins
 from otobotctl.plan.fields import State, unified
 from otobotctl.plan.images import direction, tag
 from otobotctl.plan.model import Change, Facts, Spec
+from otobotctl.render.layout import BASE
 
-ROOT = "/opt/otobot"
 COMPOSE_FILE = "compose.yaml"
 RESERVED = frozenset({"release.json"})
 SHORT = 12
@@ -133,7 +133,7 @@ class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
         if self.remove_volumes:
             changes += [Change(f"volume {name}", "present", "deleted with its data") for name in facts["volumes"]]
         if facts["exists"]:
-            changes.append(Change(f"{ROOT}/{self.client}", "present", "absent"))
+            changes.append(Change(f"{BASE}/{self.client}", "present", "absent"))
         return tuple(changes)
 
     def wire(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def commands(self) -> tuple[str, ...]:
         """Upload, check, switch, up; or down."""
-        home = f"{ROOT}/{self.client}"
+        home = f"{BASE}/{self.client}"
         if self.state == "absent":
             volumes = " --volumes" if self.remove_volumes else ""
             down = f"docker compose --project-name {self.project} down --remove-orphans{volumes}"
@@ -172,7 +172,7 @@ class ComposeReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def touches(self) -> tuple[str, ...]:
         """The current release."""
-        return (f"{ROOT}/{self.client}/current",)
+        return (f"{BASE}/{self.client}/current",)
 
 
 def _file_change(file: Content, found: dict[str, Any] | None) -> Change:

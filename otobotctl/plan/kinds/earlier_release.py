@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta
 
 from otobotctl.plan.images import direction, tag
-from otobotctl.plan.kinds.compose_release import ROOT
 from otobotctl.plan.model import Change, Facts, Spec
+from otobotctl.render.layout import BASE
 
 
 class EarlierReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,13 +68,13 @@ class EarlierReleaseSpec(Spec, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def commands(self) -> tuple[str, ...]:
         """Switch, up."""
-        home = f"{ROOT}/{self.client}"
+        home = f"{BASE}/{self.client}"
         up = f"docker compose --project-name {self.project} --project-directory {home}/current"
         return (f"ln -sfn releases/{self.to} {home}/current", f"{up} up --detach --remove-orphans --wait")
 
     def touches(self) -> tuple[str, ...]:
         """The current release."""
-        return (f"{ROOT}/{self.client}/current",)
+        return (f"{BASE}/{self.client}/current",)
 
 
 SPEC = EarlierReleaseSpec
