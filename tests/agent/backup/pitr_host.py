@@ -204,8 +204,9 @@ class PitrHost(BackupHost):
         assert self.do("ship") == 0, self.said
         assert self.do("base") == 0, self.said
         assert "made True" in self.said, self.said
-        # The receiver may be some moments behind; nothing is covered before it has caught up.
-        until(lambda: self.do("ship") == 0 and self.note()["targets"]["disk"]["covers"] > 0)
+        # What is covered begins at the base's end; the receiver may be some moments behind.
+        ended = self.now()
+        until(lambda: self.do("ship") == 0 and self.note()["targets"]["disk"]["covers"] > ended)
 
     def drill(self, kill: int = 0) -> dict:
         """Drill the first target; return the report, with the `error`; nothing where it was killed."""
