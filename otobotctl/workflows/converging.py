@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from otobotctl import person
+from otobotctl.errors import StepFailedError
 from otobotctl.transport.local import LOCAL, LocalDoor
 from otobotctl.transport.ssh import open_door
 from otobotctl.workflows import peers, secrets
@@ -17,7 +18,7 @@ from otobotctl.workflows.desired import Desired, Loaded, desired, load, warnings
 from otobotctl.workflows.hosts import target
 
 if TYPE_CHECKING:
-    from otobotctl.converge.model import Listener, Password
+    from otobotctl.converge.model import Listener, Observation, Password
     from otobotctl.fleet import Fleet
     from otobotctl.plan.model import Change, Stage, StagePlan, Step
     from otobotctl.transport.base import Door, Opener
@@ -228,3 +229,12 @@ def opener(loaded: Loaded, name: str) -> Callable[[], Door]:
         return lambda: LocalDoor(name)
     where = target(loaded, name)
     return lambda: open_door(where)
+
+
+def told(seen: Observation, host: str, what: str = "") -> Mapping[str, Any]:
+    """The facts that answer an observation's one question. Raises StepFailedError: the host cannot tell them."""
+    (answer,) = seen.answers
+    if answer.facts is None:
+        subject = f"{host}: {what} cannot be told" if what else f"{host} cannot be looked at"
+        raise StepFailedError(f"{subject}: {answer.error}", hint=f"otobotctl doctor {host}")
+    return answer.facts

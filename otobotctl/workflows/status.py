@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from otobotctl import secrets
-from otobotctl.errors import HostUnreachableError, ManifestError, OtobotError, StepFailedError
+from otobotctl.errors import HostUnreachableError, ManifestError, OtobotError
 from otobotctl.render import layout
 from otobotctl.render.client import render_client
 from otobotctl.render.front import front_clients, render_front
 from otobotctl.render.sites import names_of
 from otobotctl.secrets import policy
 from otobotctl.workflows import certificates, fleetwide, judging
-from otobotctl.workflows.converging import opener
+from otobotctl.workflows.converging import opener, told
 from otobotctl.workflows.desired import load
 from otobotctl.workflows.parallel import Limits, Outcome, each_host
 from otobotctl.workflows.secrets import opened
@@ -129,10 +129,7 @@ def _host(loaded: Loaded, name: str, password: Password | None) -> HostStatus:
             "names": [each for names in wanted.names.values() for each in names],
         }
         found = engine.ask(reached, [{"kind": "host_status", "params": params}], password=password)
-    facts = found.answers[0].facts
-    if facts is None:
-        raise StepFailedError(f"{name}: cannot be looked at: {found.answers[0].error}", hint="see the host's own log")
-    return _judged(loaded, name, wanted, facts, found)
+    return _judged(loaded, name, wanted, told(found, name), found)
 
 
 def _judged(loaded: Loaded, name: str, wanted: _Wanted, facts: Mapping[str, Any], found: Observation) -> HostStatus:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from otobotctl.errors import StepFailedError
 from otobotctl.render import layout
-from otobotctl.workflows.converging import opener
+from otobotctl.workflows import converging
 from otobotctl.workflows.desired import load
 
 if TYPE_CHECKING:
@@ -69,13 +68,8 @@ def observed(
     host = loaded.manifest.client(slug).host
     asked = spec(slug)
     question: Question = {"kind": asked.kind, "params": asked.question()}
-    seen = engine.ask(opener(loaded, host), [question], password=password)
-    found = seen.answers[0]
-    if found.facts is None:
-        raise StepFailedError(
-            f"{host}: cannot tell the releases of {slug}: {found.error}", hint=f"otobotctl status {host}"
-        )
-    return found.facts, seen.holder
+    seen = engine.ask(converging.opener(loaded, host), [question], password=password)
+    return converging.told(seen, host, f"what it has of {slug}"), seen.holder
 
 
 def spec(slug: str, **more: Any) -> EarlierReleaseSpec:

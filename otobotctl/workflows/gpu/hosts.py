@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from otobotctl import manifest
-from otobotctl.errors import StepFailedError, UsageError
+from otobotctl.errors import UsageError
 from otobotctl.manifest.gpu import STACK
 from otobotctl.plan.kinds.ollama_model import OLLAMA
 from otobotctl.render.catalog import load_catalog
@@ -144,7 +144,4 @@ def asked(
     from otobotctl.converge import engine
 
     question: Any = {"kind": kind, "params": params}
-    answer = engine.ask(converging.opener(loaded, name), [question], password=password).answers[0]
-    if answer.facts is None:
-        raise StepFailedError(f"{name}: cannot be looked at: {answer.error}", hint=f"otobotctl host plan {name}")
-    return answer.facts
+    return converging.told(engine.ask(converging.opener(loaded, name), [question], password=password), name)

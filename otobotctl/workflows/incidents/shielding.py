@@ -10,18 +10,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from otobotctl import person
-from otobotctl.errors import StepFailedError, UsageError
+from otobotctl.errors import UsageError
 from otobotctl.plan.kinds.login import LoginSpec
 from otobotctl.plan.kinds.shield import Block, ShieldSpec, canonical
 from otobotctl.plan.model import Stage, Step
 from otobotctl.transport.local import LOCAL
 from otobotctl.workflows import fleetwide
-from otobotctl.workflows.converging import opener
+from otobotctl.workflows.converging import opener, told
 from otobotctl.workflows.desired import load
 from otobotctl.workflows.incidents.acting import Acted, acted, acting, ledger_for
 from otobotctl.workflows.parallel import Limits, each_host
 
 if TYPE_CHECKING:
+    from otobotctl.agent.protocol import Question
     from otobotctl.converge.model import Listener, Password
     from otobotctl.fleet import Fleet
     from otobotctl.workflows.desired import Loaded
@@ -168,10 +169,8 @@ def _facts(
     from otobotctl.converge import engine
 
     def ask(name: str, _listener: Listener) -> Mapping[str, Any]:
-        found = engine.ask(opener(loaded, name), [{"kind": "shield", "params": {}}], password=password).answers[0]
-        if found.facts is None:
-            raise StepFailedError(f"{name}: its shield cannot be looked at: {found.error}")
-        return found.facts
+        question: Question = {"kind": "shield", "params": {}}
+        return told(engine.ask(opener(loaded, name), [question], password=password), name, "its shield")
 
     outcomes = each_host(tuple(hosts), ask, Limits(), listener)
     if error := fleetwide.failure(outcomes):
