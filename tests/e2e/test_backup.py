@@ -218,9 +218,10 @@ def test_a_run_that_is_killed_leaves_no_archive_and_is_in_nobodys_way(story):
     """As systemd's timer starts it, with kill -9 while it reads: no archive, a failed unit, and the next run is well."""
     before = story.archives()
     story.host.ssh(f"systemctl start --no-block {UNIT}", user="root")
-    reading = "--stdin-filename=/databases-otobot_frontend.dump"
-    until(lambda: story.host.ssh(f"pgrep --full -- {reading}", False, user="root").returncode == 0, reading, 120)
-    story.host.ssh(f"systemctl kill --signal=KILL {UNIT}", user="root")
+    # On the host, because a login may take longer than it reads; the pattern does not match the loop's own command line.
+    reading = "pgrep --full -- '--stdin-filename=/databases-otobot_frontend[.]dump' >/dev/null"
+    kill = f"systemctl kill --signal=KILL {UNIT}"
+    story.host.ssh(f"for n in $(seq 3000); do {reading} && {kill} && exit; sleep 0.05; done; exit 1", user="root")
     story.idle()
     assert story.host.ssh(f"systemctl is-failed {UNIT}", user="root").stdout.strip() == "failed"
     assert story.archives() == before
