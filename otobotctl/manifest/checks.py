@@ -62,7 +62,7 @@ def _recipients(recipients: Any) -> Iterator[Finding]:
         if wrong:
             yield Finding(path, *wrong)
             continue
-        key = " ".join(recipient.split()[:2]) if recipient.startswith("ssh-") else recipient.strip()
+        key = words.same_key(recipient)
         if keys.setdefault(key, place) != place:
             yield Finding(path, f"is the same key as {show(('recipients', keys[key]))}", "keep one")
 
@@ -161,7 +161,7 @@ def _clients(
             problem = f"slot {index} of {host} is clients.{first}'s"
             yield Finding((*path, "index"), problem, f'write "index": {free} for the newer of the two')
         if isinstance(domain, str):
-            first = domains.setdefault(domain.removesuffix(".").lower(), slug)
+            first = domains.setdefault(gpu.name_of(domain), slug)
             if first != slug:
                 yield Finding((*path, "domain"), f"{domain} is clients.{first}'s", "give each client its own domain")
     yield from _names_of_services(domains, services)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from otobotctl.render.ia import render_ia
 from otobotctl.render.project import Part, render_project
 from otobotctl.render.settings import settings_for, shared_settings
 from otobotctl.render.sites import described
+from otobotctl.render.versions import numbers
 
 if TYPE_CHECKING:
     from otobotctl.manifest.resolve import ResolvedClient, ResolvedHost
@@ -110,7 +110,5 @@ def _runs(service: ServiceTemplate, proxy: ServiceTemplate, served: Sequence[Res
 
 def _http2(version: str) -> Mapping[str, Any]:
     """Return how this nginx is told to speak HTTP/2: a parameter of `listen` once, a directive of its own now."""
-    number = re.match(r"\d+(\.\d+)*", version)
-    parts = tuple(int(part) for part in number[0].split(".")) if number else _NEWEST
-    directive = parts >= _HTTP2_DIRECTIVE
+    directive = (numbers(version) or _NEWEST) >= _HTTP2_DIRECTIVE
     return {"http2_directive": directive, "http2_parameter": "" if directive else " http2"}
