@@ -77,6 +77,25 @@ def test_who_watches_says_how_often_as_with_every_status(gpu, monkeypatch):
     assert [each["host"] for each in said["data"]] == ["gpu-1"]
 
 
+def test_a_measurement_is_an_answer_with_its_warnings(gpu, monkeypatch):
+    """Numbers by model and callers; a caller that failed is a warning in the answer."""
+    rows = [
+        {"model": "owner/model", "callers": callers, "tokens": 64, "seconds": 2.0, "first_s": [0.1], "failed": failed, "error": "x"}
+        for callers, failed in ((0, 0), (2, 1))
+    ]  # fmt: skip
+    monkeypatch.setattr("otobotctl.workflows.gpu.bench.asked", lambda *_: {"rows": rows})
+    code, said = gpu("bench", "gpu-1", "--callers", "2")
+    assert (code, said["command"]) == (0, "gpu bench")
+    assert said["data"] == {
+        "host": "gpu-1", "tokens": 128, "load_s": {"owner/model": 2.0},
+        "speeds": [{
+            "model": "owner/model", "callers": 2, "tokens_s": 32.0, "each_tokens_s": 16.0,
+            "first_s": 0.1, "first_most_s": 0.1, "failed": 1,
+        }],
+        "warnings": ["owner/model, 2 callers: x"],
+    }  # fmt: skip
+
+
 _FACTS = {
     "error": "", "version": "0.20", "cards": [], "models": [], "loaded": [], "memory": {}, "disk": {"total": 0, "free": 0},
     "metered": {"error": "", "lost": 0, "in_flight": [], "recent": {}},

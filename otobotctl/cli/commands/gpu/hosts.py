@@ -151,5 +151,8 @@ def bench(
 
     here = session.of(context)
     asked = (here.fleet(), name, model or (), callers or (1, 4, 16), tokens, human.sudo_password(ask=ask_sudo))
+    here.say(
+        f"asking the models of {name}, one after the other; this may take minutes, and clients are slower meanwhile"
+    )
     found = workflow.bench(*asked)
     here.show("gpu bench", found, lambda: gpu.bench(found))
