@@ -8,7 +8,7 @@ from typing import Any, Dict
 
 from otobotctl.agent import lock
 from otobotctl.agent.archive import stand_apart
-from otobotctl.agent.backup import pruning, scheduled, state
+from otobotctl.agent.backup import pruning, scheduled, sizes, state
 from otobotctl.agent.backup.clock import Clock, TerminatedError
 from otobotctl.agent.backup.making import Wanted
 from otobotctl.agent.backup.pitr import here as log
@@ -89,7 +89,8 @@ def _list(here: BackupPlaces, targets: "list[str]", wire: Wire) -> None:
         told: Dict[str, Any] = {**about, "archives": [], "moments": [], "error": None}
         try:
             listed = restic.snapshots(limit_s=_LIST_S)
-            told["archives"] = pruning.archives(listed)
+            bytes_ = {**sizes.of_snapshots(listed), **(sizes.read(here).get(target["name"]) or {})}
+            told["archives"] = [{"bytes": bytes_.get(each["id"], 0), **each} for each in pruning.archives(listed)]
             if job["pitr"]:
                 known = log.of_target(log.read(here, log.LOG), log.LOG, target["name"])
                 told["moments"] = moments.told(moments.chains_of(listed, known))

@@ -9,6 +9,7 @@ import time
 from typing import Any, Dict, List, NoReturn, Optional, Sequence
 
 from otobotctl.agent.backup.complaints import ResticError, complaint
+from otobotctl.agent.backup.held import Held
 from otobotctl.agent.backup.places import BackupPlaces
 from otobotctl.agent.backup.saving import Putting, Saved, Saving
 from otobotctl.agent.backup.shapes import Target
@@ -18,6 +19,7 @@ __all__ = ["Restic", "ResticError", "flat"]
 
 _SHORTEST = 6  # what is shorter, such as a region, would be masked within words
 _PATIENCE_S = 60.0
+_BESIDE = ("nice", "-n", "10")
 
 
 def flat(name: str) -> str:
@@ -75,7 +77,24 @@ class Restic:
 
     def save(self, argv: Sequence[str], stdin: bytes, name: str, tags: Sequence[str], host: str) -> Saving:
         """Begin a snapshot of what `argv` prints, as the file `name`; it ends with Saving.finish(). Raises OSError."""
-        return Saving(self, self._backup(name, tags, host), argv, stdin)
+        saving = self.saving(name, tags, host)
+        try:
+            saving.read(argv, stdin)
+        except OSError:
+            saving.close()
+            raise
+        return saving
+
+    def saving(self, name: str, tags: Sequence[str], host: str, *, beside: bool = False) -> Saving:
+        """Begin what `save` does before there is a program to read, which Saving.read() starts. Raises OSError.
+
+        Something small is saved `beside` something large: it takes the processor when that needs it least.
+        """
+        return Saving(self, [*_BESIDE, *self._backup(name, tags, host)] if beside else self._backup(name, tags, host))
+
+    def held(self, name: str, tags: Sequence[str], host: str) -> Held:
+        """Begin what `put` does before the bytes are known, which Held.finish() is given. Raises OSError."""
+        return Held(self, [*_BESIDE, *self._backup(name, tags, host)])
 
     def put(self, data: bytes, name: str, tags: Sequence[str], host: str) -> Saved:
         """Make a snapshot of these bytes as the file `name`: of all of them or none, whoever is killed meanwhile.
@@ -83,15 +102,15 @@ class Restic:
         Raises:
             ResticError: restic failed. There is no snapshot, or one that nobody was told of.
         """
-        putting = self.putting(data, name, tags, host)
+        putting = Putting(self, self._backup(name, tags, host), data)
         try:
             return putting.finish()
         finally:
             putting.close()
 
     def putting(self, data: bytes, name: str, tags: Sequence[str], host: str) -> Putting:
-        """Begin what `put` does; it ends with Putting.finish(). Raises OSError."""
-        return Putting(self, self._backup(name, tags, host), data)
+        """Begin what `put` does, beside something large; it ends with Putting.finish(). Raises OSError."""
+        return Putting(self, [*_BESIDE, *self._backup(name, tags, host)], data)
 
     def _backup(self, name: str, tags: Sequence[str], host: str) -> List[str]:
         words = [*self._argv, "backup", "--json", "--stdin", "--stdin-filename=" + flat(name), "--host=" + host]
@@ -122,9 +141,11 @@ class Restic:
             words, env=self._env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
 
-    def start(self, words: Sequence[str], stdin: int, stdout: int, stderr: int) -> "subprocess.Popen[bytes]":
-        """Start restic between these descriptors. Raises OSError."""
-        return subprocess.Popen(words, env=self._env, stdin=stdin, stdout=stdout, stderr=stderr)
+    def start(
+        self, words: Sequence[str], stdin: int, stdout: int, stderr: int, keep: Sequence[int] = ()
+    ) -> "subprocess.Popen[bytes]":
+        """Start restic between these descriptors; it has those to `keep`, too. Raises OSError."""
+        return subprocess.Popen(words, env=self._env, stdin=stdin, stdout=stdout, stderr=stderr, pass_fds=keep)
 
     def become(self, words: Sequence[str]) -> NoReturn:
         """Go on as restic, with this terminal. Raises OSError: it cannot be run."""

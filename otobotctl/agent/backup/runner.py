@@ -7,13 +7,14 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from otobotctl.agent import lock
-from otobotctl.agent.backup import pruning, reports, state, stopping
+from otobotctl.agent.backup import pruning, reports, sizes, state, stopping
 from otobotctl.agent.backup.clock import Clock, LimitError, TerminatedError
-from otobotctl.agent.backup.making import Making, Tell, Wanted, about
+from otobotctl.agent.backup.making import Making, Wanted
 from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job, targets
 from otobotctl.agent.backup.remedies import failure
 from otobotctl.agent.backup.restic import Restic, ResticError
 from otobotctl.agent.backup.shapes import Archive, Job, Target
+from otobotctl.agent.backup.under_way import Tell
 from otobotctl.agent.dumps import DumpError
 from otobotctl.agent.protocol import LOCK_PATH
 from otobotctl.agent.releases import Releases
@@ -152,6 +153,7 @@ class Run:
             self._tell({"again": target["name"]})
             archive, added = self._make(restic, target, known is not None)
         short = _short(archive, added, known)
+        sizes.note(self.places, target["name"], short["id"], short["bytes"])
         first = state.of_target(state.read(self.places.note), target["name"]).get("first") or short["made"]
         state.note_target(self.places.note, target["name"], archive=short, first=first)
         return short
@@ -237,13 +239,13 @@ def reach(restic: Restic, target: Target, known: bool) -> None:
 
 def _short(archive: Archive, added: int, before: Optional[Dict[str, Any]]) -> Dict[str, Any]:
     """What state.json keeps of an archive."""
-    said = about(archive)
+    size = sum(part["bytes"] for part in archive["parts"])
     return {
         "id": archive["id"],
         "made": archive["made"],
-        "bytes": said["bytes"],
+        "bytes": size,
         "added": added,
-        "grew": said["bytes"] - before["bytes"] if before else None,
+        "grew": size - before["bytes"] if before else None,
         "took_s": archive["took_s"],
         "consistent": archive["consistent"],
         "reason": archive["reason"],

@@ -44,7 +44,8 @@ class Putting:
         os.write(self._files[0], data)
         os.lseek(self._files[0], 0, os.SEEK_SET)
         try:
-            self._reader = restic.start(words, *self._files)
+            whole, said, told = self._files
+            self._reader = restic.start(words, whole, said, told)
         except OSError:
             self._close()
             raise
@@ -59,11 +60,11 @@ class Putting:
         _, said, told = self._files
         if status:
             raise self._restic.failed("backup", status, os.pread(told, _KEPT, 0))
-        return _saved(os.pread(said, os.fstat(said).st_size, 0))
+        return saved(os.pread(said, os.fstat(said).st_size, 0))
 
     def close(self) -> None:
         """End it if it still runs, and let go of everything."""
-        _end(self._reader, _GIVE_UP_S)
+        end(self._reader, _GIVE_UP_S)
         self._close()
 
     def _close(self) -> None:
@@ -72,23 +73,27 @@ class Putting:
 
 
 class Saving:
-    """A snapshot under way: restic and the program whose output it reads."""
+    """A snapshot under way: restic, and from `read` on the program whose output it reads."""
 
-    def __init__(self, restic: Restic, words: Sequence[str], argv: Sequence[str], stdin: bytes) -> None:
+    def __init__(self, restic: Restic, words: Sequence[str]) -> None:
         self._restic = restic
+        self._program: "Optional[subprocess.Popen[bytes]]" = None
         self._said = [os.memfd_create("program"), os.memfd_create("restic"), os.memfd_create("summary")]
         reading, self._writing = os.pipe()
         try:
             self._reader = restic.start(words, reading, self._said[2], self._said[1])
+        except OSError:
+            os.close(self._writing)
+            self._let_go()
+            raise
         finally:
             os.close(reading)
-        try:
-            self._program = subprocess.Popen(
-                list(argv), stdin=subprocess.PIPE, stdout=self._writing, stderr=self._said[0], env=environment()
-            )  # fmt: skip
-        except OSError:
-            self._stop()
-            raise
+
+    def read(self, argv: Sequence[str], stdin: bytes) -> None:
+        """Start the program; `stdin` is what it is told. Raises OSError."""
+        self._program = subprocess.Popen(
+            list(argv), stdin=subprocess.PIPE, stdout=self._writing, stderr=self._said[0], env=environment()
+        )  # fmt: skip
         with contextlib.suppress(BrokenPipeError):
             assert self._program.stdin is not None
             with self._program.stdin as feed:
@@ -102,6 +107,7 @@ class Saving:
         Raises:
             ResticError: restic failed. There is no snapshot, or one that nobody was told of.
         """
+        assert self._program is not None
         status = self._program.wait()
         said = last_words(self._read(0), silent="")
         if status and status not in tolerated:  # it may have failed because restic did, which is about to end then
@@ -115,11 +121,11 @@ class Saving:
         ended = self._reader.wait()
         if ended:
             raise self._restic.failed("backup", ended, self._read(1))
-        return _saved(self._read(2)), status, said
+        return saved(self._read(2)), status, said
 
     def _stop(self) -> None:
         """Tell restic to leave no snapshot, wait for that, and only then let go of the pipe."""
-        _end(self._reader, _STOP_S)
+        end(self._reader, _STOP_S if self._program else _GIVE_UP_S)
         os.close(self._writing)
         self._writing = -1
 
@@ -132,16 +138,19 @@ class Saving:
 
     def close(self) -> None:
         """End what still runs, without a snapshot, and let go of everything."""
-        if self._program.poll() is None:
+        if self._program and self._program.poll() is None:
             self._program.kill()
             self._program.wait()
         if self._writing >= 0:
             self._stop()
+        self._let_go()
+
+    def _let_go(self) -> None:
         for descriptor in self._said:
             os.close(descriptor)
 
 
-def _end(restic: "subprocess.Popen[bytes]", patience_s: float) -> None:
+def end(restic: "subprocess.Popen[bytes]", patience_s: float) -> None:
     """End restic, if it still runs; asked to, it leaves no snapshot and takes its lock with it."""
     if restic.poll() is not None:
         return
@@ -153,7 +162,7 @@ def _end(restic: "subprocess.Popen[bytes]", patience_s: float) -> None:
         restic.wait()
 
 
-def _saved(said: bytes) -> Saved:
+def saved(said: bytes) -> Saved:
     """Read the summary that restic prints last. Raises ResticError: there is none."""
     for line in reversed(said.decode("utf-8", "replace").splitlines()):
         try:

@@ -36,7 +36,7 @@ def listed(found: Listing) -> str:
             each.id,
             each.at,
             each.reason or "-",
-            amounts.size(each.bytes),
+            amounts.size(each.bytes) if each.bytes else "-",
             str(each.parts),
             "yes" if each.consistent else "no",
         )

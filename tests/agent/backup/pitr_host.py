@@ -94,6 +94,7 @@ class PitrHost(BackupHost):
         )
         for name in ("psql", "pg_dump", "pg_dumpall"):
             (self.docker / "inside" / name).unlink()
+        self._program("bin/systemctl", f'#!/bin/sh\necho "$*" >>{self.docker}/units\n')
         for name in ("librechat", "mongo"):
             for folder in ("containers", "running"):
                 (self.docker / f"{folder}/otobot-acme/{name}").unlink(missing_ok=True)

@@ -46,6 +46,14 @@ def clean(host: PitrHost) -> None:
     assert not any("otobot_wal" in path.name for path in host.data.iterdir())
 
 
+def test_a_log_that_begins_has_its_base_made_at_once(host):
+    """Its unit is started when the log has arrived, and not again once the base is there."""
+    said = (host.docker / "units").read_text().splitlines()
+    assert set(said) == {"start --no-block -- otobot-backup-acme-base.service"}
+    assert host.do("ship") == 0, host.said
+    assert (host.docker / "units").read_text().splitlines() == said
+
+
 def test_the_moment_before_a_drop_comes_back_and_a_row_of_a_moment_ago(host):
     """All that was committed until then and nothing of later; files are the archive's; whoever was erased stays so."""
     host.sql("INSERT INTO workflow VALUES (2, 'b')", "otobot_n8n")

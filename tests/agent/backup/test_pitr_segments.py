@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from otobotctl.agent.backup.hands import RestoreError
 from otobotctl.agent.backup.pitr import moments, segments
 from otobotctl.agent.backup.pitr.base import due
-from otobotctl.agent.backup.pitr.here import BASES, LOG, of_target
+from otobotctl.agent.backup.pitr.here import BASES, LOG, of_target, without_base
 from otobotctl.agent.backup.pitr.moments import Found
 from otobotctl.agent.backup.pitr.segments import chain, following, gone, number, of_lsn
 from otobotctl.agent.backup.restic import Restic
@@ -122,6 +122,13 @@ def test_a_prune_takes_copies_that_are_no_base_and_the_log_of_nobody():
         "copy-b5", nobodys[0]["id"], f"wal-9-8-9-{NOW - 90.0}", parts[0]["id"], parts[1]["id"],
     ]  # fmt: skip
     assert gone([{"id": "x", "paths": ["/archive.json"], "tags": ["archive=1"], "time": _time(0)}], 1, NOW) == []
+
+
+def test_a_log_without_its_base_is_told_by_its_series():
+    """One that has begun; not one that waits for its first archive, nor one whose base is of it."""
+    log = {"targets": {"a": {"series": "1"}, "b": {"series": "2"}, "c": {"series": ""}, "d": {"series": "4"}}}
+    bases = {"targets": {"a": {"base": {"series": "1"}}, "b": {"base": {"series": "1"}}, "c": {"base": None}}}
+    assert without_base(log, bases) == {"b": "2", "d": "4"}
 
 
 def test_a_base_is_due_once_a_day_and_for_each_new_log():

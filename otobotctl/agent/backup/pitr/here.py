@@ -89,6 +89,17 @@ def standing(places: BackupPlaces, job: Job, now: float) -> Optional[Dict[str, D
     return found
 
 
+def without_base(log: Mapping[str, Any], bases: Mapping[str, Any]) -> Dict[str, str]:
+    """The series of each target whose log has begun and has no base yet, by the two notes."""
+    found = {}
+    for name in log["targets"]:
+        series = of_target(log, LOG, name)["series"]
+        base = of_target(bases, BASES, name)["base"]
+        if series and (base is None or base["series"] != series):
+            found[name] = str(series)
+    return found
+
+
 class Spool:
     """The directory that the log comes to."""
 

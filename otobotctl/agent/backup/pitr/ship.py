@@ -20,16 +20,17 @@ from otobotctl.agent.backup import reports, state
 from otobotctl.agent.backup.complaints import ResticError
 from otobotctl.agent.backup.hands import Hands, RestoreError
 from otobotctl.agent.backup.pitr import figures, here
-from otobotctl.agent.backup.pitr.here import LOG, Spool
+from otobotctl.agent.backup.pitr.here import BASES, LOG, Spool
 from otobotctl.agent.backup.pitr.segments import PARTIAL, TAG, WAL_FILE, following, position
 from otobotctl.agent.backup.pitr.server import Server, Told
 from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
 from otobotctl.agent.backup.remedies import failure
 from otobotctl.agent.backup.restic import Restic
-from otobotctl.agent.backup.shapes import LOG_S, Job, Target
+from otobotctl.agent.backup.shapes import LOG_S, Job, Target, unit
 from otobotctl.agent.dumps import Project
 from otobotctl.agent.releases import Releases
 from otobotctl.agent.run import ProbeError, StepError
+from otobotctl.agent.shell import ask
 
 TICK_S = 15.0
 _LIFE_S = 3600.0  # then the unit is started again, with the newest agent
@@ -86,6 +87,7 @@ class Shipper:
         self._server = Server(self._hands, found.service)
         self._pool = ThreadPoolExecutor(max_workers=max(1, len(self._job["targets"])))
         self._under_way: Dict[str, "Future[Dict[str, Any]]"] = {}
+        self._asked: Dict[str, str] = {}
 
     def tick(self) -> None:
         """Ask the server, send what there is, and let go of what has arrived. Raises OSError, StepError."""
@@ -100,6 +102,7 @@ class Shipper:
                 self._failed(note, target["name"], "part", str(error))
         self._tell(note)
         here.write(self._places, LOG, note)
+        self._ask_for_bases(note)
         figures.publish(self._job, note)
 
     def _go(self, note: Dict[str, Any]) -> None:
@@ -126,6 +129,14 @@ class Shipper:
                 said = "nothing receives the log: the container {} is not well".format(self._names.receiver)
                 self._failed(note, target["name"], "receiver", said)
         self._let_go(note, told, spool)
+
+    def _ask_for_bases(self, note: Dict[str, Any]) -> None:
+        """Have the base of a new log made at once, and asked for once: its own timer looks every few minutes."""
+        lacking = here.without_base(note, here.read(self._places, BASES))
+        if lacking and lacking != self._asked:
+            with contextlib.suppress(ProbeError):
+                ask(["systemctl", "start", "--no-block", "--", unit(self._places.client, "base") + ".service"])
+        self._asked = lacking
 
     def _begun(self, name: str) -> bool:
         """Whether a target is in use: what a host has before its first archive or its restore is nothing to keep."""
