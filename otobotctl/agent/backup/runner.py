@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
@@ -81,6 +82,7 @@ class Run:
         self.job: Job = read_job(places)
         places.prepare()
         self._targets = targets(self.job, asked.targets)
+        self._killed: List[str] = []  # targets whose last run did not end
         hold(places, asked.wanted.who, asked.patience_s)
 
     def make(self) -> List[Dict[str, Any]]:
@@ -108,6 +110,7 @@ class Run:
             for name, each in before["targets"].items()
             if (each.get("attempt") or {}).get("error") == state.UNENDED
         ]
+        self._killed = [str(each["target"]) for each in killed]
         for problem in reports.report(self.job, "killed", killed, {}):
             self._tell({"warning": problem})
 
@@ -143,6 +146,9 @@ class Run:
 
     def _archive(self, target: Target) -> Dict[str, Any]:
         restic = Restic.of(self.places, target)
+        if target["name"] in self._killed:
+            with contextlib.suppress(ResticError):  # what stands in the way of an archive is told by that
+                restic.run("unlock", timeout_s=ANSWER_S)  # whose process is gone keeps nobody from a prune
         known = state.of_target(state.read(self.places.note), target["name"])["archive"]
         began = time.time()
         try:

@@ -79,6 +79,19 @@ def test_a_run_that_is_killed_leaves_nothing_that_looks_like_an_archive(host: Ba
     host.restic("disk", "check", "--read-data")
 
 
+def test_the_lock_of_a_killed_run_is_taken_away_by_the_next(host: BackupHost) -> None:
+    """Of its processes that are gone alone; nobody asks for it where the last run has ended."""
+    host.run()
+    heard = host.hear_restic()
+    host.kill("go()", lambda record: "saved" in record, all_of_it=True)
+    assert not any(" unlock" in line for line in heard.read_text().splitlines())
+    for times in (1, 0):
+        heard.write_text("")
+        assert host.run()["disk"]["error"] is None
+        assert sum(" unlock" in line for line in heard.read_text().splitlines()) == times
+    assert len(whole(host)) == 3
+
+
 def test_services_that_a_killed_run_had_stopped_are_started_again(host: BackupHost) -> None:
     """By the process beside; and where that dies too, as in a power cut, by the next run."""
     before = host.running()
