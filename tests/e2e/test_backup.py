@@ -192,8 +192,10 @@ def test_a_dead_target_costs_the_other_nothing(story):
     """It is said by name and in the exit code; the other one has its archive, and the older ones are there."""
     before = story.archives()
     story.storage.stop("sftp")
-    made = story.run(code=3)
-    story.storage.start_sftp()
+    try:
+        made = story.run(code=3)
+    finally:
+        story.storage.start_sftp()
     assert [each["target"] for each in made if each["error"]] == ["nas"]
     after = story.archives()
     assert after["nas"] == before["nas"]
