@@ -102,6 +102,7 @@ PACKAGES = {
     "libnvidia-container-tools": ("1.20.0-1", {}),
     "libnvidia-container1": ("1.20.0-1", {}),
 }
+NEWER = "1.99.0-1"  # of the toolkit, which nobody has tried yet
 
 
 def offer(host: Host, scratch: Path) -> None:
@@ -109,7 +110,8 @@ def offer(host: Host, scratch: Path) -> None:
     index = []
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        for name, (version, files) in PACKAGES.items():
+        newer = [(name, NEWER, {}) for name in PACKAGES if "nvidia-container" in name]
+        for name, version, files in [*((name, *each) for name, each in PACKAGES.items()), *newer]:
             deb = _built(name, version, files, scratch)
             _add(archive, deb.name, deb.read_bytes())
             digest = hashlib.sha256(deb.read_bytes()).hexdigest()
@@ -123,7 +125,7 @@ def offer(host: Host, scratch: Path) -> None:
 
 
 def _built(name: str, version: str, files: dict[str, tuple[str, int]], scratch: Path) -> Path:
-    tree = scratch / name
+    tree = scratch / f"{name}-{version.replace(':', '-')}"
     (tree / "DEBIAN").mkdir(parents=True)
     (tree / "DEBIAN/control").write_text(_control(name, version))
     for path, (content, mode) in files.items():
@@ -134,7 +136,7 @@ def _built(name: str, version: str, files: dict[str, tuple[str, int]], scratch: 
             file.chmod(mode)
         else:
             file.symlink_to(content)
-    built = scratch / f"{name}.deb"
+    built = scratch / f"{tree.name}.deb"
     command = ("dpkg-deb", "--root-owner-group", "--build", str(tree), str(built))
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     return built

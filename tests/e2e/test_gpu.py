@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
-import shlex
-import socket
-import ssl
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.e2e import card
+from tests.e2e import card, ia
 from tests.e2e.deployed import eventually
+from tests.e2e.ia import DOMAIN, URL, interrupted
 from tests.e2e.operator import Operator
 from tests.e2e.site import answers, browser
 from tests.lab.authority import NAME, Authority
@@ -28,11 +22,8 @@ from tests.lab.host import Host
 
 pytestmark = pytest.mark.timeout(900)
 
-DOMAIN = "ia.otobot.example"
-URL = f"https://{DOMAIN}"
 SETUP = ("gpu", "setup", "gpu-1", "--domain", DOMAIN, "--email", "it@otobot.example", "--tls", "acme", "--cpu")
 CHAT = "chat.bold.example"  # of a client that lives on the GPU host
-ROOT = Path(__file__).parents[2]
 WORKER_DIES_IN = "docker,front"  # in the other stages it is the operator's command
 
 
@@ -48,20 +39,15 @@ class Served:
 
     def ask(self, key: str = "", path: str = "/v1/models", **more: object) -> httpx.Response:
         """What a caller gets from outside."""
-        with browser(self.host.address) as visitor:
-            headers = {"Authorization": f"Bearer {key}"} if key else {}
-            return visitor.request("POST" if more else "GET", URL + path, headers=headers, **more)
+        return ia.ask(self.host, key, path, **more)
 
     def answers(self) -> bool:
         """Whether the models answer, through everything that has to be up."""
-        try:
-            return self.ask(self.key).status_code == httpx.codes.OK
-        except httpx.TransportError:
-            return False
+        return ia.status(self.host, self.key) == httpx.codes.OK
 
     def root(self, command: str) -> str:
         """What a command on the host says."""
-        return self.host.ssh(command, user="root").stdout
+        return ia.root(self.host, command)
 
     def holding(self, secret: str) -> list[str]:
         """Files of the host that have it: logs, what Caddy saves, releases, journals and every container's volumes."""
@@ -79,35 +65,7 @@ class Served:
 
     def trusted(self, name: str) -> bool:
         """Whether a visitor who trusts the authority alone, and checks the name, gets in."""
-        context = ssl.create_default_context(cadata=self.authority.root())
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection((self.host.address, 443), 30) as raw,
-            context.wrap_socket(raw, server_hostname=name),
-        ):
-            return True
-        return False
-
-
-def interrupted(operator: Operator, host: Host, seen: Path, worker_dies_in: str, *words: str) -> list[str]:
-    """Set the host up, and die once in every stage that is not in `seen` yet: the stages, in their order."""
-    ends = shlex.join((*host.ssh_argv(user="root"), "systemctl kill --signal=KILL 'otobot-*.scope' || true"))
-    argv = [sys.executable, "-m", "tests.e2e.setup_killed", str(seen), worker_dies_in, ends]
-    argv += ["--fleet", str(operator.fleet), *words]
-    environment = {**operator.environment(), "PYTHONPATH": str(ROOT)}
-    boot = host.wait_for_login()
-    for _ in range(30):
-        before = seen.read_text()
-        ran = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
-        assert "Traceback" not in ran.stderr
-        if ran.returncode == 0:
-            break
-        died_in = seen.read_text().removeprefix(before).split()
-        assert died_in, ran.stderr  # it ended because of us
-        if died_in == ["reboot"]:
-            host.wait_for_login(400, other_than=boot)
-    assert ran.returncode == 0, ran.stderr
-    return seen.read_text().split()
+        return ia.trusted(self.host, name, self.authority)
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +244,7 @@ def test_models_are_fetched_resumed_refused_and_removed(served):
     assert "file does not exist" in unknown.stderr
     manifest = operator.fleet / "clients-config.json"
     document = json.loads(manifest.read_text())
+    assert document["hosts"]["gpu-1"]["gpu"]["models"] == ["tiny:1b", "late:1b"]  # of what was refused nothing is left
     document["hosts"]["gpu-1"]["gpu"]["models"] = ["tiny:1b"]
     manifest.write_text(json.dumps(document, indent=2))
     refused = operator.run("gpu", "models", "sync", "gpu-1", check=False)
@@ -310,6 +269,18 @@ def test_a_killed_fetch_goes_on_and_is_followed_by_the_same_command(served):
     }
     assert len(re.findall("POST /api/pull", pulls)) == 7  # tiny, late three times, huge, unknown, slow once
     operator.run("gpu", "models", "rm", "gpu-1", "slow:1b", "--yes")
+
+
+def test_its_models_are_measured_by_one_four_and_sixteen_callers(served):
+    """A table for people and rows for programs, each with tokens per second and the wait for the first one."""
+    found = served.operator.data("gpu", "bench", "gpu-1", "--tokens", "16")
+    assert [(each["model"], each["callers"], each["failed"]) for each in found["speeds"]] == [
+        ("tiny:1b", callers, 0) for callers in (1, 4, 16)
+    ]
+    assert all(each["tokens_s"] > 0 and each["first_most_s"] >= each["first_s"] > 0 for each in found["speeds"])
+    table = served.operator.run("gpu", "bench", "gpu-1", "--tokens", "2", "--callers", "2").stdout.splitlines()
+    assert table[0].split()[:3] == ["MODEL", "CALLERS", "TOKENS/S"]
+    assert table[1].split()[:2] == ["tiny:1b", "2"]
 
 
 ASK = """
@@ -371,13 +342,18 @@ def test_a_card_is_set_up_through_its_reboot_and_killed_in_every_stage_of_its_ow
     assert {"card/programs", "driver/nvidia", "toolkit/packages", "front/release"} <= set(finished)
     assert [name for name, times in finished.items() if times > 1] == []
     assert card.installed(served.host) == ["nvidia:580-server"]
+    toolkit = served.root("dpkg-query --show --showformat='${Version}\\n' '*nvidia-container*'").split()
+    assert toolkit == ["1.20.0-1"] * 4  # and not the newest that is offered
     assert "NVIDIA L4" in served.root("docker exec otobot-front-ollama-1 nvidia-smi --list-gpus")
     [now] = served.operator.data("gpu", "status")
     assert [(each["name"], each["driver"], each["errors"]) for each in now["cards"]] == [
         ("NVIDIA L4", "580.82.07", None)
     ]
     assert served.operator.data("gpu", "setup", "gpu-1")["changed"] == []
-    assert served.ask(served.key).status_code == 200
+    chat = {"messages": [], "model": "tiny:1b", "max_tokens": 1}
+    assert served.ask(served.key, "/v1/chat/completions", json=chat).status_code == 200
+    [warning] = served.operator.data("gpu", "status")[0]["warnings"]
+    assert "tiny:1b does not fit in the cards: 100% of it is on the processor" in warning  # as the stand-in has no card
 
 
 def test_the_card_is_there_again_after_a_boot(served):
