@@ -20,6 +20,7 @@ from scripts.story import embedded, vault
 from tests.vault_api.watch import watching
 
 _NUMBER = itertools.count(1)
+QUICK = {"PYTHONPATH": str(Path(__file__).with_name("quick"))}  # for a vault's process that hashes many passwords
 USER = "7f3c1f1e-6f5e-4a39-9c56-0d8d9b1a2c3d"
 
 

@@ -16,7 +16,7 @@ from otobotctl.vault_api.configuration import Settings
 from otobotctl.vault_api.schema import migrate
 from scripts.story import vault
 from tests.vault_api import redis_server
-from tests.vault_api.conftest import USER, new_environment
+from tests.vault_api.conftest import QUICK, USER, new_environment
 from tests.vault_api.leaks.caller import Book, Caller
 
 REPLICAS = 3
@@ -35,7 +35,8 @@ def redis(tmp_path_factory):
 @pytest.fixture(scope="module")
 def environment(postgres, redis):
     """The environment of every replica, on a migrated database."""
-    made = new_environment(postgres) | {"VAULT_REDIS_URL": redis.url, "VAULT_PUBLIC_RATE": f"{GUESSES}/15minutes"}
+    limits = {"VAULT_REDIS_URL": redis.url, "VAULT_PUBLIC_RATE": f"{GUESSES}/15minutes"}
+    made = new_environment(postgres) | limits | QUICK
     migrate(Settings.from_environment(made, owner=True))
     return made
 

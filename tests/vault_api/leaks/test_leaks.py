@@ -20,7 +20,7 @@ from tests.vault_api.leaks import story, world
 from tests.vault_api.leaks.caller import Caller
 from tests.vault_api.leaks.search import forms, leaks
 
-pytestmark = pytest.mark.timeout(1800)  # some sixty password hashes, on a machine that has other work
+pytestmark = pytest.mark.timeout(1800)  # on a machine that has other work
 
 # Where a secret is looked for, besides the answers.
 PLACES = {

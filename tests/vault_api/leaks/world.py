@@ -16,6 +16,7 @@ import psycopg
 
 from scripts.story import embedded, vault
 from tests.vault_api import redis_server
+from tests.vault_api.conftest import QUICK
 from tests.vault_api.leaks.caller import Book
 from tests.vault_api.oauth import provider
 
@@ -69,6 +70,7 @@ class World:
         hook = self.book.word("the alert webhook's key")
         self.book.know("the password of Redis", self.redis.password)
         return made | {
+            **QUICK,
             "VAULT_REDIS_URL": self.redis.url,
             "VAULT_CLIENT": "acme",
             "VAULT_DATABASE_HOST": self.server.host,
