@@ -26,6 +26,8 @@ RESERVED = frozenset(
     )
 )
 _HOST = re.compile(r"(\*\.)?([a-z0-9-]{1,63}\.)+[a-z]{2,24}")
+# By libyaml where it is there: each start of any of the vault's programs reads the file.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 # None of these may pass a parameter's pattern: each would move a URL to another host, path or query.
 HOSTILE = (
@@ -193,7 +195,7 @@ def load(*files: Path, allow: frozenset[str] = frozenset()) -> dict[str, Provide
     findings: list[str] = []
     for path in (FILE, *files):
         try:
-            entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+            entries = yaml.load(path.read_text(encoding="utf-8"), _LOADER)  # noqa: S506 - both make plain data only
         except (OSError, yaml.YAMLError) as error:
             raise ProvidersError((f"{path.name} cannot be read: {type(error).__name__}",)) from None
         for code, entry in _items(entries, path.name, findings):
