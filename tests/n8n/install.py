@@ -5,8 +5,8 @@
     tree/node_modules/n8n/bin/n8n   # n8n itself: `PATH=tree/bin:$PATH node tree/node_modules/n8n/bin/n8n start`
 
 The tree may be moved or copied as a whole (node needs glibc 2.28 and libstdc++). Nothing in it was compiled here, so no
-build tools are needed; n8n then has no SQLite: it runs with DB_TYPE=postgresdb. `python -m tests.n8n.install [VERSION]`
-makes one and prints where it is.
+build tools are needed; n8n then has no SQLite: it runs with DB_TYPE=postgresdb. `python -m tests.n8n.install [VERSION...]`
+makes those, or every one that the tests use, and prints where they are.
 """
 
 from __future__ import annotations
@@ -125,4 +125,5 @@ def _prune(modules: Path) -> None:
 
 
 if __name__ == "__main__":
-    print(install(sys.argv[1] if len(sys.argv) > 1 else NEWEST))
+    for wanted in sys.argv[1:] or _RECIPES:
+        print(install(wanted))
