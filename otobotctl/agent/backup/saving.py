@@ -9,6 +9,7 @@ for every version.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import subprocess
@@ -21,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from otobotctl.agent.backup.restic import Restic
 
+_SET_SIZE = 1031  # F_SETPIPE_SZ, which Python names since 3.10
+_PIPE_BYTES = 1 << 20  # of usually 64 KiB: program and restic take turns less often where there are few processors
 _STOP_S = 60.0
 _GIVE_UP_S = 5.0  # what is put is small: a restic that has not ended by then waits for a target that is silent
 _KEPT = 16384
@@ -80,6 +83,8 @@ class Saving:
         self._program: "Optional[subprocess.Popen[bytes]]" = None
         self._said = [os.memfd_create("program"), os.memfd_create("restic"), os.memfd_create("summary")]
         reading, self._writing = os.pipe()
+        with contextlib.suppress(OSError):  # the user's share of such memory may be used up
+            fcntl.fcntl(self._writing, _SET_SIZE, _PIPE_BYTES)
         try:
             self._reader = restic.start(words, reading, self._said[2], self._said[1])
         except OSError:
