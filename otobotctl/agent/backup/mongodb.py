@@ -33,7 +33,9 @@ class Mongo:
     def fill(self, name: str, beside: str, stream: "subprocess.Popen[bytes]", *, packed: bool) -> None:
         """Restore a dump of `name` into the database `beside`."""
         # The archive comes on stdin, so that the password comes in a file that only this shell's child can open.
-        script = 'exec 3<<EOF\npassword: {}\nEOF\nexec mongorestore --config=/dev/fd/3 "$@"'
+        # YAML between single quotes: whatever is in it is meant, and a quote is written twice.
+        script = "exec 3<<EOF\npassword: '$(printf %s {} | sed \"s/'/''/g\")'\nEOF\n"
+        script += 'exec mongorestore --config=/dev/fd/3 "$@"'
         words = (
             "--username=" + ADMIN, "--authenticationDatabase=admin", "--archive", "--drop", "--stopOnError",
             "--nsInclude={}.*".format(name), "--nsFrom={}.*".format(name), "--nsTo={}.*".format(beside),

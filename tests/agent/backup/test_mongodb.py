@@ -1,4 +1,4 @@
-"""What MongoDB's programs are told. No server: none can be had for the tests; its programs are stand-ins."""
+"""What MongoDB's programs are told. They are stand-ins here; test_mongodb_tools.py asks the real ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from otobotctl.agent.backup.hands import Hands, RestoreError
 from otobotctl.agent.backup.mongodb import Mongo
 from otobotctl.agent.dumps import Project
 
-PASSWORD = "mongo-password-4711"
+PASSWORD = "mongo-'password\"-4711"
 
 
 class Inside(Project):
@@ -69,7 +69,7 @@ def test_a_dump_goes_to_a_database_beside_with_the_password_in_no_argument(tmp_p
     source = subprocess.Popen(["echo", "an archive"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     Mongo(Doors(), "mongo").fill("librechat", "librechat_restoring", source, packed=False)
     assert (tmp_path / "got").read_text() == "an archive\n"
-    assert (tmp_path / "password").read_text() == f'password: "{PASSWORD}"\n'
+    assert (tmp_path / "password").read_text() == "password: 'mongo-''password\"-4711'\n"
     words = (tmp_path / "words").read_text()
     assert "--nsFrom=librechat.* --nsTo=librechat_restoring.*" in words
     assert PASSWORD not in words
@@ -85,7 +85,8 @@ def test_collections_move_away_once_and_come_back_from_wherever_they_are(course)
         mongo.exchange(item, course)
     assert PASSWORD not in str(caught.value)
     assert moves(doors) == ['move("librechat", "librechat_before_mark");', 'move("librechat_restoring", "librechat");']
-    assert all(PASSWORD not in " ".join(argv) and PASSWORD in stdin for argv, stdin in doors.told)
+    said = json.dumps(PASSWORD)
+    assert all(PASSWORD not in " ".join(argv) and said in stdin for argv, stdin in doors.told)
     doors.told, doors.fails = [], ""
     mongo.exchange(item, course)
     assert moves(doors) == ['move("librechat_restoring", "librechat");']
