@@ -9,14 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from otobotctl.vault_api.schema import migrations
 from scripts.story import embedded
 from tests.agent.backup.hosts import TOP, BackupHost, until
-from tests.agent.backup.restored_host import ANNA, ASKED, BEN, CLIENT, SOURCES
+from tests.agent.backup.restored_host import ANNA, ASKED, BEN, COUNTED, MIGRATE, SOURCES, vault
 
 SEALED = "1:b2Y=:c2VhbGVk:eA=="
-# What the vault's migration does to who is back, and what every deploy sees to.
-_MIGRATE = "UPDATE vault.users SET erased_at = now() WHERE id IN (SELECT user_id FROM vault.erasures)"
 _BEGIN = """
 import json, os, sys
 root, call, kill = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -35,16 +32,6 @@ restores.BackupPlaces = lambda client: places
 for each in (restores, hands, ship, base, restic, recovery):
     if hasattr(each, "PATH"):
         each.PATH = run.PATH
-count = 0
-def before(name, call):
-    def wrapped(*arguments, **named):
-        global count
-        count += 1
-        if count == kill:
-            print("killed before", name, flush=True)
-            os.kill(os.getpid(), 9)
-        return call(*arguments, **named)
-    return wrapped
 EFFECTS = {
     "restore": ((hands.Hands, "flow stop up rename remove"), (course.Course, "_write end"), (recovery.Recovery, "run stop")),
     "ship": ((restic.Restic, "save"), (saving.Saving, "finish"), (here.Spool, "drop clear")),
@@ -111,7 +98,7 @@ class PitrHost(BackupHost):
                     " (SELECT FROM pg_replication_slots WHERE slot_name = 'otobot_pitr')"
                 )
             ],
-            "migrate": _MIGRATE,
+            "migrate": MIGRATE,
         }  # fmt: skip
         self.configure()
         for name in ("postgres_data", "postgres_wal"):
@@ -131,17 +118,7 @@ class PitrHost(BackupHost):
         """A vault of two people, and n8n with a workflow."""
         for name in ("otobot_frontend", "otobot_n8n"):
             self.sql(f"CREATE DATABASE {name}")
-        text = "\n".join(migration.text for migration in migrations())
-        self.sql(f"CREATE SCHEMA vault; SET search_path = vault;\n{text}", "otobot_frontend")
-        self.sql(f"INSERT INTO vault.clients (id, slug) VALUES ('{CLIENT}', 'acme')", "otobot_frontend")
-        self.sql(f"INSERT INTO vault.encryption_keys (client_id, version, proof) VALUES ('{CLIENT}', 1, 'p')", "otobot_frontend")  # fmt: skip
-        for person, name in ((ANNA, "anna"), (BEN, "ben")):
-            self.sql(
-                f"INSERT INTO vault.users (client_id, id, email) VALUES ('{CLIENT}', '{person}', '{name}@acme.example');"
-                "INSERT INTO vault.client_connections (client_id, id, user_id, service_code, encrypted_api_key)"
-                f" VALUES ('{CLIENT}', gen_random_uuid(), '{person}', 'openai', '{SEALED}')",
-                "otobot_frontend",
-            )
+        self.sql(vault({"anna": (ANNA, SEALED), "ben": (BEN, SEALED)}), "otobot_frontend")
         self.sql(
             "CREATE TABLE workflow (id int PRIMARY KEY, name text); INSERT INTO workflow VALUES (1, 'a');"
             "CREATE TABLE step (id int PRIMARY KEY)",
@@ -193,7 +170,7 @@ class PitrHost(BackupHost):
     def do(self, call: str, kill: int = 0, **asked: object) -> int:
         """Tick the shipper, look whether a base is due, drill, or restore; in a process that may end before effect `kill`."""
         question = json.dumps({**ASKED, "moment": "exact", **asked})
-        argv = [sys.executable, "-c", _BEGIN, str(self.root), call, str(kill), question]
+        argv = [sys.executable, "-c", COUNTED + _BEGIN, str(self.root), call, str(kill), question]
         environment = {**os.environ, "PYTHONPATH": str(TOP)}
         done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=300, check=False)
         assert done.stderr == "", done.stderr

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from otobotctl.agent.backup.restic import flat
@@ -38,7 +39,20 @@ echo "$*" >>"$here/calls"
 for each in "$here"/containers/otobot-acme/*; do touch "$here/running/otobot-acme/${each##*/}"; done
 """
 # What the vault's migration does to who is back.
-_MIGRATE = "UPDATE vault.users SET erased_at = now() WHERE id IN (SELECT user_id FROM vault.erasures)"
+MIGRATE = "UPDATE vault.users SET erased_at = now() WHERE id IN (SELECT user_id FROM vault.erasures)"
+# Goes before a program with a number `kill`: that one of the effects wrapped in `before` ends the process instead.
+COUNTED = """
+count = 0
+def before(name, call):
+    def wrapped(*arguments, **named):
+        global count
+        count += 1
+        if count == kill:
+            print("killed before", name, flush=True)
+            os.kill(os.getpid(), 9)
+        return call(*arguments, **named)
+    return wrapped
+"""
 _BEGIN = """
 import json, os, sys, subprocess
 root, asked, kill = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
@@ -53,16 +67,6 @@ if asked == "erasures":
     from otobotctl.agent.backup import erased
     erased.save(restores.BackupPlaces("acme"), lambda text: print(text, flush=True))
     sys.exit()
-count = 0
-def before(name, call):
-    def wrapped(*arguments, **named):
-        global count
-        count += 1
-        if count == kill:
-            print("killed before", name, flush=True)
-            os.kill(os.getpid(), 9)
-        return call(*arguments, **named)
-    return wrapped
 for owner, names in ((hands.Hands, "tell flow through stop up rename remove"), (course.Course, "_write end")):
     for name in names.split():
         setattr(owner, name, before(name, getattr(owner, name)))
@@ -83,6 +87,24 @@ print("boundaries", count)
 """
 
 
+def vault(people: Mapping[str, tuple[str, str]]) -> str:
+    """A vault of acme's, as SQL: by name, each person's id and the sealed key of a connection."""
+    text = "\n".join(migration.text for migration in migrations())
+    return "\n".join(
+        (
+            f"CREATE SCHEMA vault; SET search_path = vault;\n{text}",
+            f"INSERT INTO vault.clients (id, slug) VALUES ('{CLIENT}', 'acme');",
+            f"INSERT INTO vault.encryption_keys (client_id, version, proof) VALUES ('{CLIENT}', 1, 'p');",
+            *(
+                f"INSERT INTO vault.users (client_id, id, email) VALUES ('{CLIENT}', '{person}', '{name}@acme.example');"
+                "INSERT INTO vault.client_connections (client_id, id, user_id, service_code, encrypted_api_key)"
+                f" VALUES ('{CLIENT}', gen_random_uuid(), '{person}', 'openai', '{sealed}');"
+                for name, (person, sealed) in people.items()
+            ),
+        )
+    )
+
+
 class RestoreHost(BackupHost):
     """Databases are real; `said` is what the last restore said, a line each."""
 
@@ -99,7 +121,7 @@ class RestoreHost(BackupHost):
             self.inside(name, f'{place} exec {self.server.binaries / name} "$@"')
         (self.root / "bin/docker").rename(self.docker / "docker")
         self._program("bin/docker", _UP.replace("@HERE@", str(self.docker)))
-        self._write("docker/migrate", _MIGRATE)
+        self._write("docker/migrate", MIGRATE)
         for name in ("librechat", "mongo"):
             (self.docker / f"containers/otobot-acme/{name}").unlink(missing_ok=True)
             (self.docker / f"running/otobot-acme/{name}").unlink(missing_ok=True)
@@ -113,17 +135,8 @@ class RestoreHost(BackupHost):
                 self.sql(f'DROP DATABASE "{name}" WITH (FORCE)')
         for name in DATABASES:
             self.sql(f"CREATE DATABASE {name}")
-        text = "\n".join(migration.text for migration in migrations())
-        self.sql(f"CREATE SCHEMA vault; SET search_path = vault;\n{text}", "otobot_frontend")
-        self.sql(f"INSERT INTO vault.clients (id, slug) VALUES ('{CLIENT}', 'acme')", "otobot_frontend")
-        self.sql(f"INSERT INTO vault.encryption_keys (client_id, version, proof) VALUES ('{CLIENT}', 1, 'p')", "otobot_frontend")  # fmt: skip
-        for person, name in ((ANNA, "anna"), (BEN, "ben"), (CARL, "carl")):
-            self.sql(
-                f"INSERT INTO vault.users (client_id, id, email) VALUES ('{CLIENT}', '{person}', '{name}@acme.example');"
-                "INSERT INTO vault.client_connections (client_id, id, user_id, service_code, encrypted_api_key)"
-                f" VALUES ('{CLIENT}', gen_random_uuid(), '{person}', 'openai', '1:of:{name}:x')",
-                "otobot_frontend",
-            )
+        people = {"anna": ANNA, "ben": BEN, "carl": CARL}
+        self.sql(vault({name: (person, f"1:of:{name}:x") for name, person in people.items()}), "otobot_frontend")
         self.sql(
             "CREATE TABLE workflow (id int PRIMARY KEY, name text); INSERT INTO workflow VALUES (1, 'a'), (2, 'b');"
             "CREATE TABLE step (id int PRIMARY KEY, workflow int REFERENCES workflow); INSERT INTO step VALUES (1, 2)",
@@ -164,7 +177,7 @@ class RestoreHost(BackupHost):
 
     def restore(self, kill: int = 0, **asked: object) -> int:
         """Restore in a process of its own, which ends by SIGKILL before effect number `kill`; return its status."""
-        argv = [sys.executable, "-c", _BEGIN, str(self.root), json.dumps({**ASKED, **asked}), str(kill)]
+        argv = [sys.executable, "-c", COUNTED + _BEGIN, str(self.root), json.dumps({**ASKED, **asked}), str(kill)]
         environment = {**os.environ, "PYTHONPATH": str(TOP)}
         done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=300, check=False)
         assert done.stderr == ""
@@ -173,7 +186,7 @@ class RestoreHost(BackupHost):
 
     def save_erasures(self) -> list[str]:
         """What the quarterly look does and says."""
-        argv = [sys.executable, "-c", _BEGIN, str(self.root), '"erasures"', "0"]
+        argv = [sys.executable, "-c", COUNTED + _BEGIN, str(self.root), '"erasures"', "0"]
         environment = {**os.environ, "PYTHONPATH": str(TOP)}
         done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=300, check=False)
         assert done.stderr == ""
