@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.filled import Filler
 from tests.e2e.operator import Operator
 from tests.lab.host import Host
+from tests.lab.lab import Lab
 from tests.lab.shell import until
 
 pytestmark = pytest.mark.timeout(1500)  # of the first test: it deploys a client
@@ -42,24 +43,28 @@ class Drilled:
 
 
 @pytest.fixture(scope="module")
-def drilled(warm_host: Host, tmp_path_factory) -> Iterator[Drilled]:
+def drilled(lab: Lab, tmp_path_factory) -> Iterator[Drilled]:
     """PostgreSQL and the vault, with credentials that it has sealed."""
-    operator = Operator(tmp_path_factory.mktemp("operator"))
-    operator.init()
-    operator.add_host("vps-1", warm_host)
-    operator.create("acme", "vps-1", "acme.example", "postgres", "vault-api")
-    folder = tmp_path_factory.mktemp("record")
-    filler = Filler(warm_host, "acme", operator.secrets("acme")["ENCRYPTION_MASTER_KEY"], folder / "record.jsonl")
-    filler.fill(CONNECTIONS)
-    path = operator.fleet / "clients-config.json"
-    manifest = json.loads(path.read_text())
-    manifest["clients"]["acme"]["backup"] = {"schedule": "4-hourly", "targets": {"disk": {"repository": REPOSITORY}}}
-    path.write_text(json.dumps(manifest, indent=2) + "\n")
-    operator.run("host", "apply", "vps-1")
-    state = "systemctl show --property=ActiveState --value otobot-backup-acme.service"
-    until(lambda: warm_host.ssh(state, user="root").stdout.strip() in {"inactive", "failed"}, "the first run", 300, 0.5)
-    operator.run("backup", "run", "acme")
-    yield Drilled(operator, warm_host)
+    with lab.host("warm") as host:
+        operator = Operator(tmp_path_factory.mktemp("operator"))
+        operator.init()
+        operator.add_host("vps-1", host)
+        operator.create("acme", "vps-1", "acme.example", "postgres", "vault-api")
+        folder = tmp_path_factory.mktemp("record")
+        filler = Filler(host, "acme", operator.secrets("acme")["ENCRYPTION_MASTER_KEY"], folder / "record.jsonl")
+        filler.fill(CONNECTIONS)
+        path = operator.fleet / "clients-config.json"
+        manifest = json.loads(path.read_text())
+        manifest["clients"]["acme"]["backup"] = {
+            "schedule": "4-hourly",
+            "targets": {"disk": {"repository": REPOSITORY}},
+        }
+        path.write_text(json.dumps(manifest, indent=2) + "\n")
+        operator.run("host", "apply", "vps-1")
+        state = "systemctl show --property=ActiveState --value otobot-backup-acme.service"
+        until(lambda: host.ssh(state, user="root").stdout.strip() in {"inactive", "failed"}, "the first run", 300, 0.5)
+        operator.run("backup", "run", "acme")
+        yield Drilled(operator, host)
 
 
 def test_the_newest_archive_is_proved_and_nothing_is_left(drilled: Drilled) -> None:

@@ -25,15 +25,16 @@ SERVICES = ("postgres", "redis", "vault-api", "tooljet", "n8n", "nginx")
 
 
 @pytest.fixture(scope="module")
-def ward(warm_host, tmp_path_factory) -> Iterator[Ward]:
+def ward(lab, tmp_path_factory) -> Iterator[Ward]:
     """One client with everything that can break."""
-    operator = Patient(tmp_path_factory.mktemp("operator"))
-    operator.init()
-    operator.add_host("vps-1", warm_host)
-    operator.create("acme", "vps-1", DOMAIN, *SERVICES)
-    here = Ward(warm_host, operator)
-    here.point()
-    yield here
+    with lab.host("warm") as host:
+        operator = Patient(tmp_path_factory.mktemp("operator"))
+        operator.init()
+        operator.add_host("vps-1", host)
+        operator.create("acme", "vps-1", DOMAIN, *SERVICES)
+        here = Ward(host, operator)
+        here.point()
+        yield here
 
 
 def test_a_fresh_client_is_healthy_and_an_n8n_without_an_owner_would_be_the_one_thing_wrong(ward):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -69,33 +70,33 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(lab, warm_host, tmp_path_factory) -> Iterator[Served]:
+def served(lab, tmp_path_factory) -> Iterator[Served]:
     """One command sets the host up, killed in each of its stages; the client acme lives on another host, which nobody reaches."""
-    operator = Operator(tmp_path_factory.mktemp("operator"))
-    operator.init()
     authority = Authority(lab.slot)
-    authority.names(dict.fromkeys((DOMAIN, "bold.example", CHAT), warm_host.address))
-    authority.start()
-    operator.add_host("gpu-1", warm_host)
-    operator.run("host", "add", "vps-1", "--address", "203.0.113.10")
-    operator.run(
-        "client", "create", "acme", "--company", "ACME", "--email", "it@acme.example", "--host", "vps-1",
-        "--domain", "acme.example", "--service", "mongo", "--service", "librechat",
-    )  # fmt: skip
-    path = operator.fleet / "clients-config.json"
-    manifest = json.loads(path.read_text())
-    own = {"acme_directory": authority.directory, "acme_ca": authority.root()}
-    gpu = {"domain": DOMAIN, "email": "it@otobot.example", "settings": {"ia-proxy": own}}
-    manifest["hosts"]["gpu-1"] |= {"stack": "gpu", "gpu": gpu}
-    path.write_text(json.dumps(manifest, indent=2))
-    try:
+    with contextlib.ExitStack() as ends:
+        host = ends.enter_context(lab.host("warm"))
+        ends.callback(authority.stop)
+        operator = Operator(tmp_path_factory.mktemp("operator"))
+        operator.init()
+        authority.names(dict.fromkeys((DOMAIN, "bold.example", CHAT), host.address))
+        authority.start()
+        operator.add_host("gpu-1", host)
+        operator.run("host", "add", "vps-1", "--address", "203.0.113.10")
+        operator.run(
+            "client", "create", "acme", "--company", "ACME", "--email", "it@acme.example", "--host", "vps-1",
+            "--domain", "acme.example", "--service", "mongo", "--service", "librechat",
+        )  # fmt: skip
+        path = operator.fleet / "clients-config.json"
+        manifest = json.loads(path.read_text())
+        own = {"acme_directory": authority.directory, "acme_ca": authority.root()}
+        gpu = {"domain": DOMAIN, "email": "it@otobot.example", "settings": {"ia-proxy": own}}
+        manifest["hosts"]["gpu-1"] |= {"stack": "gpu", "gpu": gpu}
+        path.write_text(json.dumps(manifest, indent=2))
         seen = tmp_path_factory.mktemp("killed") / "seen"
         seen.touch()
-        died = interrupted(operator, warm_host, seen, WORKER_DIES_IN, *SETUP, "--model", "tiny:1b")
+        died = interrupted(operator, host, seen, WORKER_DIES_IN, *SETUP, "--model", "tiny:1b")
         operator.run("gpu", "keys", "add", "acme")
-        yield Served(operator, warm_host, authority, died, operator.secrets("acme")["IA_INTERNE_API_KEY"])
-    finally:
-        authority.stop()
+        yield Served(operator, host, authority, died, operator.secrets("acme")["IA_INTERNE_API_KEY"])
 
 
 def test_killed_in_every_stage_the_same_command_completes_and_repeats_nothing(served):

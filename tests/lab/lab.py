@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -134,6 +135,15 @@ class Lab:
             self.destroy(host)
             raise
         return host
+
+    @contextlib.contextmanager
+    def host(self, kind: str) -> Iterator[Host]:
+        """A new host, gone after: also when what a fixture does with it fails, so that its second try has another one."""
+        made = self.make(kind)
+        try:
+            yield made
+        finally:
+            self.destroy(made)
 
     def destroy(self, host: Host) -> None:
         """Remove a host; one that was removed already is no error."""
