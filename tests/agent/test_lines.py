@@ -16,20 +16,20 @@ from otobotctl.agent.protocol import facts_digest
 
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 _RECORDS = st.dictionaries(
-    st.text(), st.recursive(_SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+    st.text(), st.recursive(_SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 )
 _BOTH = {"quick": lines._quick, "slow": lines._slow}
 
 
-@pytest.mark.parametrize("how", _BOTH)
 @given(record=_RECORDS)
-def test_lines_are_those_of_json(how, record):
-    """Written and read, by Python's own insides or by `json`, with every character."""
-    decode, encode, canonical = _BOTH[how]()
-    assert encode(record) == json.dumps(record, separators=(",", ":"))
-    assert canonical(record) == json.dumps(record, separators=(",", ":"), sort_keys=True)
-    assert decode(json.dumps(record, indent=1)) == record
-    assert decode(json.dumps(record, ensure_ascii=False)) == record
+def test_lines_are_those_of_json(record):
+    """Written and read, by Python's own insides and by `json`, with every character."""
+    for how, parts in _BOTH.items():
+        decode, encode, canonical = parts()
+        assert encode(record) == json.dumps(record, separators=(",", ":")), how
+        assert canonical(record) == json.dumps(record, separators=(",", ":"), sort_keys=True), how
+        assert decode(json.dumps(record, indent=1)) == record, how
+        assert decode(json.dumps(record, ensure_ascii=False)) == record, how
 
 
 @pytest.mark.parametrize("how", _BOTH)
