@@ -4,6 +4,8 @@ Run as a program, with a question in JSON on stdin:
 
     record      the file with one JSON object a line: at, writer, user, email, service, connection, sealed, plain
     psql        the command line of a psql in the restored database that reads statements from stdin
+    flows_psql  the same in the database of n8n
+    flows       {id: SHA-256 of name|nodes} of n8n's workflows
     shell       the command line that runs a line of shell, its last word, on the restored host as root
     before      Unix seconds: everything committed before must be back
     erased      ids of users who were erased: nothing of them may be back
@@ -48,8 +50,9 @@ def main() -> int:
     half = len(chosen) // 2
     wrong += [f"the key does not open {row['connection']}" for row in chosen[:half] if not opens(question, row, found)]
     wrong += [f"the vault does not read {each}" for each in unread(question, chosen[half:])]
-    wrong += files(question)
-    counted |= {"decrypted": half, "read": len(chosen) - half, "files": len(question["files"])}
+    wrong += [*files(question), *workflows(question)]
+    counted |= {"decrypted": half, "read": len(chosen) - half}
+    counted |= {"files": len(question["files"]), "workflows": len(question["flows"])}
     print(json.dumps({"wrong": wrong[:20], **counted}))
     return int(bool(wrong))
 
@@ -141,6 +144,18 @@ def files(question: dict[str, Any]) -> list[str]:
     said = run([*question["shell"], f"sha256sum --zero -- {names} 2>/dev/null || true"], "").split("\0")
     found = {line.partition("  ")[2]: line.partition("  ")[0] for line in said}
     return [f"{path} is not what it was" for path, digest in question["files"].items() if found.get(path) != digest]
+
+
+def workflows(question: dict[str, Any]) -> list[str]:
+    """The workflows that are absent or other ones."""
+    rows = run(question["flows_psql"], "COPY (SELECT id, name || '|' || nodes::text FROM workflow_entity) TO STDOUT;\n")
+    found = dict(line.split("\t", 1) for line in rows.splitlines())
+    digests = {ident: hashlib.sha256(text.encode()).hexdigest() for ident, text in found.items()}
+    return [
+        f"the workflow {ident} is not what it was"
+        for ident, digest in question["flows"].items()
+        if digests.get(ident) != digest
+    ]
 
 
 def run(argv: list[str], told: str) -> str:

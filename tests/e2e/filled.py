@@ -51,6 +51,14 @@ class Filler:
         psql(self._host, "SET session_replication_role = replica;\nBEGIN;\n" + "".join(text) + "\\.\nCOMMIT;\n")
         self._note("fill", [row for row, _ in made])
 
+    def workflows(self, count: int) -> dict[str, str]:
+        """Store that many of n8n's workflows; return the SHA-256 of each one's name and nodes, by its id."""
+        made = {f"proof{n}": (f"Relance {n}", _nodes(n)) for n in range(count)}
+        into = 'workflow_entity (id, name, active, nodes, connections, settings, "versionId")'
+        rows = [f"{ident}\t{name}\tf\t{nodes}\t{{}}\t{{}}\t{ident}\n" for ident, (name, nodes) in made.items()]
+        psql(self._host, f"COPY {into} FROM STDIN;\n" + "".join(rows) + "\\.\n", "otobot_n8n")
+        return {ident: hashlib.sha256("|".join(each).encode()).hexdigest() for ident, each in made.items()}
+
     def _made(self, user: str, email: str, service: str) -> tuple[dict[str, str], str]:
         connection = str(uuid5(NAMESPACE, f"{user} {service}"))
         plain = hashlib.sha256(connection.encode()).hexdigest() * 4
@@ -92,6 +100,12 @@ class Filler:
     def committed(self, writer: str, row: dict[str, str]) -> None:
         """Record a row that the database has said is committed."""
         self._note(writer, [row])
+
+
+def _nodes(number: int) -> str:
+    """The nodes of a workflow, as the text that is stored."""
+    node = {"id": f"n{number}", "name": "Début", "type": "n8n-nodes-base.manualTrigger", "typeVersion": 1}
+    return json.dumps([{**node, "position": [0, number], "parameters": {}}], ensure_ascii=False)
 
 
 class Writing:

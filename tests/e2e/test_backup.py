@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import uuid5
 
@@ -31,6 +30,7 @@ from tests.lab.shell import until
 pytestmark = pytest.mark.timeout(1500)  # of the first test and of the disaster: each deploys a client
 
 CONNECTIONS = 100_000
+WORKFLOWS = 500
 DOMAIN = "acme.example"
 VOLUME = "/var/lib/docker/volumes/otobot-acme_n8n_data/_data"
 FILES = {"binaryData/report.bin": b"\0\xff" * 700_000, "binaryData/é.txt": b"bonjour\n"}
@@ -47,6 +47,7 @@ class Story:
     host: Host
     storage: Storage
     filler: Filler
+    workflows: dict[str, str]
 
     def run(self, *words: str, code: int = 0) -> Any:
         """Make an archive on each target; the answer's data, once the command has ended with `code`."""
@@ -84,7 +85,7 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(lab: Lab, tmp_path_factory) -> Iterator[Story]:
-    """A client with the vault and n8n, 100,000 connections and some files; two storages elsewhere."""
+    """A client with the vault and n8n, 100,000 connections, 500 workflows and some files; two storages elsewhere."""
     folder = tmp_path_factory.mktemp("backup")
     storage = Storage(lab.slot, folder / "storage")
     storage.start_rest()
@@ -97,10 +98,11 @@ def story(lab: Lab, tmp_path_factory) -> Iterator[Story]:
         operator.create("acme", "vps-1", DOMAIN, "postgres", "vault-api", "n8n")
         filler = Filler(host, "acme", operator.secrets("acme")["ENCRYPTION_MASTER_KEY"], folder / "record.jsonl")
         filler.fill(CONNECTIONS)
+        workflows = filler.workflows(WORKFLOWS)
         for name, content in FILES.items():
             host.ssh(f"cat > '{VOLUME}/{name}'", input=content, user="root")
         schedule(operator, storage)
-        yield Story(lab, operator, host, storage, filler)
+        yield Story(lab, operator, host, storage, filler, workflows)
     finally:
         storage.stop()
         for each in tuple(lab.hosts):
@@ -129,6 +131,8 @@ def prove(story: Story, operator: Operator, host: Host, before: float, erased: l
     question = {
         "record": str(story.filler.record),
         "psql": psql_argv(host),
+        "flows_psql": psql_argv(host, database="otobot_n8n"),
+        "flows": story.workflows,
         "shell": host.ssh_argv(user="root"),
         "before": before,
         "erased": erased,
@@ -234,10 +238,16 @@ def test_a_run_that_is_killed_leaves_no_archive_and_is_in_nobodys_way(story):
 
 
 def test_the_host_is_lost_and_everything_is_back_on_a_blank_one(story, tmp_path, record_property):
-    """With a copy of the fleet and the key to it alone: rows, credentials and files of the newest archive.
+    """With a copy of the fleet and a recovery key alone: rows, credentials, workflows and files of the newest archive.
 
     Somebody who was erased after that archive is not back: the host had told the storages his id.
     """
+    somebody = Operator(tmp_path)
+    identity = somebody.home / ".config/otobotctl/identity.txt"
+    identity.parent.mkdir(parents=True)
+    subprocess.run(["age-keygen", "--output", str(identity)], check=True, capture_output=True, timeout=60)
+    opened = subprocess.run(["age-keygen", "-y", str(identity)], check=True, capture_output=True, text=True, timeout=60)
+    story.operator.run("secrets", "recipients", "add", opened.stdout.strip())
     with story.filler.write("last"):
         wanted = story.run()[-1]["archive"]
         story.operator.run("--yes", "vault", "gdpr", "erase", "acme", "user0@acme.example")
@@ -247,11 +257,7 @@ def test_the_host_is_lost_and_everything_is_back_on_a_blank_one(story, tmp_path,
         story.host.power_cut()
     blank = story.lab.make("warm", "blank")  # before the other is gone: it gets an address of its own
     story.lab.destroy(story.host)
-    somebody = Operator(tmp_path)
     shutil.copytree(story.operator.fleet, somebody.fleet)
-    key = Path(".config/otobotctl/identity.txt")
-    (somebody.home / key).parent.mkdir(parents=True)
-    shutil.copy(story.operator.home / key, somebody.home / key)
     began = time.monotonic()
     somebody.add_host("vps-2", blank)
     told = somebody.data("--yes", "backup", "restore", "acme", "--to", "vps-2")
@@ -264,5 +270,6 @@ def test_the_host_is_lost_and_everything_is_back_on_a_blank_one(story, tmp_path,
     assert found["wrong"] == []
     assert found["committed"] >= CONNECTIONS
     assert (found["decrypted"], found["read"], found["files"], found["unknown"]) == (20, 20, 2, 0)
+    assert found["workflows"] == WORKFLOWS
     assert found["gone"] == len(SERVICES)
     assert {proof["service"] for proof in told["proofs"]} == {"vault-api", "n8n"}
