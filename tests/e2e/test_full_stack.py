@@ -191,33 +191,6 @@ def test_a_second_apply_is_one_execution_and_no_change(deployed):
     until(lambda: deployed.host.sessions() == 1, "sessions", 30)
 
 
-def test_keys_of_ia_interne_come_and_go_by_a_deploy(deployed):
-    """In n8n's credential and in the vault's connection, in no process list; a second apply writes nothing."""
-    operator, n8n, host = deployed.operator, deployed.n8n, deployed.host
-    gpu = {"domain": "ia.otobot.example", "email": "it@otobot.example", "cpu": True, "models": ["tiny:1b"]}
-    # Nobody answers there: what the fleet says is delivered all the same.
-    away = {"address": host.address, "port": 1, "stack": "gpu", "gpu": gpu}
-    edit(operator, lambda manifest: manifest["hosts"].update({"gpu-1": away}))
-    try:
-        for purpose in ("n8n", "vault"):
-            assert operator.run("gpu", "keys", "add", "acme", "--purpose", purpose, check=False).returncode != 0
-        keys = [operator.secrets("acme")[f"IA_INTERNE_API_KEY_{purpose}"] for purpose in ("N8N", "VAULT")]
-        both = {"provision-acme/n8n", "provision-acme/vault-api"}
-        with ProcessLists() as lists:
-            assert both <= {*operator.data("host", "apply", "vps-1")["changed"]}
-        assert operator.data("host", "apply", "vps-1")["changed"] == []
-        assert "import:credentials" in lists.text()  # the control: it did look
-        assert not [key for key in keys if key in lists.text() + "".join(operator.said)]
-        assert "otobotIaInterne" in {each["id"] for each in n8n.ask("GET", "/credentials")}
-        (stored,) = operator.data("vault", "connection", "list", "acme")
-        assert (stored["service"], stored["account"].split()[0]) == ("ia-interne", "https://ia.otobot.example/v1")
-    finally:
-        edit(operator, lambda manifest: manifest["hosts"].pop("gpu-1"))
-    assert both <= {*operator.data("host", "apply", "vps-1")["changed"]}
-    assert "otobotIaInterne" not in {each["id"] for each in n8n.ask("GET", "/credentials")}
-    assert operator.data("host", "apply", "vps-1")["changed"] == []
-
-
 def test_no_secret_was_in_a_process_list_or_said(deployed):
     """Each minted value, while everything was installed and started."""
     values = deployed.operator.secrets("acme")
@@ -290,6 +263,33 @@ def test_everything_is_rotated_while_visitors_come(deployed, record_property):
     assert operator.data("host", "apply", "vps-1")["changed"] == []
     said = "".join(operator.said)
     assert [name for name, value in {**before, **now}.items() if value in said] == []
+
+
+def test_keys_of_ia_interne_come_and_go_by_a_deploy(deployed):
+    """In n8n's credential and in the vault's connection, in no process list; a second apply writes nothing."""
+    operator, n8n, host = deployed.operator, deployed.n8n, deployed.host
+    gpu = {"domain": "ia.otobot.example", "email": "it@otobot.example", "cpu": True, "models": ["tiny:1b"]}
+    # Nobody answers there: what the fleet says is delivered all the same.
+    away = {"address": host.address, "port": 1, "stack": "gpu", "gpu": gpu}
+    edit(operator, lambda manifest: manifest["hosts"].update({"gpu-1": away}))
+    try:
+        for purpose in ("n8n", "vault"):
+            assert operator.run("gpu", "keys", "add", "acme", "--purpose", purpose, check=False).returncode != 0
+        keys = [operator.secrets("acme")[f"IA_INTERNE_API_KEY_{purpose}"] for purpose in ("N8N", "VAULT")]
+        both = {"provision-acme/n8n", "provision-acme/vault-api"}
+        with ProcessLists() as lists:
+            assert both <= {*operator.data("host", "apply", "vps-1")["changed"]}
+        assert operator.data("host", "apply", "vps-1")["changed"] == []
+        assert "import:credentials" in lists.text()  # the control: it did look
+        assert not [key for key in keys if key in lists.text() + "".join(operator.said)]
+        assert "otobotIaInterne" in {each["id"] for each in n8n.ask("GET", "/credentials")}
+        (stored,) = operator.data("vault", "connection", "list", "acme")
+        assert (stored["service"], stored["account"].split()[0]) == ("ia-interne", "https://ia.otobot.example/v1")
+    finally:
+        edit(operator, lambda manifest: manifest["hosts"].pop("gpu-1"))
+    assert both <= {*operator.data("host", "apply", "vps-1")["changed"]}
+    assert "otobotIaInterne" not in {each["id"] for each in n8n.ask("GET", "/credentials")}
+    assert operator.data("host", "apply", "vps-1")["changed"] == []
 
 
 def test_a_second_client_shares_nothing_but_the_proxy(deployed):
