@@ -15,7 +15,7 @@ from otobotctl.data import data_dir
 from otobotctl.errors import ManifestError
 from otobotctl.manifest.models import ENVIRONMENTS, Backup
 from otobotctl.manifest.shape import ServiceShape, SettingShape
-from otobotctl.render import backups
+from otobotctl.render import backups, ia_keys
 from otobotctl.render.document import parse_yaml
 from otobotctl.render.image import BuiltImage, read_context
 from otobotctl.render.service import ServiceTemplate, Setting, Stack
@@ -98,8 +98,10 @@ class Catalog:
         )
 
     def specs_of(self, client: ResolvedClient) -> tuple[SecretSpec, ...]:
-        """Return every secret that a client owns: those of its services, and those of its backups."""
-        return (*self.secret_specs(client.services), *backups.specs(client))
+        """Return every secret that a client owns: of its services, of its backups, and to ask IA Interne with."""
+        own = (*self.secret_specs(client.services), *backups.specs(client))
+        named = {spec.name for spec in own}
+        return (*own, *(spec for spec in ia_keys.specs(client) if spec.name not in named))
 
     def plain_files(self, folder: str) -> dict[str, bytes]:
         """Return the plain files below `folder`, by their path in it."""

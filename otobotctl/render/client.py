@@ -10,7 +10,7 @@ from otobotctl.errors import ManifestError
 from otobotctl.render import compose, engine, layout, names
 from otobotctl.render.catalog import PORT_STRIDE
 from otobotctl.render.engine import SecretView
-from otobotctl.render.ia import key_name
+from otobotctl.render.ia_keys import key_name
 from otobotctl.render.project import Part, render_project
 from otobotctl.render.settings import settings_for
 

@@ -78,7 +78,7 @@ def desired(
     `peers` are the keys that the GPU hosts of its name know each other by, `token` is the host's own for its engine.
     """
     from otobotctl.plan.playbook import load_playbook
-    from otobotctl.render import backups, ia, pool
+    from otobotctl.render import backups, ia_keys, pool
     from otobotctl.render.client import render_client
     from otobotctl.render.front import render_front
 
@@ -96,7 +96,7 @@ def desired(
         "images": [image_variables(image) for image in images],
         "backups": [backups.variables(each) for each in (*kept, *map(backups.HostBackup, gone))],
         "backup_packages": backups.packages(host.tags, kept),
-        "ia_keys": ia.key_list(host.gpu, secrets) if host.gpu else "",
+        "ia_keys": ia_keys.key_list(host.gpu, secrets) if host.gpu else "",
         "ia_pool": [{"name": each.name, "content": each.content, "secret": each.secret} for each in shared],
         "ia_pool_digest": pool.digest(shared[:-1]),
         "ia_token": token.reveal() if token else "",

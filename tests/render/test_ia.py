@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from otobotctl.errors import ManifestError
-from otobotctl.render import ia
+from otobotctl.render import ia_keys
 from otobotctl.secrets import Secret
 from tests.render.sample import composed, front, rendered, resolved, text
 from tests.render.test_caddy import caddy, run  # noqa: F401 - a fixture among them
@@ -164,7 +164,7 @@ def test_the_list_of_keys_holds_digests_and_the_value_before_while_there_is_one(
     gpu = fleet(callers={"acme": {"purposes": ["librechat", "n8n"], "per_minute": 9}}).host("gpu-1").gpu
     named = {"IA_INTERNE_API_KEY": "new", "IA_INTERNE_API_KEY_PREVIOUS": "old", "IA_INTERNE_API_KEY_N8N": "other"}
     named["IA_INTERNE_API_KEY_N8N_PREVIOUS"] = ""
-    found = json.loads(ia.key_list(gpu, {"acme": {name: Secret(name, value) for name, value in named.items()}}))
+    found = json.loads(ia_keys.key_list(gpu, {"acme": {name: Secret(name, value) for name, value in named.items()}}))
     digests = [hashlib.sha256(value.encode()).hexdigest() for value in ("new", "old", "other")]
     assert found["callers"] == [
         {"name": "acme", "purpose": "librechat", "sha256": digests[:2], "per_minute": 9},
@@ -176,7 +176,7 @@ def test_a_caller_without_a_key_is_told_how_to_get_one():
     """An empty key would let in whoever shows none."""
     for store in ({}, {"IA_INTERNE_API_KEY": Secret("IA_INTERNE_API_KEY", "")}):
         with pytest.raises(ManifestError) as raised:
-            ia.key_list(fleet().host("gpu-1").gpu, {"acme": store})
+            ia_keys.key_list(fleet().host("gpu-1").gpu, {"acme": store})
         assert raised.value.hint == "otobotctl gpu keys add acme --purpose librechat"
 
 

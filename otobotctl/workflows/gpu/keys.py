@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from otobotctl import secrets
 from otobotctl.errors import DriftError, UsageError
-from otobotctl.render.ia import CHAT, key_name
+from otobotctl.render import ia_keys
+from otobotctl.render.ia_keys import CHAT, key_name
 from otobotctl.secrets import course
 from otobotctl.secrets.mint import mint
 from otobotctl.workflows import converging
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from otobotctl.render.service import ServiceTemplate
     from otobotctl.secrets import SecretSpec, SecretStore
     from otobotctl.workflows.desired import Loaded
-
-_DAYS = 180
 
 
 @dataclass(frozen=True)
@@ -187,16 +186,9 @@ class Keys:
 
     def _spec(self) -> SecretSpec:
         """What the client's own services say of it, or what this command made."""
-        services = self._loaded.manifest.client(self._slug).services
-        own = {spec.name: spec for spec in self._loaded.catalog.secret_specs(services)}
-        made = secrets.SecretSpec(
-            self.name,
-            "hex32",
-            "ia",
-            rotate_days=_DAYS,
-            description=f"What {self._slug} shows IA Interne to be let in, for {self._purpose}.",
-        )
-        return own.get(self.name, made)
+        client = self._loaded.manifest.client(self._slug)
+        own = {spec.name: spec for spec in self._loaded.catalog.specs_of(client)}
+        return own.get(self.name) or ia_keys.spec(self._slug, self._purpose)
 
     def _opened(self) -> SecretStore:
         return secrets.open_store(self._fleet.client(self._slug), secrets.identities())

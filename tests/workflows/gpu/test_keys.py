@@ -8,7 +8,7 @@ import pytest
 from otobotctl import secrets
 from otobotctl.errors import DriftError
 from otobotctl.fleet import Fleet
-from otobotctl.render.ia import key_name
+from otobotctl.render.ia_keys import key_name
 from otobotctl.workflows.desired import load
 from otobotctl.workflows.gpu import keys
 
@@ -54,6 +54,23 @@ def test_each_call_says_what_is_due(fleet, purpose):
     rotated = of(fleet, purpose).rotate()
     assert rotated.next == f"{due}; then: otobotctl gpu keys rotate acme --purpose {purpose} --finish"
     assert load(fleet).manifest.client("acme").ia[purpose].url == "https://ia.example/v1"
+
+
+@pytest.mark.parametrize("purpose", [*DEPLOYED, "ci"])
+def test_a_key_grows_old_like_every_secret(fleet, purpose):
+    """`secrets status` knows it, once, as long as its client is a caller; `secrets rotate` says who exchanges it."""
+
+    def known() -> list:
+        loaded = load(fleet)
+        every = loaded.catalog.specs_of(loaded.manifest.client("acme"))
+        return [(each.rotate_days, each.rotation) for each in every if each.name == key_name(purpose)]
+
+    before = known()
+    assert before == ([(180, "refused")] if purpose == "librechat" else [])
+    of(fleet, purpose).add()
+    assert known() == [(180, "refused")]
+    of(fleet, purpose).revoke()
+    assert known() == before
 
 
 @pytest.mark.parametrize("purpose", DEPLOYED)
