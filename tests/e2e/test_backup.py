@@ -69,7 +69,8 @@ class Story:
             logs = [each["log"] for client in told["data"]["clients"] for each in client["targets"]]
             now = time.time()
             if not all(log["base"] for log in logs):  # the timer looks every five minutes
-                self.host.ssh(f"systemctl start {UNIT.replace('.service', '-base.service')}", user="root")
+                base = UNIT.replace(".service", "-base.service")
+                self.host.ssh(f"systemctl start {base}", user="root", check=False)  # systemd refuses a sixth in 10 s
             return all(log["base"] and log["lag_s"] is not None and now - log["lag_s"] > moment for log in logs)
 
         until(there, "the log on each target", 420, 1.0)
