@@ -135,8 +135,9 @@ def test_the_rest_that_a_person_must_decide_is_found_all_at_once(ward):
         breaks.workflows_that_keep_tokens, breaks.old_archive, breaks.silent_name_server,
     )  # fmt: skip
     with breaks.all_of(ward, broken):
-        # Whoever looks after a while sees that Redis refuses its own health check, too.
-        ward.hears(*told.DECIDE_MORE, beside=[(check, "acme/redis") for check in ("images", "logins", "containers")])
+        # Whoever looks after a minute sees that a vault without its schema has become unhealthy, too.
+        beside = [("images", "acme/redis"), ("logins", "acme/redis"), ("containers", "acme/vault-api")]
+        ward.hears(*told.DECIDE_MORE, beside=beside)
     ward.recovers()
 
 
