@@ -57,8 +57,9 @@ class Operator:
         )
         self.said += [done.stdout, done.stderr]
         assert "Traceback" not in done.stderr
-        if check:
-            assert done.returncode == 0, f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        if check and done.returncode:
+            # Raised, not asserted: pytest would repeat the streams after the last words, which its summary shows.
+            raise AssertionError(f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
     def data(self, *arguments: str) -> Any:

@@ -24,7 +24,7 @@ _OF_LAB = frozenset(
 )
 _SKIPPED = pytest.StashKey[dict[str, int]]()
 _RERUNS = 1
-_SAID = 3  # lines of an error, in the summary
+_HEAD, _TAIL = 300, 1500  # characters of an error in the summary: what was claimed, and what the command said last
 
 
 class MakeHost(Protocol):
@@ -200,11 +200,17 @@ def limit(item: pytest.Item, *, armed: bool = True) -> None:
             item.ihook.pytest_timeout_set_timer(item=item, settings=settings)
 
 
+def said(shown: str) -> str:
+    """Of a failure as pytest shows it the error itself: its first words and its last ones, a line each."""
+    lines = [line[1:].strip() for line in shown.splitlines() if line.startswith("E ")]
+    text = "\n    ".join(line for line in lines if line)
+    return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]}\n    [...]\n    {text[-_TAIL:]}"
+
+
 def summarise(reporter: Any) -> None:
     """Say which tests of the lab were tried again and how many did not run, and why: neither must go unnoticed."""
     for report in reporter.stats.get("rerun", []):
-        said = [line[1:].strip() for line in report.longreprtext.splitlines() if line.startswith("E ")]
-        reporter.write_line(f"tried again: {report.nodeid} ({report.when}): {' | '.join(said[:_SAID])}", yellow=True)
+        reporter.write_line(f"tried again: {report.nodeid} ({report.when}): {said(report.longreprtext)}", yellow=True)
     reasons: dict[str, int] = {}
     for report in reporter.stats.get("skipped", []):
         if "lab" in report.keywords:
