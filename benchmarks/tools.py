@@ -9,6 +9,7 @@ import os
 import shlex
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ def _checked(argv: Sequence[str], **options: Any) -> str:
     return done.stdout
 
 
-class Tool:
+class Tool(ABC):
     """One way to do the job. `run` is timed from outside; what it returns are measurements of its own."""
 
     name = ""
@@ -39,14 +40,14 @@ class Tool:
     def __init__(self, work: Path) -> None:
         self.work = work
 
-    def prepare(self, places: Sequence[Place]) -> None:
+    def prepare(self, places: Sequence[Place]) -> None:  # noqa: B027  # some need nothing
         """Write what `run` needs."""
 
+    @abstractmethod
     def run(self, places: Sequence[Place]) -> dict[str, float]:
         """Make every place what the job says; nothing is left open that `forget` does not close."""
-        raise NotImplementedError
 
-    def forget(self, places: Sequence[Place]) -> None:
+    def forget(self, places: Sequence[Place]) -> None:  # noqa: B027  # some keep none
         """Close the connections that are kept for a next run."""
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import List
 
 from otobotctl.agent.backup.erasures import Known
-from otobotctl.agent.backup.kinds.kind import Kind
+from otobotctl.agent.backup.kinds.kind import Alone
 from otobotctl.agent.backup.pitr import here as log
 from otobotctl.agent.backup.pitr.cluster import Cluster
 
 
-class WholeCluster(Kind):
+class WholeCluster(Alone):
     """See Kind. Its `item` is the volume of the data directory and the service that has it."""
 
     def room(self) -> int:

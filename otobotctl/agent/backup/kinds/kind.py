@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Dict, List, NamedTuple, Optional, Sequence
+from abc import ABC, abstractmethod
+from typing import Dict, List, NamedTuple, Optional, Sequence, Type, TypeVar
 
 from otobotctl.agent.backup.choosing import Chosen
 from otobotctl.agent.backup.course import Course, Item
@@ -11,6 +12,9 @@ from otobotctl.agent.backup.erasures import Known
 from otobotctl.agent.backup.hands import Hands, RestoreError
 from otobotctl.agent.backup.pitr.cluster import Point
 from otobotctl.agent.backup.shapes import Job, Part
+
+_Kind = TypeVar("_Kind", bound="Kind")
+_Alone = TypeVar("_Alone", bound="Alone")
 
 
 class Around(NamedTuple):
@@ -23,12 +27,11 @@ class Around(NamedTuple):
     point: Optional[Point] = None
 
 
-class Kind:
+class Kind(ABC):
     """One item of a restore. Every method raises RestoreError, ProbeError, OSError."""
 
-    PARTS: Sequence[
-        str
-    ] = ()  # what its part of an archive may be called, with "{}" for the item's name; none: it is in no archive
+    # What its part of an archive may be called, with "{}" for the item's name; none: it is in no archive.
+    PARTS: Sequence[str] = ()
     GROWS = 1.0  # the bytes that it takes on disk for each byte of its part
     SERVED = False  # an engine that runs meanwhile has it; else it is the files of a volume
 
@@ -65,13 +68,13 @@ class Kind:
         """The bytes that it needs beside what is there."""
         return int(self.part["bytes"] * self.GROWS)
 
-    @classmethod
-    def prepare(cls, mine: "Sequence[Kind]") -> None:
+    @classmethod  # noqa: B027  # most need nothing
+    def prepare(cls: Type[_Kind], mine: Sequence[_Kind]) -> None:
         """What all of this kind need before the first of them is filled."""
 
+    @abstractmethod
     def fill(self) -> Optional[Dict[str, int]]:
         """Restore it beside what is there; return the rows of each table, None where that is no word for it."""
-        raise NotImplementedError
 
     def erase(self, known: Known) -> int:
         """Tell a vault that was restored beside whom it has to erase again; return how many people that are."""
@@ -83,29 +86,43 @@ class Kind:
         return []
 
     @classmethod
-    def exchange_all(cls, mine: "Sequence[Kind]") -> None:
+    @abstractmethod
+    def exchange_all(cls: Type[_Kind], mine: Sequence[_Kind]) -> None:
         """What was restored in its place, what was there kept."""
-        for each in mine:
-            each.exchange()
 
     @classmethod
-    def back_all(cls, mine: "Sequence[Kind]") -> None:
+    @abstractmethod
+    def back_all(cls: Type[_Kind], mine: Sequence[_Kind]) -> None:
         """What was there in its place again, however far the exchange came."""
-        for each in mine:
-            each.back()
 
-    def exchange(self) -> None:
-        """The same of one, where they are independent of each other."""
-        raise NotImplementedError
-
-    def back(self) -> None:
-        """The same of one, where they are independent of each other."""
-        raise NotImplementedError
-
+    @abstractmethod
     def drop(self, *, former: bool) -> None:
         """Let go of what is beside, and of what was there before the restore; nothing there is fine."""
-        raise NotImplementedError
 
     def finish(self) -> None:
         """The restored one is proved: let go of everything else."""
         self.drop(former=True)
+
+
+class Alone(Kind):
+    """A kind whose items are independent: each is exchanged, and comes back, without the others."""
+
+    @classmethod
+    def exchange_all(cls: Type[_Alone], mine: Sequence[_Alone]) -> None:
+        """One after the other."""
+        for each in mine:
+            each.exchange()
+
+    @classmethod
+    def back_all(cls: Type[_Alone], mine: Sequence[_Alone]) -> None:
+        """One after the other."""
+        for each in mine:
+            each.back()
+
+    @abstractmethod
+    def exchange(self) -> None:
+        """What was restored in its place, what was there kept."""
+
+    @abstractmethod
+    def back(self) -> None:
+        """What was there in its place again, however far the exchange came."""

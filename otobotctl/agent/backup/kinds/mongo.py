@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from otobotctl.agent.backup.course import Item
-from otobotctl.agent.backup.kinds.kind import Around, Kind
+from otobotctl.agent.backup.kinds.kind import Alone, Around
 from otobotctl.agent.backup.mongodb import Mongo
 
 
-class Collections(Kind):
+class Collections(Alone):
     """See Kind."""
 
     PARTS = ("/databases/{}.archive", "/databases/{}.archive.gz")

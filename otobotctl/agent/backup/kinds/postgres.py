@@ -31,7 +31,7 @@ class Database(Kind):
         return max(super().room(), self._server.size(self.item.name))
 
     @classmethod
-    def prepare(cls, mine: Sequence[Kind]) -> None:
+    def prepare(cls, mine: Sequence[Database]) -> None:
         """The roles that its databases belong to, on each server."""
         chosen = mine[0].chosen
         roles = chosen.part(_ROLES)
@@ -60,14 +60,14 @@ class Database(Kind):
         return [self.item.name]
 
     @classmethod
-    def exchange_all(cls, mine: Sequence[Kind]) -> None:
+    def exchange_all(cls, mine: Sequence[Database]) -> None:
         """Of one server all or none."""
         for server, items in _servers(mine):
             away = [(item.name, item.before) for item in items]
             server.exchange(away + [(item.beside, item.name) for item in items])
 
     @classmethod
-    def back_all(cls, mine: Sequence[Kind]) -> None:
+    def back_all(cls, mine: Sequence[Database]) -> None:
         """Of one server all or none."""
         for server, items in _servers(mine):
             there = set(server.databases())
@@ -80,7 +80,7 @@ class Database(Kind):
         self._server.drop((self.item.beside, self.item.before) if former else (self.item.beside,))
 
 
-def _servers(mine: Sequence[Kind]) -> Iterator[Tuple[Postgres, List[Item]]]:
+def _servers(mine: Sequence[Database]) -> Iterator[Tuple[Postgres, List[Item]]]:
     for service in sorted({each.item.service for each in mine}):
         items = [each.item for each in mine if each.item.service == service]
         yield Postgres(mine[0].around.hands, service), items

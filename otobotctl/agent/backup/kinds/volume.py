@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from otobotctl.agent.backup.kinds.kind import Kind
+from otobotctl.agent.backup.kinds.kind import Alone
 from otobotctl.agent.backup.trees import Tree
 
 
-class Volume(Kind):
+class Volume(Alone):
     """See Kind."""
 
     PARTS = ("/volumes/{}.tar",)
