@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import threading
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ NO_PYTHON = 88
 OLD_PYTHON = 89  # of boot.py
 
 _ROOM = "otobotctl/agent"
+_MAKING = threading.Lock()
 _LOCAL = "boot.py"  # travels as the command itself
 
 _PYTHON = "python3 -I -S -X utf8 -c"
@@ -72,9 +74,18 @@ def digest() -> str:
     return found.hexdigest()[:20]
 
 
-@cache
 def archive() -> bytes:
-    """The sources as boot.py reads them after {"need": "agent"}: a line with the length, then a compressed zip."""
+    """The sources as boot.py reads them after {"need": "agent"}: a line with the length, then a compressed zip.
+
+    Made once, whoever asks: each host of a fleet is a thread, and Python 3.11 counts how deep a parser of its own
+    language is for all threads together, so that two at once end with SystemError (python/cpython#106905).
+    """
+    with _MAKING:
+        return _archive()
+
+
+@cache
+def _archive() -> bytes:
     import io
     import zipfile
     import zlib

@@ -128,7 +128,7 @@ class ClientHost:
         real[signing] = _moved(real[signing], "/etc/ssh", self.host.root / "ssh")
         pack.sources = cache(lambda: real)
         pack.digest.cache_clear()
-        pack.archive.cache_clear()
+        pack._archive.cache_clear()
         converging.opener = lambda _loaded, _name: self.host.open
 
     def start(self, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -28,4 +28,4 @@ def client(tmp_path, monkeypatch, capsys):
     yield here
     monkeypatch.undo()
     pack.digest.cache_clear()
-    pack.archive.cache_clear()
+    pack._archive.cache_clear()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import io
+import threading
+import time
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 from otobotctl.converge import pack
+from otobotctl.converge.lean import lean
 
 
 def unpacked():
@@ -19,9 +23,28 @@ def unpacked():
 def test_the_same_sources_give_the_same_bytes():
     """The digest names the sources, whatever the clock and the file system say."""
     digest, archive = pack.digest(), pack.archive()
-    for made in (pack.sources, pack.digest, pack.archive):
+    for made in (pack.sources, pack.digest, pack._archive):
         made.cache_clear()
     assert (digest, archive) == (pack.digest(), pack.archive())
+
+
+def test_a_fleet_makes_it_once(monkeypatch):
+    """Hosts that ask at once get the same bytes of one making: parsers side by side end with SystemError."""
+    made, busy = [], threading.Lock()
+
+    def squeezed(text: str) -> str:
+        assert busy.acquire(blocking=False)
+        made.append(text)
+        time.sleep(0.001)
+        busy.release()
+        return lean(text)
+
+    monkeypatch.setattr("otobotctl.converge.lean.lean", squeezed)
+    pack._archive.cache_clear()
+    with ThreadPoolExecutor(4) as hosts:
+        got = [each.result() for each in [hosts.submit(pack.archive) for _ in range(8)]]
+    assert len(set(got)) == 1
+    assert len(made) == len(pack.sources())
 
 
 def test_only_the_agent_travels():

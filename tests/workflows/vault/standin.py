@@ -82,7 +82,7 @@ class StandIn:
         real[name] = real[name].replace(before, f"{self.host.root / 'bin'}:".encode() + before, 1)
         patch.setattr(pack, "sources", lambda: real)
         patch.setattr(pack, "digest", cache(pack.digest.__wrapped__))
-        patch.setattr(pack, "archive", cache(pack.archive.__wrapped__))
+        patch.setattr(pack, "_archive", cache(pack._archive.__wrapped__))
         patch.setattr(converging, "open_door", lambda _target: self.host.open())
 
     @property
