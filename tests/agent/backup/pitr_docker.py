@@ -78,8 +78,9 @@ def up() -> None:
         assert psql("postgres", statement) == 0
     psql("otobot_frontend", SETTINGS["migrate"])  # where there is a vault
     if not alive(RECEIVER):
-        words = (f"--host={HERE}/sockets/{LIVE}", "--username=otobot_admin", "--no-password", "--slot=otobot_pitr")
-        start(RECEIVER, program("pg_receivewal", *words, "--synchronous", f"--directory={volume('postgres_wal')}"))
+        found = f"PATH={SETTINGS['binaries']}:{os.environ['PATH']}"
+        shell = ["timeout", "--signal=INT", "900", "env", found, "sh", "-c", SETTINGS["receiver"]]
+        start(RECEIVER, [*SETTINGS["account"], *shell])
     for each in (HERE / "containers/otobot-acme").iterdir():
         (RUNNING / each.name).touch()
 

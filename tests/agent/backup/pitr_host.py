@@ -7,7 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from scripts.story import embedded
 from tests.agent.backup.hosts import TOP, BackupHost, until
@@ -65,6 +69,21 @@ print("boundaries", count)
 """
 
 
+def client() -> Iterator[PitrHost]:
+    """A client with one archive, one base, and its log in one repository; where restic is installed."""
+    if shutil.which("restic") is None:
+        pytest.skip("restic is not installed")
+    made = PitrHost(Path(tempfile.mkdtemp(prefix="otobot-pitr-")))
+    try:
+        made.make("disk")
+        made.fill()
+        assert made.run()["disk"]["error"] is None
+        made.based()
+        yield made
+    finally:
+        made.remove()
+
+
 class PitrHost(BackupHost):
     """`root` has to be where PostgreSQL's account can read. `said` is what the last call said, a line each."""
 
@@ -91,6 +110,7 @@ class PitrHost(BackupHost):
         self.settings = {
             "owner": [account.pw_uid, account.pw_gid] if account else [],
             "account": list(embedded._as_account(account)), "binaries": str(self.binaries),
+            "receiver": self._receiver(),
             "live": ["-c", "max_slot_wal_keep_size=64MB", "-c", "checkpoint_timeout=30min"],
             "init": [
                 (
@@ -113,6 +133,17 @@ class PitrHost(BackupHost):
         engines = ["postgres", "postgres-wal"]
         self.write_job(sources=SOURCES, engines=engines, pitr=True, pitr_days=7)
         self.up()
+
+    def _receiver(self) -> str:
+        """The script of the receiver's container, as this host has its paths."""
+        compose = (TOP / "templates/services/postgres/compose.yaml.j2").read_text()
+        script = compose.split("entrypoint:\n      - sh\n      - -c\n      - |\n")[1].split("    volumes:\n")[0]
+        assert "pg_receivewal" in script
+        return (
+            script.replace("/var/lib/postgresql/data", str(self.spool))
+            .replace("/var/run/postgresql", str(self.docker / "sockets/postgres"))
+            .replace("sleep 5", "sleep 0.2")
+        )
 
     def fill(self) -> None:
         """A vault of two people, and n8n with a workflow."""
@@ -182,9 +213,12 @@ class PitrHost(BackupHost):
         assert self.do("ship") == 0, self.said
         assert self.do("base") == 0, self.said
         assert "made True" in self.said, self.said
-        # What is covered begins at the base's end; the receiver may be some moments behind.
-        ended = self.now()
-        until(lambda: self.do("ship") == 0 and self.note()["targets"]["disk"]["covers"] > ended)
+        self.covered()  # what is covered begins at the base's end
+
+    def covered(self) -> None:
+        """All that was committed until now is in the repository; the receiver may be some moments behind."""
+        now = self.now()
+        until(lambda: self.do("ship") == 0 and self.note()["targets"]["disk"]["covers"] > now)
 
     def drill(self, kill: int = 0) -> dict:
         """Drill the first target; return the report, with the `error`; nothing where it was killed."""

@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.agent.backup.hosts import until
-from tests.agent.backup.pitr_host import PitrHost
+from tests.agent.backup.pitr_host import PitrHost, client
 
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[PitrHost]:
     """A client with one archive, one base, and its log in one repository."""
-    if shutil.which("restic") is None:
-        pytest.skip("restic is not installed")
-    made = PitrHost(Path(tempfile.mkdtemp(prefix="otobot-pitr-")))
-    try:
-        made.make("disk")
-        made.fill()
-        assert made.run()["disk"]["error"] is None
-        made.based()
-        yield made
-    finally:
-        made.remove()
-
-
-def covered(host: PitrHost) -> None:
-    """All that was committed until now is in the repository."""
-    now = host.now()
-    until(lambda: host.do("ship") == 0 and host.note()["targets"]["disk"]["covers"] > now)
+    yield from client()
 
 
 def test_the_log_is_replayed_to_what_was_committed_a_moment_ago(host):
     """Rows that no archive has are counted in the throw-away server; how old the newest moment was is in the report."""
     host.sql("INSERT INTO workflow SELECT i, 'later' FROM generate_series(1000, 1499) i", "otobot_n8n")
-    covered(host)
+    host.covered()
     report = host.drill()
     assert report["error"] is None, report["error"]
     assert {each["name"]: each["ok"] for each in report["checks"]}["log"] is True
@@ -63,7 +43,7 @@ def test_a_drill_that_is_killed_leaves_a_server_that_goes_with_the_next_look(hos
 def test_a_log_that_ends_early_is_not_proved(host):
     """A piece that claims more than it holds: PostgreSQL takes it for the end of the log and says nothing."""
     host.sql("INSERT INTO step SELECT generate_series(1, 100)", "otobot_n8n")
-    covered(host)
+    host.covered()
     newest = [each for each in host.snapshots("disk") if each["paths"] == ["/wal.tar"]][-1]
     (told,) = (tag for tag in newest["tags"] if tag.startswith("lsn="))
     host.restic("disk", "tag", "--remove", told, newest["id"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import pytest
@@ -11,9 +12,19 @@ from hypothesis import strategies as st
 from otobotctl.agent.backup.hands import RestoreError
 from otobotctl.agent.backup.pitr import moments, segments
 from otobotctl.agent.backup.pitr.base import due
-from otobotctl.agent.backup.pitr.here import BASES, LOG, of_target, without_base
+from otobotctl.agent.backup.pitr.here import BASES, LOG, Spool, of_target, without_base
 from otobotctl.agent.backup.pitr.moments import Found
-from otobotctl.agent.backup.pitr.segments import chain, following, gone, number, of_lsn
+from otobotctl.agent.backup.pitr.segments import (
+    PARTIAL,
+    SIZE,
+    chain,
+    following,
+    gone,
+    holds,
+    next_after,
+    number,
+    of_lsn,
+)
 from otobotctl.agent.backup.restic import Restic
 
 NOW = 1_795_000_000.0
@@ -74,6 +85,37 @@ def test_a_base_is_followed_until_the_log_has_a_gap():
     assert (found.until, found.gap) == (170.0, "")
     assert chains([*base(3, 100.0), wal(4, 5, 110.0)])[0].until == 0.0  # its first segment is missing
     assert chains([*base(3, 100.0), wal(3, 4, 110.0, series="other")])[0].wal == []
+
+
+def test_the_beginning_of_a_segment_that_came_before_the_former_one_is_no_gap():
+    """One became whole between two looks at the directory; what it says it covers counts when all is there."""
+    listed = [*base(3, 100.0), wal(3, 3, 110.0, partial=4), wal(1, 0, 120.0, partial=5)]
+    (found,) = chains(listed)
+    assert (found.until, found.gap) == (110.0, segment(4))
+    (found,) = chains([*listed, wal(4, 4, 130.0, partial=5)])
+    assert (found.until, found.gap) == (130.0, "")
+    assert [each.covers for each in found.wal] == [110.0, 130.0]
+
+
+def test_a_piece_covers_what_its_segments_can_hold():
+    """A segment that is written is sent after the one before it alone; a position is in the newest, or before it."""
+    assert next_after(segment(3), segment(4)) == segment(4)
+    assert next_after(segment(3), segment(5)) == ""
+    assert next_after("", segment(5)) == segment(5)
+    assert holds(segment(4), "0/5000000")
+    assert not holds(segment(4), "0/5000028")
+    assert not holds("", "0/28")
+
+
+def test_a_segment_that_is_being_prepared_is_not_there_yet(tmp_path):
+    """Its receiver fills it with zeros first: until then it has nothing of the log in it."""
+    (tmp_path / segment(3)).touch()
+    (tmp_path / f"00000002{segment(1)[8:]}").touch()
+    partial = tmp_path / (segment(4) + PARTIAL)
+    partial.write_bytes(bytes(8192))
+    assert Spool(str(tmp_path)).look("00000001") == ([segment(3)], "")
+    os.truncate(partial, SIZE)
+    assert Spool(str(tmp_path)).look("00000001") == ([segment(3)], segment(4))
 
 
 def test_a_moment_needs_no_more_of_the_log_than_covers_it():

@@ -52,9 +52,7 @@ def due(log: Dict[str, Any], base: Dict[str, Any], now: float) -> bool:
     error, made = base["error"], base["base"]
     if error and now - error["at"] < _AGAIN_S:
         return False
-    if made is None or made["series"] != log["series"]:
-        return True
-    return int((now - _BEGINS_S) // _DAY_S) > int((made["at"] - _BEGINS_S) // _DAY_S)
+    return here.lacks_base(log, base) or int((now - _BEGINS_S) // _DAY_S) > int((made["at"] - _BEGINS_S) // _DAY_S)
 
 
 class Bases:

@@ -16,7 +16,7 @@ import os
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from otobotctl.agent import files
-from otobotctl.agent.backup.pitr.segments import PARTIAL, SEGMENT
+from otobotctl.agent.backup.pitr.segments import PARTIAL, SEGMENT, SIZE
 from otobotctl.agent.backup.places import BackupPlaces
 from otobotctl.agent.backup.shapes import Job
 from otobotctl.agent.lines import canonical, decode
@@ -93,11 +93,23 @@ def without_base(log: Mapping[str, Any], bases: Mapping[str, Any]) -> Dict[str, 
     """The series of each target whose log has begun and has no base yet, by the two notes."""
     found = {}
     for name in log["targets"]:
-        series = of_target(log, LOG, name)["series"]
-        base = of_target(bases, BASES, name)["base"]
-        if series and (base is None or base["series"] != series):
-            found[name] = str(series)
+        known = of_target(log, LOG, name)
+        if lacks_base(known, of_target(bases, BASES, name)):
+            found[name] = str(known["series"])
     return found
+
+
+def lacks_base(log: Mapping[str, Any], bases: Mapping[str, Any]) -> bool:
+    """Whether a log has begun and has no base yet, by what the two notes say of one target."""
+    base = bases["base"]
+    return bool(log["series"]) and (base is None or base["series"] != log["series"])
+
+
+class Seen(NamedTuple):
+    """The whole segments that have come, in order, and the one that is being written or ""."""
+
+    whole: List[str]
+    partial: str
 
 
 class Spool:
@@ -106,14 +118,19 @@ class Spool:
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def whole(self, timeline: str) -> List[str]:
-        """The whole segments of a timeline, in order."""
-        return [name for name in self._names() if SEGMENT.fullmatch(name) and name[:8] == timeline]
+    def look(self, timeline: str) -> Seen:
+        """What there is of a timeline, at one moment: a segment that becomes whole must not be missed as either."""
+        names = [name for name in self._names() if name[:8] == timeline]
+        parts = [name for name in names if name.endswith(PARTIAL)]
+        partial = parts[-1][: -len(PARTIAL)] if parts and self._begun(parts[-1]) else ""
+        return Seen([name for name in names if SEGMENT.fullmatch(name)], partial)
 
-    def partial(self, timeline: str) -> str:
-        """The segment that is being written, "" where there is none."""
-        found = [name[: -len(PARTIAL)] for name in self._names() if name.endswith(PARTIAL) and name[:8] == timeline]
-        return found[-1] if found else ""
+    def _begun(self, name: str) -> bool:
+        """Whether anything of the log can be in a partial segment: its receiver first fills it with zeros, whole."""
+        try:
+            return os.stat(os.path.join(self.path, name)).st_size == SIZE
+        except FileNotFoundError:
+            return False  # it has become whole just now
 
     def drop(self, which: List[str]) -> None:
         """Let go of segments. Raises OSError."""

@@ -11,6 +11,7 @@ import time
 from typing import List, Sequence
 
 from otobotctl.agent.backup.hands import Hands, RestoreError
+from otobotctl.agent.backup.pitr.segments import SIZE
 from otobotctl.agent.dumps import Project, psql
 from otobotctl.agent.run import ProbeError
 from otobotctl.agent.shell import ask
@@ -22,7 +23,9 @@ _LIMIT_S = 6 * 3600.0
 _ASK_S = 120.0
 _GRACE_S = "120"
 _EARLY = "recovery ended before configured recovery target was reached"
-FETCH = 'cp "{0}/%f" "%p" || cp "{0}/%f.partial" "%p"'.format(LOG)
+# One that was being filled with zeros when it was sent is too short for PostgreSQL.
+_PARTIAL = 'cp "{0}/%f.partial" "%p" && truncate -s {1} "%p"'.format(LOG, SIZE)
+FETCH = 'cp "{0}/%f" "%p" || {{ {1}; }}'.format(LOG, _PARTIAL)
 
 
 class Inside(Project):

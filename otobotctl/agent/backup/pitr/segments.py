@@ -37,6 +37,22 @@ class Wal(NamedTuple):
     lsn: str = ""
 
 
+class Piece(NamedTuple):
+    """What goes into one snapshot of the log, as in Wal: `whole` segments, and the `partial` one or ""."""
+
+    whole: Sequence[str]
+    partial: str
+    covers: float
+    lsn: str
+
+    def tags(self, series: str) -> List[str]:
+        """What `wals` reads."""
+        tags = [TAG, "series=" + series, "covers={:.3f}".format(self.covers)]
+        tags += ["first=" + self.whole[0], "last=" + self.whole[-1]] if self.whole else []
+        tags += ["partial=" + self.partial] if self.partial else []
+        return [*tags, "lsn=" + self.lsn] if self.lsn else tags
+
+
 class Base(NamedTuple):
     """A copy of the data directory: it needs the log from `first` on, and is good for moments after `ended`."""
 
@@ -84,6 +100,16 @@ def position(lsn: str) -> int:
     """A position as a number of bytes."""
     high, _, low = lsn.partition("/")
     return (int(high, 16) << 32) + int(low, 16)
+
+
+def next_after(last: str, partial: str) -> str:
+    """The partial segment where it is the next one, or the first of all; "": more has become whole meanwhile."""
+    return partial if not last or partial == following(last) else ""
+
+
+def holds(newest: str, lsn: str) -> bool:
+    """Whether a log whose newest segment is `newest`, "" for none, can have all before a position."""
+    return bool(newest) and (number(newest) + 1) * SIZE >= position(lsn)
 
 
 def wals(snapshots: Iterable[Mapping[str, Any]]) -> List[Wal]:
@@ -139,7 +165,10 @@ def chain(base: Base, log: Sequence[Wal], known: float = 0.0) -> Chain:
         begins = each.first or each.partial
         if begins > wanted:
             gap = wanted
-            break
+            if each.last:
+                break
+            continue  # the beginning of a segment whose former one may have arrived after it
+        gap = ""
         taken.append(each)
         wanted = following(each.last) if each.last else wanted
         until = max(until, each.covers)

@@ -20,8 +20,8 @@ from otobotctl.agent.backup import reports, state
 from otobotctl.agent.backup.complaints import ResticError
 from otobotctl.agent.backup.hands import Hands, RestoreError
 from otobotctl.agent.backup.pitr import figures, here
-from otobotctl.agent.backup.pitr.here import BASES, LOG, Spool
-from otobotctl.agent.backup.pitr.segments import PARTIAL, TAG, WAL_FILE, following, position
+from otobotctl.agent.backup.pitr.here import BASES, LOG, Seen, Spool
+from otobotctl.agent.backup.pitr.segments import PARTIAL, WAL_FILE, Piece, following, holds, next_after, position
 from otobotctl.agent.backup.pitr.server import Server, Told
 from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
 from otobotctl.agent.backup.remedies import failure
@@ -157,13 +157,13 @@ class Shipper:
         """Whether the server has let go of what the receiver needs next."""
         if told.slot in ("absent", "lost"):
             return True
-        whole, partial = spool.whole(told.timeline), spool.partial(told.timeline)
+        whole, partial = spool.look(told.timeline)
         wanted = partial or (following(whole[-1]) if whole else "")
         return bool(wanted and told.oldest and wanted < told.oldest)
 
     def _anew(self, note: Dict[str, Any], told: Told, spool: Spool) -> None:
         """What could be sent is sent; from here on another series, which the next base begins."""
-        there = spool.whole(told.timeline) or spool.partial(told.timeline)
+        there = any(spool.look(told.timeline))
         if self._under_way or any(each["error"] for each in note["targets"].values() if there):
             return  # what is in the directory has still to arrive somewhere
         self._server.slot_anew()
@@ -194,18 +194,16 @@ class Shipper:
         name = target["name"]
         known["error"] = None
         try:
-            for part in self._parts(known, spool, told):
+            for part in self._parts(known, spool.look(told.timeline)):
                 if not part and not self._due(known, told, lsn):
                     break
-                partial = spool.partial(told.timeline) if len(part) < _MANY else ""
-                final = bool(lsn) and len(part) < _MANY
-                covers = told.at - _SLACK_S if final else known["covers"]
-                if not part and not partial:
+                piece = self._piece(part, known, told, lsn, spool)
+                if not piece.whole and not piece.partial:
                     break
-                self._save(target, known, spool, (part, partial), (covers, lsn if final else ""))
+                self._save(target, known["series"], piece, spool.path)
                 known.update(
-                    last=part[-1] if part else known["last"], covers=covers, sent=round(time.time(), 3),
-                    position=position(lsn) if final else known["position"],
+                    last=part[-1] if part else known["last"], covers=piece.covers, sent=round(time.time(), 3),
+                    position=position(piece.lsn) if piece.lsn else known["position"],
                 )  # fmt: skip
             if lsn and known["position"] == position(lsn):
                 known["covers"] = max(known["covers"], told.at - _SLACK_S)  # nothing was written since
@@ -218,10 +216,10 @@ class Shipper:
             known["error"] = failure("other", str(error), self._places.client, name)
         return known
 
-    def _parts(self, known: Dict[str, Any], spool: Spool, told: Told) -> "List[List[str]]":
+    def _parts(self, known: Dict[str, Any], seen: Seen) -> "List[List[str]]":
         """The whole segments that a target lacks, some at a time; the last time with what is being written."""
-        new = [name for name in spool.whole(told.timeline) if name > known["last"]]
-        first = new[0] if new else spool.partial(told.timeline)
+        new = [name for name in seen.whole if name > known["last"]]
+        first = new[0] if new else seen.partial
         if known["last"] and first and first > following(known["last"]):
             self._say("segment {} did not arrive: a new base is due".format(following(known["last"])))
             known.update(series="", position=0)
@@ -230,35 +228,28 @@ class Shipper:
         parts = [new[start : start + _MANY] for start in range(0, len(new), _MANY)] or [[]]
         return [*parts, []] if len(parts[-1]) == _MANY else parts
 
+    def _piece(self, part: List[str], known: Dict[str, Any], told: Told, lsn: str, spool: Spool) -> Piece:
+        """Whole segments and what is being written, and what that covers."""
+        last = part[-1] if part else known["last"]
+        partial = next_after(last, spool.look(told.timeline).partial) if len(part) < _MANY else ""
+        if lsn and holds(partial or last, lsn):
+            return Piece(part, partial, told.at - _SLACK_S, lsn)
+        return Piece(part, partial, known["covers"], "")
+
     def _due(self, known: Dict[str, Any], told: Told, lsn: str) -> bool:
         """Whether what is being written has to be sent: it has grown, or the repository should hear of the time."""
         if not lsn:
             return bool(not known["sent"] or told.slot == "lost")
         return bool(position(lsn) != known["position"] or time.time() - known["sent"] > _BEAT_S)
 
-    def _save(
-        self,
-        target: Target,
-        known: Dict[str, Any],
-        spool: Spool,
-        what: "tuple[List[str], str]",
-        until: "tuple[float, str]",
-    ) -> None:
-        """One snapshot of whole segments and of the one that is being written. Raises ResticError, OSError.
-
-        `until` is the moment that it covers, and how far the log had come then, or "".
-        """
-        (part, partial), (covers, lsn) = what, until
-        which = [*part, partial + PARTIAL] if partial else part
+    def _save(self, target: Target, series: str, piece: Piece, directory: str) -> None:
+        """One snapshot. Raises ResticError, OSError."""
+        which = [*piece.whole, piece.partial + PARTIAL] if piece.partial else piece.whole
         # What is not written yet is nothing but zeros.
         words = ("--create", "--file=-", "--sparse", "--hole-detection=raw", "--numeric-owner")
-        tags = [TAG, "series=" + known["series"], "covers={:.3f}".format(covers)]
-        tags += ["first=" + part[0], "last=" + part[-1]] if part else []
-        tags += ["partial=" + partial] if partial else []
-        tags += ["lsn=" + lsn] if lsn else []
         restic = Restic.of(self._places, target)
-        argv = ["tar", *words, "--directory=" + spool.path, *which]
-        saving = restic.save(argv, b"", WAL_FILE, tags, socket.gethostname())
+        argv = ["tar", *words, "--directory=" + directory, *which]
+        saving = restic.save(argv, b"", WAL_FILE, piece.tags(series), socket.gethostname())
         clock = threading.Timer(_LIMIT_S, saving.interrupt)
         clock.start()
         try:
@@ -270,7 +261,7 @@ class Shipper:
             raise ResticError("part", "the log cannot be read: tar ended with {}: {}".format(status, said))
 
     def _let_go(self, note: Dict[str, Any], told: Told, spool: Spool) -> None:
-        whole = spool.whole(told.timeline)
+        whole = spool.look(told.timeline).whole
         lasts = [here.of_target(note, LOG, target["name"])["last"] for target in self._job["targets"]]
         enough = max(lasts) if len(whole) > _FULL else min(lasts)
         spool.drop([name for name in whole if name <= enough])
