@@ -12,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tests import again
 from tests.lab import fixtures
 from tests.lab.fixtures import bare_host, docker_host, lab, light_host, light_hosts, make_host, module_host, warm_host
 
@@ -78,3 +79,5 @@ def _when(item: pytest.Item) -> int:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     fixtures.summarise(terminalreporter)
+    again.note(terminalreporter)
+    again.tell(terminalreporter)
