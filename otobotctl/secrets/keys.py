@@ -27,13 +27,23 @@ def identities(environ: Mapping[str, str] | None = None, home: Path | None = Non
         return ()
     named = variables.get("OTOBOTCTL_IDENTITY", "")
     if named:
-        path = Path(named).expanduser()
-        if not path.exists() or path.is_dir():
-            raise UsageError(f"OTOBOTCTL_IDENTITY names {path}, which is not a file", hint="name a private key")
+        path = file_named(named)
+        if path is None:
+            hint = f"give it the name of a private key's file; a key itself goes into {GIVEN}"
+            raise UsageError("OTOBOTCTL_IDENTITY does not name a file", hint=hint)
         return (path,)
     home = home or Path.home()
     places = (home / ".config" / "otobotctl" / "identity.txt", home / ".ssh" / "id_ed25519", home / ".ssh" / "id_rsa")
     return tuple(path for path in places if path.is_file())
+
+
+def file_named(said: str) -> Path | None:
+    """Return the file that a variable names, None where it names none: it may be a key, which no error may quote."""
+    try:
+        path = Path(said.strip()).expanduser()
+        return path if path.exists() and not path.is_dir() else None
+    except (OSError, RuntimeError):  # longer than a name may be, or of nobody's home
+        return None
 
 
 def shown(recipient: str) -> str:
@@ -91,7 +101,7 @@ def given(text: str) -> list[Any]:
     """Return the identity that a CI's variable holds or names the file of, [] for none. Raises UsageError."""
     if not text.strip():
         return []
-    if "\n" not in text.strip() and (path := Path(text.strip()).expanduser()).is_file():
+    if path := file_named(text):
         text = path.read_text(encoding="utf-8", errors="replace")
     lines = text.replace("\\n", "\n").replace("\r", "").strip()  # what CI systems make of line ends
     try:

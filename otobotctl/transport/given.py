@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from otobotctl.errors import UsageError
+from otobotctl.secrets import keys
 
 VARIABLE = "OTOBOTCTL_SSH_KEY"
 _HINT = "give it an OpenSSH private key without a passphrase, or the name of a file with one"
@@ -29,8 +30,8 @@ def _identity(said: str) -> Path | None:
     if not said.strip():
         return None
     if "PRIVATE KEY" not in said:
-        path = Path(said.strip()).expanduser()
-        if "\n" in said.strip() or not path.is_file():
+        path = keys.file_named(said)
+        if path is None or not path.is_file():
             raise UsageError(f"{VARIABLE} is neither a private key nor the name of a file", hint=_HINT)
         return path.absolute()
     key = contents(said)

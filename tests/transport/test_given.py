@@ -1,5 +1,6 @@
 """Keys that a CI gives in variables."""
 
+import base64
 import stat
 import subprocess
 import time
@@ -44,13 +45,25 @@ def test_a_key_may_be_a_file(monkeypatch, tmp_path, key):
     assert given.identity() is None
 
 
-@pytest.mark.parametrize("said", ["/no/such/file", "nonsense", "-----BEGIN OPENSSH PRIVATE KEY-----\nabc"])
+@pytest.mark.parametrize(
+    "said", ["/no/such/file", "nonsense", "-----BEGIN OPENSSH PRIVATE KEY-----\nabc", "abc" * 200, "~abc"]
+)
 def test_what_is_no_key_is_refused_without_being_shown(monkeypatch, said):
-    """The message names the variable alone."""
+    """The message names the variable alone; also where a key in base64 is longer than a file's name may be."""
     monkeypatch.setenv("OTOBOTCTL_SSH_KEY", said)
     with pytest.raises(UsageError, match="OTOBOTCTL_SSH_KEY") as refused:
         given.identity()
     assert "abc" not in refused.value.message + str(refused.value.hint)
+
+
+@pytest.mark.parametrize("name", ["OTOBOTCTL_AGE_KEY", "OTOBOTCTL_IDENTITY"])
+def test_a_key_that_is_taken_for_a_files_name_is_not_shown(monkeypatch, key, name):
+    """In base64, as CIs keep files, it is one line, and longer than a name may be."""
+    secret = base64.b64encode(key.encode()).decode()
+    monkeypatch.setenv(name, secret)
+    with pytest.raises(UsageError, match=name) as refused:
+        keys.load(keys.identities())
+    assert secret[:20] not in refused.value.message + str(refused.value.hint)
 
 
 def test_no_program_inherits_the_keys(monkeypatch, tmp_path):
@@ -106,3 +119,10 @@ def test_an_age_key_in_a_variable_is_the_only_one(monkeypatch, tmp_path):
     with pytest.raises(UsageError, match="OTOBOTCTL_AGE_KEY") as refused:
         keys.load(())
     assert "NOT-ONE" not in refused.value.message
+
+
+def test_an_ssh_key_on_one_line_is_an_age_key_too(monkeypatch, key):
+    """With its line ends written out, it is longer than a file's name may be."""
+    monkeypatch.setenv("OTOBOTCTL_AGE_KEY", key.strip().replace("\n", "\\n"))
+    found, _ = keys.load(())
+    assert len(found) == 1
