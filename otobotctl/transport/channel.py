@@ -139,9 +139,11 @@ class ProcessChannel:
                 self._sent = None
 
     def _write(self, data: bytes) -> None:
-        view = memoryview(data)
+        view, process = memoryview(data), self._process
         while view and not self._stdin.closed:
             if not self._wait(writing=True):
+                if self._process is not process:
+                    return  # another has all that was sent, this too
                 continue
             try:
                 view = view[os.write(self._stdin.fileno(), view[:_CHUNK]) :]
