@@ -28,7 +28,14 @@ _INSERT: Final = """
 INSERT INTO client_sessions (client_id, user_id, family, token_hash, expires_at, address, user_agent)
 VALUES (%s, %s, %s, %s, %s, %s, %s)"""
 
-# Locked, so that of two who show the same token at once one is second.
+# Whoever issues a token or ends sessions holds the user's row, and looks at the sessions then: of two who show the same
+# token one is second, and no ending overlooks a token that is just being made.
+_HOLD: Final = "SELECT 1 FROM users WHERE client_id = %s AND id = %s FOR NO KEY UPDATE"
+_HOLD_WHOSE: Final = """
+SELECT 1 FROM users WHERE client_id = %(client)s AND id = (
+    SELECT user_id FROM client_sessions WHERE client_id = %(client)s AND token_hash = %(token)s
+) FOR NO KEY UPDATE"""
+
 _FIND: Final = """
 SELECT s.id, s.user_id, s.family, s.used_at, s.revoked_at, s.expires_at, u.role, u.mfa_enabled, u.password_changed_at,
     u.must_change_password, u.is_active AND u.erased_at IS NULL AND c.is_active,
@@ -36,7 +43,7 @@ SELECT s.id, s.user_id, s.family, s.used_at, s.revoked_at, s.expires_at, u.role,
 FROM client_sessions s
     JOIN users u ON u.client_id = s.client_id AND u.id = s.user_id
     JOIN clients c ON c.id = s.client_id
-WHERE s.client_id = %s AND s.token_hash = %s FOR UPDATE OF s"""
+WHERE s.client_id = %(client)s AND s.token_hash = %(token)s"""
 
 _USE: Final = "UPDATE client_sessions SET used_at = now() WHERE client_id = %s AND id = %s"
 
@@ -119,7 +126,9 @@ async def rotate(call: Call, presented: str) -> Issued:
         raise refused()
     client = await call.vault.database.client()
     async with call.vault.audit.transaction() as tx:
-        row = await (await tx.connection.execute(_FIND, (client, digest(presented)))).fetchone()
+        wanted = {"client": client, "token": digest(presented)}
+        await tx.connection.execute(_HOLD_WHOSE, wanted)
+        row = await (await tx.connection.execute(_FIND, wanted)).fetchone()
         session = _Session(*row) if row else None
         outcome = _verdict(session, datetime.now(UTC))
         user = session.user if session else None
@@ -147,11 +156,13 @@ def password_expired() -> Problem:
 
 async def revoke(tx: Transaction, client: UUID, user: UUID, family: UUID) -> int:
     """End one session of a user; return how many refresh tokens that ended."""
+    await tx.connection.execute(_HOLD, (client, user))
     return (await tx.connection.execute(_REVOKE_FAMILY, (client, user, family))).rowcount
 
 
 async def revoke_others(tx: Transaction, client: UUID, user: UUID, keep: UUID | None = None) -> int:
     """End every session of a user but one (None: every one); return how many refresh tokens that ended."""
+    await tx.connection.execute(_HOLD, (client, user))
     return (await tx.connection.execute(_REVOKE_OTHERS, (client, user, keep))).rowcount
 
 

@@ -11,7 +11,7 @@ import pytest
 from otobotctl.vault_api import contract_admin as admin
 from otobotctl.vault_api import contract_people as people
 
-from .conftest import opened
+from .conftest import PASSWORD, opened
 
 
 def refresh(house, token):
@@ -66,6 +66,64 @@ def test_of_two_at_once_one_is_reuse(house):
     (won,) = [one.json() for one in told if one.status_code == 200]
     assert refresh(house, won["refreshToken"]).status == 401
     assert not alive(house, won["token"])
+
+
+ENDINGS = {
+    "log out": lambda token, _user, _used: ("POST", people.LOGOUT_PATH, None, token),
+    "end all but this": lambda token, _user, _used: ("DELETE", people.SESSIONS_PATH, None, token),
+    "new password": lambda token, _user, _used: (
+        "POST", people.PASSWORD_PATH, {"password": PASSWORD, "newPassword": "Another-Horse-8"}, token,
+    ),
+    "ended by an operator": lambda _token, user, _used: ("DELETE", f"{admin.USERS_PATH}/{user}/sessions", None, ""),
+    "a used token": lambda _token, _user, used: ("POST", people.REFRESH_PATH, {"refreshToken": used}, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_ends_a_session_ends_the_refresh_under_way(house, runner, log, ending):
+    """A refresh in another process that has made its new token, and not committed, leaves nobody logged in."""
+    user, email = house.person()
+    first = house.login(email).body
+    second = refresh(house, first["refreshToken"]).body
+    mine = house.login(email).body["token"] if ending in {"end all but this", "new password"} else second["token"]
+    method, path, body, bearer = ENDINGS[ending](mine, user, first["refreshToken"])
+    other = opened(runner, house.environment, log)
+    given = (
+        {"authorization": f"Bearer {bearer}"}
+        if bearer
+        else {"x-operator-token": house.environment["VAULT_OPERATOR_TOKEN"]}
+    )
+
+    async def until(wanted, *tasks):
+        for _ in range(1200):
+            found = await house.vault.database.one(
+                f"SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND {wanted}"
+            )
+            if found or any(task.done() for task in tasks):
+                return
+            await asyncio.sleep(0.05)
+
+    async def story():
+        doors = [httpx.ASGITransport(each.app, client=("192.0.2.1", 1)) for each in (house, other)]
+        async with (
+            httpx.AsyncClient(transport=doors[0], base_url="http://vault") as here,
+            httpx.AsyncClient(transport=doors[1], base_url="http://vault") as there,
+        ):
+            async with other.vault.audit._turn:  # nothing of that process is committed meanwhile
+                token = {"refreshToken": second["refreshToken"]}
+                refreshing = asyncio.ensure_future(there.post(people.REFRESH_PATH, json=token))
+                await until("state = 'idle in transaction'", refreshing)
+                ends = asyncio.ensure_future(here.request(method, path, json=body, headers=given))
+                await until("wait_event_type = 'Lock'", ends)
+            return await refreshing, await ends
+
+    try:
+        refreshed, ended = house.run(story())
+    finally:
+        other.close()
+    assert (refreshed.status_code, ended.status_code) == (200, 401 if ending == "a used token" else 204), ended.text
+    assert not alive(house, refreshed.json()["token"])
+    assert refresh(house, refreshed.json()["refreshToken"]).status == 401
 
 
 @pytest.mark.parametrize("text", ["x", "ort_" + "A" * 43, "ort_" + "A" * 44, "é" * 20, "ort_" + "A" * 42 + "\n"])
