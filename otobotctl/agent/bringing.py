@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
-from otobotctl.agent import compose, rolling
+from otobotctl.agent import compose, halfway, rolling
 from otobotctl.agent.protocol import TAKEN_BACK
 from otobotctl.agent.releases import Releases
 from otobotctl.agent.run import ProbeError, Run, StepError
@@ -22,8 +22,11 @@ class Trouble(NamedTuple):
     lines: List[str]
 
     def told(self) -> str:
-        """The services and their states, in one line."""
-        return ", ".join("{}: {}".format(name, state) for name, state in sorted(self.services.items()))
+        """The services and their states, in one line; what is the same of several is said once."""
+        alike: Dict[str, List[str]] = {}
+        for name, state in sorted(self.services.items()):
+            alike.setdefault(state, []).append(name)
+        return ", ".join("{}: {}".format(" and ".join(names), state) for state, names in alike.items())
 
 
 class Project(NamedTuple):
@@ -61,6 +64,7 @@ def _start(project: Project, number: int, run: Run, touched: bool) -> Optional[T
     """
     record = project.here.record(number)
     stateless = _stateless(record)
+    halfway.tidy(project.name, run)
     trouble = _stand_in(project, record, stateless, run, touched)
     if trouble:
         return trouble

@@ -12,6 +12,7 @@ from otobotctl.agent.shell import NOT_FOUND, ask
 
 LOG_LINES = 30
 _STAMP = re.compile(r"([0-9T:-]{19})(\.[0-9]+)?(Z|[+-][0-9:]{5,6})")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # Compose 2.26 begins each line of a log by clearing the terminal's
 _NO_COMPOSE = "docker has no compose plugin on this host; add a package step for it before this one"
 _WORST_FIRST = ("dead", "exited", "unhealthy", "restarting", "removing", "paused", "created", "starting")
 
@@ -144,7 +145,7 @@ def logs(project: str, directory: str, names: Iterable[str]) -> List[str]:
     for name in names:
         words = ("logs", "--no-color", "--no-log-prefix", "--tail", str(LOG_LINES), name)
         answer = ask(argv(project, directory, *words))
-        said += ["{} | {}".format(name, line) for line in (answer.stdout + answer.stderr).splitlines()]
+        said += ["{} | {}".format(name, line) for line in _CONTROL.sub("", answer.stdout + answer.stderr).splitlines()]
     return said
 
 

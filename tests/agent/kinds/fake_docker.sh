@@ -9,6 +9,7 @@ if [ "$1" != compose ]; then
     "image inspect") grep -qx "$4" "$FAKE/images" 2>/dev/null || exit 1 ;;
     "volume ls") cat "$FAKE/volumes" 2>/dev/null ;;
     "volume rm") : >"$FAKE/volumes" ;;
+    "rm --force" | "rename "*) : >"$FAKE/listed" ;;
     "pull --quiet")
         if [ -e "$FAKE/together" ]; then # this one comes when the others are asked for too
             for _ in $(seq 600); do [ "$(grep -c '^pull' "$FAKE/calls")" -lt 2 ] || break; sleep 0.1; done
@@ -34,7 +35,7 @@ config) [ -e "$dir/invalid" ] && { echo "services.web: no such key" >&2; exit 15
 up) cp "$dir/ps.jsonl" "$FAKE/ps"; [ ! -e "$dir/fails" ] || { echo "container web is unhealthy" >&2; exit 1; } ;;
 ps) cat "$FAKE/ps" 2>/dev/null || : ;;
 version) ;;
-logs) echo "cannot open the door" ;;
+logs) printf '\033[2Kcannot open the door\n' ;;
 down) rm -f "$FAKE/ps" ;;
 *) exit 9 ;;
 esac

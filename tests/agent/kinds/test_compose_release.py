@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from otobotctl.agent import compose
+from otobotctl.agent import bringing, compose
 from otobotctl.agent.run import StepError
 from tests.agent.kinds import releasing
 from tests.agent.kinds.releasing import wanted
@@ -194,6 +194,21 @@ def _kill_points(host, memory, spec, first=1):
             shutil.copytree(kept / folder.name, folder, symlinks=True)
 
 
+@pytest.mark.parametrize(
+    ("word", "plain"), [("rm --force new", "old\totobot-acme-web-1\n"), ("rename new otobot-acme-web-1", "")]
+)
+def test_a_replacement_that_was_cut_off_is_out_of_the_way_before_anything_comes_up(host, word, plain):
+    """Compose would make the same name again, which Docker refuses: a deploy after a power cut was taken back for it."""
+    host.apply(wanted(1))
+    (host.fake / "calls").unlink()
+    (host.fake / "listed").write_text(f"new\t0123456789ab_otobot-acme-web-1\n{plain}")
+    host.apply(wanted(2))
+    calls = (host.fake / "calls").read_text().splitlines()
+    assert word in calls[: next(number for number, call in enumerate(calls) if " up " in call)]
+    assert not host.calls("volume rm")
+    assert host.changes(wanted(2)) == []
+
+
 def test_ps_is_read_as_lines_and_as_an_array():
     """Compose before 2.21 printed one array, later versions one object a line."""
     lines = (
@@ -230,3 +245,9 @@ def test_a_service_is_as_well_as_its_worst_container():
 def test_what_counts_as_well(found, trouble):
     """Up is running and not unhealthy; ended is well only for a service that others wait for to end."""
     assert compose.wrong(found, ["web", "init"], ["init"]) == trouble
+
+
+def test_what_several_services_have_in_common_is_said_once():
+    """Compose's own failure is the reason of all that it did not bring up."""
+    trouble = bringing.Trouble({"db": "no room", "init": "no room", "web": "absent"}, [])
+    assert trouble.told() == "db and init: no room, web: absent"
