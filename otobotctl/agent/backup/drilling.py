@@ -19,7 +19,7 @@ from otobotctl.agent.backup.pitr import here as logs
 from otobotctl.agent.backup.pitr.proof import Replay
 from otobotctl.agent.backup.restic import Restic, ResticError
 from otobotctl.agent.backup.shapes import ARCHIVE_FILE, Archive, Job, Part
-from otobotctl.agent.backup.throwaway import DrillError, Throwaway, docker_root
+from otobotctl.agent.backup.throwaway import DrillError, Throwaway, refuse_without_room
 from otobotctl.agent.dumps import ADMIN, DumpError
 from otobotctl.agent.run import ProbeError
 
@@ -31,7 +31,6 @@ _WORKFLOWS = "SELECT count(*) || ' ' || count(*) FILTER (WHERE active) FROM work
 _WEEK_S = 7 * 86400.0
 _USAGE = 2
 _GROWTH = 2  # a database is larger than its dump: indexes, free space, the log that is written ahead
-_SPARE = 0.05
 
 Say = Callable[[Dict[str, Any]], None]
 Ready = Callable[[str, str], str]
@@ -70,7 +69,8 @@ class Drill:
         groups = self._groups()
         archive = self.newest(groups)
         self._say({"archive": archive["id"], "parts": len(archive["parts"])})
-        self._room(archive)
+        dumps = sum(part["bytes"] for part in archive["parts"] if part["name"].startswith("/databases/"))
+        refuse_without_room(_GROWTH * dumps, "a drill")
         here = Throwaway(self._job["client"])
         for part in sorted(archive["parts"], key=lambda each: each["name"] != "/databases/roles.sql"):
             self._part(here, archive, part)
@@ -113,15 +113,6 @@ class Drill:
         if found["id"] != groups[-1].id or found["client"] != self._job["client"]:
             raise DrillError("archive {} is not what its snapshots say".format(groups[-1].id))
         return found
-
-    def _room(self, archive: Archive) -> None:
-        """A drill fills no disk that the client works on. Raises DrillError: there may not be room for it."""
-        needed = _GROWTH * sum(part["bytes"] for part in archive["parts"] if part["name"].startswith("/databases/"))
-        disk = os.statvfs(docker_root())
-        free = disk.f_bavail * disk.f_frsize - _SPARE * disk.f_blocks * disk.f_frsize
-        if needed > free:
-            text = "a drill needs about {:.1f} GB beside a twentieth of the disk, and {:.1f} GB are there"
-            raise DrillError(text.format(needed / 1e9, max(free, 0) / 1e9))
 
     def _part(self, here: Throwaway, archive: Archive, part: Part) -> None:
         """Restore one part; what is wrong with it is a check that failed, and the others go on."""

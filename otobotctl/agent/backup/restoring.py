@@ -20,8 +20,8 @@ from otobotctl.agent.backup.kinds.kind import Around, Kind
 from otobotctl.agent.backup.pitr.cluster import Point
 from otobotctl.agent.backup.postgres import Postgres
 from otobotctl.agent.backup.shapes import Job
+from otobotctl.agent.backup.throwaway import docker_root
 from otobotctl.agent.run import ProbeError, StepError
-from otobotctl.agent.shell import ask
 
 _SPARE = 256 << 20
 _MB, _GB = 10**6, 10**9
@@ -160,9 +160,8 @@ class Restoring:
         sizes = [(each.item.name, each.room()) for each in restored]
         needed = _SPARE + sum(size for _, size in sizes)
         words = ["{} {}".format(name, _mb(size)) for name, size in sizes]
-        answer = ask(["docker", "info", "--format", "{{.DockerRootDir}}"])
-        place = answer.stdout.strip() if not answer.status else "/"
-        free = shutil.disk_usage(place or "/").free
+        place = docker_root()
+        free = shutil.disk_usage(place).free
         said = "{} are needed beside what is there ({}, {} to spare), {} are free on {}".format(
             _mb(needed), ", ".join(words), _mb(_SPARE), _mb(free), place
         )

@@ -22,6 +22,7 @@ LABEL = "otobot.drill="
 _START_S = 180.0
 _CLEAR_S = 300.0
 _SHORTEST = 6  # what is shorter, such as a port, would be masked within words
+_SPARE = 0.05  # of the disk
 # The client's own work goes first where both want the processor.
 MILD = ("--cpu-shares=128", "--pids-limit=512", "--security-opt=no-new-privileges")
 
@@ -54,6 +55,15 @@ def docker_root() -> str:
     """Where Docker keeps containers; the root where it does not say."""
     found = ask(["docker", "info", "--format", "{{.DockerRootDir}}"]).stdout.strip()
     return found if os.path.isdir(found) else "/"
+
+
+def refuse_without_room(needed: float, what: str) -> None:
+    """See that this many bytes fill no disk that the client works on. Raises DrillError: there may not be room."""
+    disk = os.statvfs(docker_root())
+    free = disk.f_bavail * disk.f_frsize - _SPARE * disk.f_blocks * disk.f_frsize
+    if needed > free:
+        text = "{} needs about {:.1f} GB beside a twentieth of the disk, and {:.1f} GB are there"
+        raise DrillError(text.format(what, needed / 1e9, max(free, 0) / 1e9))
 
 
 class Throwaway:

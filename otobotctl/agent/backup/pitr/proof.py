@@ -7,7 +7,6 @@ with it; it ends by itself within a day, whoever is killed, and the next drill r
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any, Callable, Dict, List, Mapping
 
@@ -20,7 +19,7 @@ from otobotctl.agent.backup.pitr.recovery import FETCH, LOG, Inside, last
 from otobotctl.agent.backup.pitr.segments import BASE_FILE, WAL_FILE
 from otobotctl.agent.backup.restic import Restic
 from otobotctl.agent.backup.shapes import Archive, Job
-from otobotctl.agent.backup.throwaway import LABEL, MILD, PREFIX, DrillError, docker_root
+from otobotctl.agent.backup.throwaway import LABEL, MILD, PREFIX, DrillError, refuse_without_room
 from otobotctl.agent.dumps import psql
 from otobotctl.agent.run import last_words
 from otobotctl.agent.shell import ask
@@ -28,7 +27,6 @@ from otobotctl.agent.shell import ask
 _DAY_S, _LIMIT_S, _ASK_S, _PAUSE_S = 86400, 6 * 3600.0, 600.0, 0.5
 _PLACE = "/var/lib/postgresql/data"  # a volume of the image's, whose PostgreSQL's account may write there
 _DATA, _SAID = _PLACE + "/drill", _PLACE + "/drill.log"
-_SPARE = 0.05
 _UNPACK = 'mkdir -p -m 700 "$0" && tar -x -p -f - -C "$0" && cat >/dev/null'  # not every tar reads what follows the end
 _READY = 'cat >>"$0/postgresql.auto.conf" && : >"$0/recovery.signal"'
 _SETTINGS = "restore_command = '{}'\nhot_standby = off\narchive_mode = off\nlisten_addresses = ''\n".format(FETCH)
@@ -57,7 +55,7 @@ class Replay:
         """
         began = time.time()
         found = self._newest()
-        self._room(found)
+        refuse_without_room(Cluster.room(found), "to replay the log")
         chain = found.chain
         self._say({"replaying": _moment(chain.until), "base": chain.base.id, "pieces": len(chain.wal)})
         self._start(image or self._lacks(service))
@@ -85,13 +83,6 @@ class Replay:
         if not chains:
             raise DrillError("there is no base with a log on {} yet".format(self._restic.name))
         return Found(self._restic, max(chains, key=lambda each: (each.until, each.since)))
-
-    def _room(self, found: Found) -> None:
-        disk, needed = os.statvfs(docker_root()), Cluster.room(found)
-        free = disk.f_bavail * disk.f_frsize - _SPARE * disk.f_blocks * disk.f_frsize
-        if needed > free:
-            text = "to replay the log needs about {:.1f} GB beside a twentieth of the disk, and {:.1f} GB are there"
-            raise DrillError(text.format(needed / 1e9, max(free, 0) / 1e9))
 
     def _lacks(self, service: str) -> str:
         raise DrillError("the archive does not say which image {} had".format(service))
