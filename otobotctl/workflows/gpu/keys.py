@@ -173,16 +173,13 @@ class Keys:
 
     def _forgotten(self, store: SecretStore) -> SecretStore:
         """Without its values. What a deploy has stored for it a deploy also removes: an empty entry tells it to."""
-        before, names = store, (self.name, secrets.previous(self.name))
-        for name in names:
-            store = store.without(name) if name in store.values else store
-        if not self._stored():
+        former = secrets.previous(self.name)
+        store = store.without(former) if former in store.values else store
+        if self.name not in store.values:
             return store
-        emptied = self.name in before.values and not before.values[self.name].reveal()
-        known = before.metadata[self.name] if self.name in before.values else None
-        if known is None or (emptied and names[1] not in before.values):
-            return before
-        return store.replaced(known, "")
+        if not self._stored():
+            return store.without(self.name)
+        return store.replaced(store.metadata[self.name], "") if store.values[self.name].reveal() else store
 
     def _spec(self) -> SecretSpec:
         """What the client's own services say of it, or what this command made."""
