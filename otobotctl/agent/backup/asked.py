@@ -90,7 +90,7 @@ def _list(here: BackupPlaces, targets: "list[str]", wire: Wire) -> None:
         try:
             listed = restic.snapshots(limit_s=_LIST_S)
             bytes_ = {**sizes.of_snapshots(listed), **(sizes.read(here).get(target["name"]) or {})}
-            told["archives"] = [{"bytes": bytes_.get(each["id"], 0), **each} for each in pruning.archives(listed)]
+            told["archives"] = [{"bytes": bytes_.get(each["id"]), **each} for each in pruning.archives(listed)]
             if job["pitr"]:
                 known = log.of_target(log.read(here, log.LOG), log.LOG, target["name"])
                 told["moments"] = moments.told(moments.chains_of(listed, known))

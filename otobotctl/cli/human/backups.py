@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from otobotctl.agent.backup.shapes import LOG_S
 from otobotctl.cli import output
 from otobotctl.cli.human import amounts
 
@@ -36,7 +37,7 @@ def listed(found: Listing) -> str:
             each.id,
             each.at,
             each.reason or "-",
-            amounts.size(each.bytes) if each.bytes else "-",
+            "-" if each.bytes is None else amounts.size(each.bytes),
             str(each.parts),
             "yes" if each.consistent else "no",
         )
@@ -61,7 +62,7 @@ def standing(found: BackupStatus) -> str:
 def _log(each: TargetStanding) -> str:
     """How far behind the log is."""
     log = each.log or {}
-    behind = "not there yet" if log["lag_s"] is None else f"{log['lag_s']:.0f} s behind, promised are 60 s"
+    behind = "not there yet" if log["lag_s"] is None else f"{log['lag_s']:.0f} s behind, promised are {LOG_S:.0f} s"
     late = "" if log["base"] else ", and has no base yet"
     return f"{each.client} on {each.target}: PostgreSQL's log is {behind}{late}"
 
@@ -76,7 +77,8 @@ def _measured(client: ClientStanding) -> str:
     )
     text += f" (promised {promised_s / 3600:g})" if promised_s else ""
     if log := drill.get("log"):
-        text += f"; with PostgreSQL's log {log['rpo_s']:.0f} s (promised 60), replayed in {log['took_s'] / 60:.1f} min"
+        behind = f"{log['rpo_s']:.0f} s (promised {LOG_S:.0f})"
+        text += f"; with PostgreSQL's log {behind}, replayed in {log['took_s'] / 60:.1f} min"
     return text
 
 

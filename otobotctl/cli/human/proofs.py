@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from otobotctl.agent.backup.shapes import LOG_S
 from otobotctl.cli import output
 from otobotctl.cli.human import amounts
 
@@ -41,7 +42,7 @@ def drilled(found: Drilled) -> str:
     if log := report.get("log"):
         lines.append(
             f"PostgreSQL's log: base {log['base']} and {log['pieces']} pieces replayed in {_minutes(log['took_s'])}, "
-            f"{log['rows']} rows; its newest moment was {log['rpo_s']:.0f} s old (promised 60 s)"
+            f"{log['rows']} rows; its newest moment was {log['rpo_s']:.0f} s old (promised {LOG_S:.0f} s)"
         )
     lines += [
         f"of {each['stored']} sealed values the vault opened {each['opened']}"

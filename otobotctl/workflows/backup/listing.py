@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ListedArchive:
-    """An archive on a target. `at` is ISO 8601 in UTC, `bytes` before deduplication."""
+    """An archive on a target. `at` is ISO 8601 in UTC, `bytes` before deduplication; None: nobody says."""
 
     target: str
     id: str
     at: str
     reason: str
     release: int | None
-    bytes: int
+    bytes: int | None
     parts: int
     consistent: bool
 
@@ -70,7 +70,7 @@ def listed(
 
 
 def archive(target: str, found: Mapping[str, Any]) -> ListedArchive:
-    """An archive of agent/backup/pruning.archives(). What an older one does not say of itself is 0 or ""."""
+    """An archive of agent/backup/pruning.archives(). What an older one does not say of itself is 0, None or ""."""
     ident = str(found["id"])
     day, clock = ident[:8], ident[9:15]
     at = f"{day[:4]}-{day[4:6]}-{day[6:]}T{clock[:2]}:{clock[2:4]}:{clock[4:]}Z"
@@ -81,7 +81,7 @@ def archive(target: str, found: Mapping[str, Any]) -> ListedArchive:
         at,
         str(found.get("reason", "")),
         int(release) if str(release).isdigit() else None,
-        int(found.get("bytes", 0)),
+        found.get("bytes"),
         int(found.get("parts", 0)),
         found.get("consistent") == "yes",
     )
