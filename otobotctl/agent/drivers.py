@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Optional
 
-NVIDIA = "10de"
 OLDEST = 550  # what Ollama needs
 _CARD = re.compile(r"^\S+ 03(00|02): 10de:([0-9a-f]{4})\b", re.MULTILINE)  # VGA or 3D controller
 _OFFERED = re.compile(

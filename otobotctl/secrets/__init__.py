@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from otobotctl.secrets.files import (
         armoured,
         locked,
-        needs_reseal,
         open_store,
         read_metadata,
         reseal,
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(
         (
-            *("armoured", "locked", "needs_reseal", "open_store"),
+            *("armoured", "locked", "open_store"),
             *("read_metadata", "reseal", "save", "sealed_for"),
         ),
         "files",
@@ -66,7 +65,6 @@ __all__ = [
     "identities",
     "locked",
     "mint_missing",
-    "needs_reseal",
     "open_store",
     "previous",
     "read_metadata",

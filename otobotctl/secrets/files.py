@@ -105,14 +105,6 @@ def armoured(store: SecretStore, recipients: Sequence[str]) -> str:
     return sealed.decode("ascii")
 
 
-def needs_reseal(directory: Path, recipients: Sequence[str]) -> bool:
-    """Tell, without a key, whether the store is sealed for others than these recipients. Raises ManifestError."""
-    if _read_sealed(directory) is None:
-        return False
-    summary = _read_summary(directory)
-    return summary is None or _keys(summary.recipients) != _keys(recipients)
-
-
 def reseal(directory: Path, identities: Sequence[Path], recipients: Sequence[str]) -> bool:
     """Seal the same secrets for these recipients; return whether they were others before. Raises ManifestError.
 

@@ -21,9 +21,6 @@ class Channel(Protocol):
     def send(self, data: bytes) -> None:
         """Write to the command's stdin; blocks while the window is full."""
 
-    def close_stdin(self) -> None:
-        """No more input."""
-
     def lines(self) -> Iterable[bytes]:
         """stdout, line by line without the newline, as it arrives, to its end."""
 

@@ -48,7 +48,6 @@ class ProcessChannel:
         self._line = line
         self._silence_s = silence_s
         self._sent: bytearray | None = bytearray()  # for a second try; None: the command may have begun
-        self._no_more_input = False
         self._received = bytearray()  # of stdout, not yet handed out
         self._searched = 0  # so many bytes of it hold no newline
         self._stderr = bytearray()
@@ -59,11 +58,6 @@ class ProcessChannel:
         """Write to the command's stdin. A command that ended early takes no more: finish() tells how it ended."""
         self._remember(data)
         self._write(data)
-
-    def close_stdin(self) -> None:
-        """No more input."""
-        self._no_more_input = True
-        self._shut(self._stdin)
 
     def lines(self) -> Iterable[bytes]:
         """stdout, line by line without the newline, as it arrives, to its end."""
@@ -250,8 +244,6 @@ class ProcessChannel:
         self._stderr.clear()
         self._start()
         self._write(bytes(sent))
-        if self._no_more_input:
-            self._shut(self._stdin)
         return True
 
     def _said(self) -> str:

@@ -15,7 +15,6 @@ SERVICE = "otobot-vault-api"
 REFRESHER = "otobot-token-refresher"
 VERSION = "0.2.0"
 PORT = health.PORT
-REFRESHER_PORT = 3002
 TOKEN_HEADER = "x-internal-token"  # noqa: S105 - the header's name
 NODE_HEADER = "x-node-token"
 OPERATOR_HEADER = "x-operator-token"

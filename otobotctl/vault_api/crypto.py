@@ -55,11 +55,6 @@ class Keyring:
         """Every version that this keyring opens."""
         return frozenset(self._ciphers)
 
-    @classmethod
-    def single(cls, master_key_hex: str) -> Keyring:
-        """One key, as version 1."""
-        return cls({1: bytes.fromhex(master_key_hex)}, 1)
-
     def seal(self, plain: str, place: Place) -> str:
         """Encrypt under the current key, with a fresh random nonce. Raises SealError: the key was used too often."""
         if self.allowance <= 0:

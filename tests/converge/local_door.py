@@ -115,9 +115,6 @@ class LocalChannel:
         self.process.stdin.write(data)
         self.process.stdin.flush()
 
-    def close_stdin(self) -> None:
-        self.process.stdin.close()
-
     def lines(self) -> Iterable[bytes]:
         for line in self.process.stdout:
             yield line.rstrip(b"\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
 
@@ -41,10 +40,9 @@ def played(scripts, silence_s=60.0):
 
 def test_command_that_never_started_is_started_once_more():
     """What was sent before is sent again over the new connection."""
-    channel, _ = played([f"echo '{DIED}' >&2; exit 255", "cat; exit 5"])
+    channel, _ = played([f"echo '{DIED}' >&2; exit 255", "head -c 8; exit 5"])
     channel.send(b"one\n")
     channel.send(b"two\n")
-    channel.close_stdin()
     assert list(channel.lines()) == [b"one", b"two"]
     finished = channel.finish()
     assert (finished.status, finished.stderr) == (5, "")
@@ -68,7 +66,6 @@ def test_more_than_can_be_repeated_is_not_repeated():
     """Half of an upload never starts a command."""
     channel, _ = played([f"head -c 2000000 >/dev/null; echo '{DIED}' >&2; exit 255"])
     channel.send(b"x" * 2_000_000)
-    channel.close_stdin()
     with pytest.raises(HostUnreachableError, match="lost"):
         list(channel.lines())
 
@@ -76,10 +73,9 @@ def test_more_than_can_be_repeated_is_not_repeated():
 def test_silent_shared_connection_is_dropped_and_replaced():
     """When nothing comes, the shared connection goes; ssh then says whether the command had started."""
     channel, dropped = played(
-        [f"trap 'echo \"{DIED}\" >&2; exit 255' TERM; while :; do sleep 0.05; done", "cat"], silence_s=0.5
+        [f"trap 'echo \"{DIED}\" >&2; exit 255' TERM; while :; do sleep 0.05; done", "head -c 12"], silence_s=0.5
     )
     channel.send(b"carried over")
-    channel.close_stdin()
     assert list(channel.lines()) == [b"carried over"]
     assert dropped == [True]
     assert channel.finish().status == 0
@@ -111,12 +107,9 @@ def test_stderr_held_open_by_another_does_not_hold_the_end():
 
 def test_unread_output_does_not_block_a_sender():
     """Both directions move in one loop: a command that echoes megabytes takes megabytes."""
-    channel, _ = played(
-        [f"exec {sys.executable} -c 'import shutil, sys; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)'"]
-    )
     data = b"".join(b"%d\n" % number for number in range(400_000))
+    channel, _ = played([f"exec head -c {len(data)}"])
     channel.send(data)
-    channel.close_stdin()
     assert b"".join(line + b"\n" for line in channel.lines()) == data
     assert channel.finish().status == 0
 

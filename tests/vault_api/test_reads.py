@@ -75,7 +75,7 @@ def asked(number=0):
 
 async def reading(base, count):
     """`count` reads at once; their answers or exceptions."""
-    reads = Reads(base, Keyring.single("ab" * 32), base, "acme")
+    reads = Reads(base, Keyring({1: b"k" * 32}, 1), base, "acme")
     reads.start()
     try:
         return await asyncio.wait_for(
@@ -125,7 +125,7 @@ def test_a_defect_ends_no_reader_but_those_of_its_batch(defect):
 
     async def run():
         base = Base(defect)
-        reads = Reads(base, Keyring.single("ab" * 32), base, "acme")
+        reads = Reads(base, Keyring({1: b"k" * 32}, 1), base, "acme")
         reads.start()
         with pytest.raises(type(defect)):
             await asyncio.wait_for(reads.read(asked()), 60)
@@ -141,7 +141,7 @@ def test_the_queue_is_bounded_and_stopping_answers_everybody():
     async def run():
         base = Base()
         base.go.clear()
-        reads = Reads(base, Keyring.single("ab" * 32), base, "acme")
+        reads = Reads(base, Keyring({1: b"k" * 32}, 1), base, "acme")
         reads.start()
         waiting = [asyncio.create_task(reads.read(asked(n))) for n in range(WAITING + BATCH)]
         await base.begun.wait()
@@ -162,7 +162,7 @@ def test_who_went_away_is_not_read_for():
 
     async def run():
         base = Base()
-        reads = Reads(base, Keyring.single("ab" * 32), base, "acme")
+        reads = Reads(base, Keyring({1: b"k" * 32}, 1), base, "acme")
         tasks = [asyncio.create_task(reads.read(asked(n))) for n in range(4)]
         await asyncio.sleep(0)
         tasks[2].cancel()
@@ -181,7 +181,7 @@ def test_who_has_waited_too_long_is_told(monkeypatch):
 
     async def run():
         base = Base()
-        reads = Reads(base, Keyring.single("ab" * 32), base, "acme")
+        reads = Reads(base, Keyring({1: b"k" * 32}, 1), base, "acme")
         monkeypatch.setattr("otobotctl.vault_api.reads.PATIENCE_S", -1.0)
         reads.start()
         with pytest.raises(Problem) as refused:

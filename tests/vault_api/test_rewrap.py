@@ -28,7 +28,7 @@ def many(fresh):
     """Rows enough that a rewrap takes a while: sealed here, in the database's own words."""
     from otobotctl.vault_api.crypto import Keyring, Place
 
-    ring = Keyring.single(fresh.environment["ENCRYPTION_MASTER_KEY"])
+    ring = Keyring({1: bytes.fromhex(fresh.environment["ENCRYPTION_MASTER_KEY"])}, 1)
     with fresh.database() as connection:
         (client,) = connection.execute("SELECT id FROM clients").fetchone()
         for number in range(ROWS):

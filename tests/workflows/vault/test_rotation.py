@@ -68,7 +68,7 @@ def fill(own, ask):
         # The user's own value, copied to rows that no other value could open: sealed here for each.
         from otobotctl.vault_api.crypto import Keyring, Place
 
-        ring = Keyring.single(store(own).values[KEY].reveal())
+        ring = Keyring({1: bytes.fromhex(store(own).values[KEY].reveal())}, 1)
         ((client,),) = connection.execute("SELECT id FROM vault.clients").fetchall()
         for number in range(ROWS):
             user, row = (f"00000000-0000-4000-{kind}000-{number:012d}" for kind in "89")
