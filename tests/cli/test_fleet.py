@@ -2,11 +2,14 @@
 
 import io
 import json
+import threading
+import time
 
 import pytest
 
 from otobotctl.cli import main as cli
 from otobotctl.cli.human import fleet as human
+from otobotctl.cli.human.hosts import sudo_password
 from otobotctl.errors import HostUnreachableError, StepFailedError
 from otobotctl.plan.model import Change
 from otobotctl.workflows import converging
@@ -282,3 +285,23 @@ def test_the_sudo_password_is_asked_for_once(monkeypatch):
     assert password() == password() == "word"
     assert len(asked) == 1
     assert human.sudo_password(ask=False) is None
+
+
+def test_hosts_that_want_the_sudo_password_at_once_ask_for_it_once(monkeypatch):
+    """Two prompts at a time leave a terminal without its echo, or with it while the password is typed."""
+    asked, answers, together = [], [], threading.Barrier(4)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: asked.append(prompt) or time.sleep(0.1) or "word")
+    password = sudo_password(ask=True)
+    assert not asked
+
+    def want():
+        together.wait()
+        answers.append(password())
+
+    threads = [threading.Thread(target=want) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert (len(asked), answers) == (1, ["word"] * 4)
+    assert sudo_password(ask=False) is None

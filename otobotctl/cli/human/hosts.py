@@ -94,9 +94,18 @@ def mapping(data: Mapping[str, Any]) -> str:
 
 
 def sudo_password(*, ask: bool) -> Callable[[], str] | None:
-    """Something that asks for the sudo password when it is first needed."""
+    """Something that asks for the sudo password when it is first needed, once: of several hosts, for all of them."""
     if not ask:
         return None
     from getpass import getpass
+    from threading import Lock
 
-    return lambda: getpass("sudo password: ")
+    turn, said = Lock(), list[str]()  # two threads that ask at once would leave the terminal without its echo
+
+    def word() -> str:
+        with turn:
+            if not said:
+                said.append(getpass("sudo password: "))
+            return said[0]
+
+    return word
