@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from types import FrameType
+from typing import NoReturn
 
 from otobotctl.errors import InterruptedRunError, OtobotError
 
 _FLAGS = {"--json", "--yes", "-y", "--verbose"}
 
 
-def entry() -> None:
+def entry() -> NoReturn:
     """The console script."""
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))
+
+
+def leave(code: int) -> NoReturn:
+    """End this process. Threads that Ctrl-C left at work on hosts end with it, wherever they are.
+
+    Python's own way out would wake them up first, and one that it wakes inside age's Rust aborts the process.
+    """
+    if threading.active_count() == 1:
+        sys.exit(code)
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    atexit._run_exitfuncs()  # noqa: SLF001  # what is to be removed at the end: a key on disk, folders of theirs
+    os._exit(code)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -151,6 +151,43 @@ def test_ctrl_c_is_130(tmp_path):
     assert "run the same command again" in done.stderr
 
 
+LEFT_AT_WORK = """
+import atexit, sys, threading, time
+import pyrage
+from otobotctl.cli import main as cli
+
+class Slow:
+    def read(self, size):
+        inside.set()
+        time.sleep(0.2)
+        return b"a host's data"
+    def write(self, data):
+        return len(data)
+    def flush(self):
+        pass
+class Late:
+    def __del__(self):
+        time.sleep(2)  # as the end of a larger process takes a while
+
+inside = threading.Event()
+recipient = pyrage.x25519.Identity.generate().to_public()
+threading.Thread(target=lambda: pyrage.encrypt_io(Slow(), Slow(), [recipient]), daemon=True).start()
+inside.wait()
+sys.modules["late"] = Late()
+atexit.register(lambda: sys.stderr.write("removed what was temporary"))
+cli.main = lambda argv: sys.stdout.write("told") and 130
+cli.entry()
+"""
+
+
+def test_an_archive_that_is_being_written_does_not_abort_the_process_after_ctrl_c():
+    """A host's thread is left where it is: woken up by Python's end inside age, it ended the process by SIGABRT."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_AT_WORK], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "told", "removed what was temporary")
+
+
 def test_a_closed_pipe_is_not_a_traceback(tmp_path):
     """`otobotctl manifest schema | head -1` ends quietly."""
     command = f"{sys.executable} -m otobotctl manifest schema | head -1"
