@@ -126,7 +126,8 @@ def _way(loaded: Loaded, slug: str, to: int | None, password: Password | None) -
     specs = loaded.catalog.secret_specs(loaded.manifest.client(slug).services)
     rings = [spec.name for spec in specs if spec.rotation == "key-ring"]
     found = former(release, sealed.read_metadata(loaded.fleet.client(slug)), rings)
-    return Way(slug, host, known["current"], number, changes, stays(slug, known, number, found), found)
+    before = known["healthy"] if resumed(known) == number else known["current"]
+    return Way(slug, host, before, number, changes, stays(slug, before, number, found), found)
 
 
 def _spec(loaded: Loaded, slug: str, to: int, *, force: bool) -> Any:
@@ -137,7 +138,11 @@ def _spec(loaded: Loaded, slug: str, to: int, *, force: bool) -> Any:
 
 
 def chosen(slug: str, known: Mapping[str, Any], to: int | None) -> int:
-    """Return the number of the release to go back to. Raises UsageError: there is none. Pure."""
+    """Return the number of the release to go back to; by default where a rollback that was cut off was going.
+
+    Raises:
+        UsageError: there is none. Pure.
+    """
     ran = [each["number"] for each in known["releases"] if each["ran_at"] is not None]
     hint = f"otobotctl releases {slug}"
     if to is not None:
@@ -146,6 +151,8 @@ def chosen(slug: str, known: Mapping[str, Any], to: int | None) -> int:
         if to not in ran:
             raise UsageError(f"release {to} of {slug} never was healthy", hint=hint)
         return to
+    if (cut := resumed(known)) is not None:
+        return cut
     current = known["current"]
     earlier: list[int] = [number for number in ran if current is None or number < current]
     if not earlier:
@@ -153,14 +160,24 @@ def chosen(slug: str, known: Mapping[str, Any], to: int | None) -> int:
     return max(earlier)
 
 
-def stays(slug: str, known: Mapping[str, Any], to: int, found: Former) -> tuple[str, ...]:
-    """Say what a rollback to release `to` does not undo. Pure."""
-    current = known["current"]
+def resumed(known: Mapping[str, Any]) -> int | None:
+    """The release that a rollback was on its way to when it was cut off; None: none was. Pure.
+
+    It is current already, and the newer one was the last that was healthy: the one before it is not what was asked for.
+    """
+    current, healthy = known["current"], known["healthy"]
+    if known["settled"] or current is None or healthy is None or current >= healthy:
+        return None
+    return int(current)
+
+
+def stays(slug: str, before: int | None, to: int, found: Former) -> tuple[str, ...]:
+    """Say what a rollback from release `before` to release `to` does not undo. Pure."""
     brought = f"the sealed store keeps today's secrets, but release {to} {_brings(found)}"
     return (
         "data that was written since, and migrations of databases, stay as they are",
         *((f"{brought}; today's are valid again after: otobotctl deploy {slug}",) if found.names else ()),
-        f"the fleet says what release {current} says: change it back, or the next deploy of {slug} brings that again",
+        f"the fleet says what release {before} says: change it back, or the next deploy of {slug} brings that again",
     )
 
 

@@ -87,8 +87,7 @@ def test_where_the_host_noted_nothing_it_is_told_by_time():
 
 
 def way(found, changes=CHANGES):
-    known = {"current": 7}
-    return rollback.Way("acme", "vps-1", 7, 5, changes, rollback.stays("acme", known, 5, found), found)
+    return rollback.Way("acme", "vps-1", 7, 5, changes, rollback.stays("acme", 7, 5, found), found)
 
 
 def test_a_rollback_that_brings_former_values_back_is_refused_and_says_how():

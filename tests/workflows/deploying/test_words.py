@@ -11,12 +11,17 @@ from otobotctl.plan.model import Change, PlannedStep, Stage, StagePlan, Step
 from otobotctl.workflows.deploying import deploy, former, logs, releases, rollback, versions
 
 
-def known(current, *ran, never=()):
-    """A host's releases: `ran` were healthy once, `never` ones not."""
+def known(current, *ran, never=(), healthy=None):
+    """A host's releases: `ran` were healthy once, `never` ones not; `healthy` was the last, where a run was cut off."""
     found = [{"number": number, "ran_at": 1.0} for number in ran] + [
         {"number": number, "ran_at": None} for number in never
     ]
-    return {"current": current, "releases": sorted(found, key=lambda each: each["number"])}
+    return {
+        "current": current,
+        "healthy": healthy or current,
+        "settled": healthy is None,
+        "releases": sorted(found, key=lambda each: each["number"]),
+    }
 
 
 def test_a_rollback_goes_to_the_release_before_by_default():
@@ -24,6 +29,14 @@ def test_a_rollback_goes_to_the_release_before_by_default():
     assert rollback.chosen("acme", known(5, 2, 3, 5, never=[4]), None) == 3
     assert rollback.chosen("acme", known(3, 2, 3, 5), None) == 2
     assert rollback.chosen("acme", known(5, 2, 3, 5), 2) == 2
+
+
+def test_a_rollback_that_was_cut_off_goes_where_it_was_going_and_no_further():
+    """`current` is switched first: the release before that one would be one too many. A deploy that was cut is no rollback."""
+    assert rollback.chosen("acme", known(3, 2, 3, 5, healthy=5), None) == 3
+    assert rollback.chosen("acme", known(3, 2, 3, 5, healthy=5), 2) == 2
+    assert rollback.chosen("acme", known(5, 2, 3, healthy=3, never=[5]), None) == 3
+    assert rollback.chosen("acme", known(3, 2, 3, healthy=3), None) == 2
 
 
 @pytest.mark.parametrize(
@@ -44,7 +57,7 @@ def test_a_rollback_to_nothing_is_refused(found, to, words):
 
 def test_a_rollback_says_what_it_does_not_undo():
     """Data and migrations, rotated secrets, and the fleet itself."""
-    said = " ".join(rollback.stays("acme", known(5, 3, 5), 3, former.Former(("SOME_TOKEN",))))
+    said = " ".join(rollback.stays("acme", 5, 3, former.Former(("SOME_TOKEN",))))
     for word in ("data", "migrations", "secrets", "SOME_TOKEN", "release 3", "release 5", "next deploy of acme"):
         assert word in said
 
