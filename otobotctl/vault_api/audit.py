@@ -140,7 +140,7 @@ class Audit:
         """Record deeds that are rows of their own. Durable on return. Raises psycopg.Error: nothing was recorded."""
         if not entries:
             return
-        async with self._database.connection(checked=True) as connection:
+        async with self._database.connection() as connection:
             await self.append(connection, entries)
 
     @asynccontextmanager
@@ -151,7 +151,7 @@ class Audit:
             psycopg.Error: neither the rows nor the record are there.
         """
         held, before = False, None
-        async with self._database.connection(checked=True) as connection:
+        async with self._database.connection() as connection:
             try:
                 async with connection.transaction():
                     made = Transaction(connection)
@@ -199,7 +199,7 @@ class Audit:
     async def _next(self, opener: Wire | None) -> Link:
         client = await self._database.client()
         if self._stream is None:
-            async with contextlib.nullcontext(opener) if opener else self._database.connection(checked=True) as wire:
+            async with contextlib.nullcontext(opener) if opener else self._database.connection() as wire:
                 await self._begin(wire, client)
         assert self._stream is not None  # noqa: S101 - for the type checker
         return Link(self._key, client, self._stream, self._sequence, self._mac)

@@ -101,10 +101,10 @@ class Database:
         return connection
 
     @asynccontextmanager
-    async def connection(self, *, checked: bool = False) -> AsyncIterator[Wire]:
-        """A connection of the pool, in autocommit. `checked`: known to live, for what cannot be repeated."""
+    async def connection(self) -> AsyncIterator[Wire]:
+        """A connection of the pool, in autocommit, known to live: for what cannot be repeated."""
         async with self._pool.connection() as connection:
-            if not checked or await _lives(connection):
+            if await _lives(connection):
                 yield connection
                 return
         await self.mend()
@@ -130,7 +130,7 @@ class Database:
 
     async def run(self, statement: Statement, parameters: Parameters = ()) -> int:
         """Run a statement and return how many rows it touched."""
-        async with self.connection(checked=True) as connection:
+        async with self.connection() as connection:
             return (await connection.execute(statement, parameters)).rowcount
 
     async def _fetch(self, statement: Statement, parameters: Parameters) -> list[Row]:

@@ -23,14 +23,15 @@ Revoked = Literal["revoked", "not_revoked", "no_revocation"]
 _TAKE: Final = """
 UPDATE client_connections SET lease = lease + 1, lease_until = now() + %s
 WHERE client_id = %s AND id = %s AND is_active AND (user_id = %s OR %s::uuid IS NULL)
-RETURNING user_id, service_code, oauth_app_id, parameters, encrypted_access_token, encrypted_refresh_token,
+RETURNING lease, user_id, service_code, oauth_app_id, parameters, encrypted_access_token, encrypted_refresh_token,
     encrypted_next_refresh_token"""
 
-_DELETE: Final = "DELETE FROM client_connections WHERE client_id = %s AND id = %s"
+# Left to whoever has taken the lease since: the user may have connected anew, and that is another grant.
+_DELETE: Final = "DELETE FROM client_connections WHERE client_id = %s AND id = %s AND lease = %s"
 
 
 async def disconnect(vault: Vault, connection: UUID, by: By, *, user: UUID | None = None) -> Revoked:
-    """Revoke and delete an active connection (with `user`: only one of that user's).
+    """Revoke and delete an active connection (with `user`: only one of that user's); one made meanwhile stays.
 
     Raises:
         Problem: 404, there is no such connection.
@@ -40,11 +41,12 @@ async def disconnect(vault: Vault, connection: UUID, by: By, *, user: UUID | Non
         row = await (await wire.execute(_TAKE, (LEASE, client, connection, user, user))).fetchone()
     if row is None:
         raise missing("connection")
-    owner, service, app, parameters, *sealed = row
+    lease, owner, service, app, parameters, *sealed = row
     outcome = await _revoke(vault, connection, owner, service, app, parameters, sealed)
     async with vault.audit.transaction() as change:
-        await change.connection.execute(_DELETE, (client, connection))
-        change.note(Entry("disconnect", outcome, by.actor, owner, service, connection, by.request, by.address))
+        deleted = (await change.connection.execute(_DELETE, (client, connection, lease))).rowcount
+        about = {} if deleted else {"row": "left"}
+        change.note(Entry("disconnect", outcome, by.actor, owner, service, connection, by.request, by.address, about))
     return outcome
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from otobotctl.vault_api import contract_admin as admin
 from otobotctl.vault_api import contract_people as people
+from otobotctl.vault_api.routes.admin import privacy
 
 from .conftest import SEEN
 
@@ -100,6 +101,22 @@ def test_nobody_erases_himself(house):
     token = house.login(email).body["token"]
     assert house.ask("DELETE", f"{admin.USERS_PATH}/{user}", bearer=token).status == 409
     assert house.login(email).status == 200
+
+
+def test_a_connection_that_is_gone_by_then_stops_no_erasure(house, somebody, monkeypatch):
+    """It was listed, and its user has disconnected it before its turn came."""
+    user, _, _ = somebody
+    listed = privacy.rows.listed
+
+    async def listed_and_gone(vault, whose):
+        found = await listed(vault, whose)
+        house.change("DELETE FROM client_connections WHERE user_id = %s", whose)
+        return found
+
+    monkeypatch.setattr(privacy.rows, "listed", listed_and_gone)
+    got = house.operate("DELETE", f"{admin.USERS_PATH}/{user}")
+    assert got.status == 200, got.body
+    assert house.rows("SELECT 1 FROM users WHERE id = %s AND erased_at IS NOT NULL", user) == [(1,)]
 
 
 @pytest.mark.parametrize("what", ["connection", "source"])

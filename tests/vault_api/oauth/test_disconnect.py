@@ -9,6 +9,7 @@ import pytest
 
 from otobotctl.vault_api.connections import REFRESH_AHEAD, NewConnection, save
 from otobotctl.vault_api.errors import Problem
+from otobotctl.vault_api.oauth import lease, states
 from otobotctl.vault_api.oauth.disconnect import disconnect
 from otobotctl.vault_api.oauth.renewal import Outcome
 
@@ -82,3 +83,50 @@ def test_a_refresh_on_its_way_does_not_bring_it_back(place):
 
     asyncio.run(run())
     assert place.ask("SELECT count(*) FROM client_connections") == [(0,)]
+
+
+def test_what_is_connected_meanwhile_stays(place):
+    """While the provider is asked, the user connects the account anew: that grant is another, and its row is kept."""
+
+    async def run():
+        async with place.opened() as vault:
+            user, connection = await place.connected(vault)
+            real = vault.outbound.send
+
+            async def send(request, **limits):
+                answer = await real(request, **limits)
+                await save(vault, user, "stub", NewConnection(access_token="anew"), BY, replace=True)
+                return answer
+
+            vault.outbound.send = send
+            assert await disconnect(vault, connection, BY) == "revoked"
+
+    asyncio.run(run())
+    assert place.ask("SELECT status FROM client_connections") == [("active",)]
+    assert place.ask("SELECT details FROM credential_access_logs WHERE access_type = 'disconnect'") == [
+        ({"row": "left"},)
+    ]
+
+
+def test_connections_that_died_are_replaced(place):
+    """After a restart of PostgreSQL what must not be repeated (a lease, a state, an alert) is asked of a living one."""
+
+    async def run():
+        async with place.opened() as vault:
+            user, connection = await place.connected(vault)
+            _, expired = await place.connected(vault)
+
+            async def restarted():
+                await asyncio.gather(*(vault.database.run("SELECT pg_sleep(0.3)") for _ in range(4)))
+                place.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'vault_runtime'")
+
+            await restarted()
+            assert await lease.claim(vault.database, expired, REFRESH_AHEAD, force=False) is not None
+            await restarted()
+            assert await states.use_state(vault, states.token()) is None
+            await restarted()
+            assert await vault.alerts.deliver() == 0
+            await restarted()
+            assert await disconnect(vault, connection, BY, user=user) == "revoked"
+
+    asyncio.run(run())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Final
 
@@ -76,8 +77,12 @@ async def erase(call: Call) -> shapes.Erased:
 async def _revoke(call: Call, found: list[rows.Listed]) -> list[str]:
     """Disconnect each; return the services that did not confirm."""
     by = By(call.actor, call.request, call.address)
-    outcomes = [(one.service, await disconnect(call.vault, one.id, by)) for one in found]
-    return [service for service, outcome in outcomes if outcome == "not_revoked"]
+    not_revoked = []
+    for one in found:
+        with contextlib.suppress(Problem):  # disconnected since it was listed
+            if await disconnect(call.vault, one.id, by) == "not_revoked":
+                not_revoked.append(one.service)
+    return not_revoked
 
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
