@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from otobotctl.errors import OtobotError, defect
 
@@ -32,9 +32,9 @@ def story(text: str) -> None:
     sys.stderr.flush()
 
 
-def coloured() -> bool:
-    """Whether stderr may be coloured: a terminal, and NO_COLOR unset."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def coloured(stream: TextIO | None = None) -> bool:
+    """Whether a stream, else stderr, may be coloured: a terminal, and NO_COLOR unset."""
+    return (stream or sys.stderr).isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def failure(error: OtobotError, *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from otobotctl.cli import session
+from otobotctl.cli.human.amounts import many
 
 
 def build() -> typer.Typer:
@@ -21,9 +22,8 @@ def validate(context: typer.Context) -> None:
 
     here = session.of(context)
     result = manifest.validate(here.fleet())
-    here.show(
-        "manifest validate", result, lambda: f"{result.path}: valid; {result.hosts} hosts, {result.clients} clients"
-    )
+    counted = f"{many(result.hosts, 'host')}, {many(result.clients, 'client')}"
+    here.show("manifest validate", result, lambda: f"{result.path}: valid; {counted}")
 
 
 def schema(context: typer.Context) -> None:

@@ -40,6 +40,11 @@ def number(count: int) -> str:
     return str(count)
 
 
+def many(count: int, thing: str) -> str:
+    """How many there are of a thing: 1 host, 2 hosts."""
+    return f"{count} {thing}{'s' if count != 1 else ''}"
+
+
 def share(of: Mapping[str, Any]) -> float | None:
     """How much of a memory or disk is taken, 0 to 1; None where it is not known."""
     from otobotctl.workflows.judging import share_used

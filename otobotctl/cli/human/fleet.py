@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.cli import output
+from otobotctl.cli.human.amounts import many
 from otobotctl.cli.human.hosts import plan
 from otobotctl.cli.human.progress import JsonLines, Watcher, told
 
@@ -195,4 +196,4 @@ def _changes(step: Any) -> str:
 
 def _sum(states: list[str]) -> str:
     each = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    return f"{len(states)} host{'s' if len(states) != 1 else ''}: {each}"
+    return f"{many(len(states), 'host')}: {each}"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.cli import output
+from otobotctl.cli.human.amounts import many
 from otobotctl.cli.human.progress import watching
 
 if TYPE_CHECKING:
@@ -51,10 +52,8 @@ def applied(done: HostRun) -> str:
 
 def counted(host: str, executions: int, changed: Sequence[str], took_s: float) -> str:
     """The steps that were applied on a host, and what it took."""
-    runs = f"{executions} remote execution{'s' if executions != 1 else ''}, {took_s:.1f} s"
-    if not changed:
-        return f"{host}: 0 changes, {runs}"
-    return "\n".join([*(f"changed {name}" for name in changed), f"{host}: {len(changed)} changes, {runs}"])
+    runs = f"{many(executions, 'remote execution')}, {took_s:.1f} s"
+    return "\n".join([*(f"changed {name}" for name in changed), f"{host}: {many(len(changed), 'change')}, {runs}"])
 
 
 def facts(found: HostFacts) -> str:
@@ -89,7 +88,7 @@ def mapping(data: Mapping[str, Any]) -> str:
         elif isinstance(value, list | tuple):
             lines.append(f"{key}: {', '.join(map(str, value)) or '-'}")
         else:
-            lines.append(f"{key}: {value}")
+            lines.append(f"{key}: {'-' if value in ('', None) else value}")
     return "\n".join(lines)
 
 

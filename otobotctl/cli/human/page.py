@@ -18,7 +18,7 @@ _CERTIFICATE_SPAN_DAYS = 90.0  # Let's Encrypt's
 
 def page(found: Status) -> str:
     """Return the page, whole."""
-    title = f"{found.company}: {len(found.hosts)} host{'s' if len(found.hosts) != 1 else ''}"
+    title = f"{found.company}: {amounts.many(len(found.hosts), 'host')}"
     parts = [
         *_attention(found),
         "<h2>Hosts</h2>",

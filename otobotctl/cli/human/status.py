@@ -24,7 +24,7 @@ def screen(found: Status) -> str:
         parts.append("\n".join(lines))
     states = [host.state for host in found.hosts]
     told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    parts.append(f"{len(states)} host{'s' if len(states) != 1 else ''}: {told}; {found.at}")
+    parts.append(f"{amounts.many(len(states), 'host')}: {told}; {found.at}")
     return "\n\n".join(parts)
 
 

@@ -168,6 +168,23 @@ def test_a_host_that_cannot_be_asked_is_a_finding(fleet, wards, capsys):
     assert code == 4
     assert [host["healthy"] for host in told["data"]["hosts"]] == [False, True]
     assert {"check": "docker", "why": "the host could not be asked"} in told["data"]["hosts"][0]["skipped"]
+    cli.main(["doctor", "--fleet", str(fleet.root)])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "could not be asked" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("  not looked at: docker, containers, ")
+
+
+def test_a_file_has_no_colours(fleet, wards, capsys, monkeypatch):
+    """What stdout is decides about the answer's colours, whatever stderr is."""
+    ill(wards[0])
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert cli.main(["doctor", "--fleet", str(fleet.root)]) == 4
+    assert "\x1b[" not in capsys.readouterr().out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert cli.main(["doctor", "--fleet", str(fleet.root)]) == 4
+    assert "\x1b[31mcritical" in capsys.readouterr().out
 
 
 def test_the_hardening_stages_need_no_secret(fleet):
