@@ -69,6 +69,36 @@ def test_a_killed_start_is_made_good_by_the_next(node, tmp_path):
     assert (placed / "package.json").is_file()
 
 
+def test_a_tar_that_the_power_cut_short_is_written_anew(node, tmp_path):
+    """Its name is there and its content is not: npm would take the empty one."""
+    package.place(node, tmp_path)
+    (kept,) = (tmp_path / ".n8n/nodes").glob("*.tar")
+    whole = kept.read_bytes()
+    kept.write_bytes(b"")
+    package.place(node, tmp_path)
+    assert kept.read_bytes() == whole
+
+
+@pytest.mark.parametrize("content", [b"", b'{"encryptionKey": "ab', bytes(40)])
+def test_settings_that_the_power_cut_short_go(node, tmp_path, content):
+    """n8n refuses to start with them; without them it writes its own, with the key of its environment."""
+    settings = tmp_path / ".n8n/config"
+    settings.parent.mkdir()
+    settings.write_bytes(content)
+    package.place(node, tmp_path)
+    assert not settings.exists()
+
+
+def test_settings_that_are_whole_stay(node, tmp_path):
+    """Nobody else's file is touched, and an n8n that has never started has none."""
+    settings = tmp_path / ".n8n/config"
+    package.place(node, tmp_path)
+    assert not settings.exists()
+    settings.write_text('{"encryptionKey": "abc"}')
+    package.place(node, tmp_path)
+    assert settings.read_text() == '{"encryptionKey": "abc"}'
+
+
 def test_a_path_out_of_the_package_is_refused(node, tmp_path):
     """A tar writes nothing beside its own folder."""
     with pytest.raises(Exception, match="leads out of the package"):

@@ -2,7 +2,8 @@
 
 /**
  * Puts a package that came with the release where n8n gives its nodes their plain names, <folder>/nodes/node_modules:
- * `node install.js TAR FOLDER`. The package is whole, old or new, whenever this is killed.
+ * `node install.js TAR FOLDER`. The package is whole, old or new, whenever this is killed or the power goes. Before that,
+ * takes away what would keep n8n from starting.
  */
 
 const crypto = require('node:crypto');
@@ -19,8 +20,24 @@ const archive = fs.readFileSync(tar);
 const digest = crypto.createHash('sha256').update(archive).digest('hex');
 
 fs.mkdirSync(modules, { recursive: true });
+mend();
 declare();
 if (!same()) place();
+
+/**
+ * n8n writes its settings at its first start, and nothing makes them durable: after a power cut the file may be there and
+ * empty, and n8n refuses to start for ever. It writes them anew, with the key that is in its environment.
+ */
+function mend() {
+	const settings = path.join(folder, 'config');
+	try {
+		JSON.parse(fs.readFileSync(settings, 'utf8'));
+	} catch (error) {
+		if (!(error instanceof SyntaxError)) return;
+		console.error(`otobot: ${settings} is not JSON; n8n writes it anew`);
+		fs.rmSync(settings, { force: true });
+	}
+}
 
 function same() {
 	try {
@@ -36,7 +53,7 @@ function same() {
  */
 function declare() {
 	const kept = `${name}-${digest.slice(0, 12)}.tar`;
-	if (!fs.existsSync(path.join(nodes, kept))) write(path.join(nodes, kept), archive);
+	if (size(path.join(nodes, kept)) !== archive.length) write(path.join(nodes, kept), archive);
 	for (const other of fs.readdirSync(nodes)) {
 		if (other.startsWith(`${name}-`) && other.endsWith('.tar') && other !== kept) fs.rmSync(path.join(nodes, other));
 	}
@@ -59,9 +76,9 @@ function place() {
 		const file = path.join(part, within);
 		if (!file.startsWith(part + path.sep)) throw new Error(`${within} leads out of the package`);
 		fs.mkdirSync(path.dirname(file), { recursive: true });
-		fs.writeFileSync(file, content, { mode: 0o644 });
+		durable(file, content);
 	}
-	fs.writeFileSync(path.join(part, '.otobot-digest'), digest);
+	durable(path.join(part, '.otobot-digest'), digest);
 	const old = `${part}-old`;
 	fs.rmSync(old, { recursive: true, force: true });
 	if (fs.existsSync(target)) fs.renameSync(target, old);
@@ -82,7 +99,22 @@ function* entries() {
 	}
 }
 
+function size(file) {
+	return fs.statSync(file, { throwIfNoEntry: false })?.size;
+}
+
 function write(file, content) {
-	fs.writeFileSync(`${file}.part`, content);
+	durable(`${file}.part`, content);
 	fs.renameSync(`${file}.part`, file);
+}
+
+/** On disk before its name is: a rename may outlive a power cut that what was written does not. */
+function durable(file, content) {
+	const descriptor = fs.openSync(file, 'w', 0o644);
+	try {
+		fs.writeFileSync(descriptor, content);
+		fs.fsyncSync(descriptor);
+	} finally {
+		fs.closeSync(descriptor);
+	}
 }
