@@ -94,9 +94,9 @@ def worker(tree: Path, folder: Path, settings: Mapping[str, str]) -> Iterator[No
         def ready() -> bool:
             if process.poll() is not None:
                 raise LabError(f"the worker ended: {log.read_text(errors='replace')[-3000:]}")
-            return real.healthy(f"http://127.0.0.1:{health}/healthz")
+            return real.healthy(tree / "bin/node", health)
 
-        until(ready, "the worker", START_LIMIT_S, every_s=0.2)
+        until(ready, "the worker", START_LIMIT_S, every_s=0.5)
         yield
 
 

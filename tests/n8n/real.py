@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import psycopg
 
+from otobotctl.render.catalog import load_catalog
 from scripts.story import embedded
 from tests.lab.shell import LabError, until
 from tests.n8n.client import N8n
@@ -92,12 +93,12 @@ def database_settings(server: embedded.Server, name: str, password: str) -> dict
     }
 
 
-def healthy(url: str) -> bool:
-    """Whether an address answers 200."""
-    try:
-        return httpx.get(url, timeout=10, trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
+def healthy(node: Path, port: int) -> bool:
+    """What Docker's health check says of the n8n or the worker on `port`, run by `node`."""
+    health = load_catalog().services["n8n"].health
+    assert health is not None
+    argv = [word.replace(":5678", f":{port}") for word in health.test[1:]]
+    return subprocess.run([node, *argv], capture_output=True, timeout=120, check=False).returncode == 0
 
 
 def dying_with_us() -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import psycopg
 import pytest
 
+from scripts.story import embedded
 from tests.e2e.watch import ProcessLists
 from tests.lab.shell import until
 from tests.n8n import package, real, stubs
@@ -62,6 +63,12 @@ def decrypted(bare, identity, tmp_path):
     bare.programs.run(str(bare.tree / "node_modules/n8n/bin/n8n"), *argv)
     (found,) = json.loads(out.read_text())
     return found
+
+
+def test_dockers_health_check_is_true_of_it(bare):
+    """Once its migrations are through; of nobody it is false."""
+    assert real.healthy(bare.tree / "bin/node", bare.n8n.http.base_url.port)
+    assert not real.healthy(bare.tree / "bin/node", embedded.free_port())
 
 
 def test_one_run_prepares_everything_and_the_next_changes_nothing(bare):

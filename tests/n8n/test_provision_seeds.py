@@ -11,6 +11,7 @@ from tests.n8n.test_provision import (
     test_a_rotated_token_arrives_and_so_does_one_that_was_typed_over,
     test_a_workflow_asks_ia_interne_with_the_key_that_the_deploy_stored,
     test_an_active_workflow_is_updated_while_it_runs,
+    test_dockers_health_check_is_true_of_it,
     test_one_run_prepares_everything_and_the_next_changes_nothing,
     test_workflows_come_out_and_go_in_with_their_credentials_by_name,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "test_a_rotated_token_arrives_and_so_does_one_that_was_typed_over",
     "test_a_workflow_asks_ia_interne_with_the_key_that_the_deploy_stored",
     "test_an_active_workflow_is_updated_while_it_runs",
+    "test_dockers_health_check_is_true_of_it",
     "test_one_run_prepares_everything_and_the_next_changes_nothing",
     "test_workflows_come_out_and_go_in_with_their_credentials_by_name",
 ]
