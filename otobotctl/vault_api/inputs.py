@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -64,16 +64,18 @@ def query(pairs: Iterable[tuple[str, str]], shape: type[T]) -> T:
 
 
 def instant(text: str | None, name: str = "expiresAt") -> datetime | None:
-    """An ISO 8601 time with an offset. Raises Problem."""
+    """An ISO 8601 time with an offset, in UTC. Raises Problem."""
     if not text:
         return None
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+        # PostgreSQL would keep what is in no year of ours, and nothing could read it back.
+        found = moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        found = None
+    if found is None:
         raise invalid(f"{name} must be an ISO 8601 time with an offset, such as 2026-01-31T12:00:00Z")
-    return moment
+    return found
 
 
 def told(when: datetime | None) -> str | None:

@@ -63,6 +63,7 @@ class Bounded(HttpToolsProtocol):
         self._closing = False
         self._head = 0
         self._in_head = True
+        self._begun = False  # a request whose end has not come; its first bytes may have come behind another
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -98,6 +99,11 @@ class Bounded(HttpToolsProtocol):
                 return
         super().data_received(data)
 
+    def on_message_begin(self) -> None:
+        """The first byte of a head."""
+        self._begun = True
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self._in_head = False
@@ -107,7 +113,7 @@ class Bounded(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The next bytes are another head; until the first of them, uvicorn's own idle limit holds."""
         super().on_message_complete()
-        self._head, self._in_head = 0, True
+        self._head, self._in_head, self._begun = 0, True, False
 
     def shutdown(self) -> None:
         """Close when the answer is out."""
@@ -118,7 +124,7 @@ class Bounded(HttpToolsProtocol):
 
     def _is_hot(self, data: bytes) -> bool:
         """Whether this is a whole request between two others, and one that is answered the short way."""
-        between = self._head == 0 and (self.cycle is None or self.cycle.response_complete)
+        between = self._head == 0 and not self._begun and (self.cycle is None or self.cycle.response_complete)
         if self._hot is None or not between or len(data) > HEAD_BYTES or self.flow.write_paused:
             return False
         if self.limit_concurrency and len(self.connections) >= self.limit_concurrency:

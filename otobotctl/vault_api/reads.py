@@ -119,7 +119,7 @@ class Reads:
         await self._hang_up()
 
     def ask(self, asked: Asked, tell: Callable[[Outcome | Exception], None]) -> Waiting:
-        """Have `tell` called with the outcome, audited, or with a psycopg.Error or LookupError: no audit, no secret.
+        """Have `tell` called with the outcome, audited, or with what went wrong: no audit, no secret.
 
         Raises:
             Problem: 503, too many are waiting.
@@ -164,19 +164,18 @@ class Reads:
                     batch.append(waiting)
             try:
                 await self._answer(batch)
-            except BaseException as error:
-                # Whatever it was, nobody waits for ever, and the next batch is served.
+            except BaseException:  # told to stop: nobody waits for ever
                 for waiting in batch:
-                    waiting.told(error if isinstance(error, Exception) else unavailable())
-                if not isinstance(error, Exception):
-                    raise
+                    waiting.told(unavailable())
+                raise
 
     async def _answer(self, batch: Sequence[Waiting]) -> None:
         try:
             await self._together(batch)
-        except (psycopg.Error, LookupError):
+        except Exception:  # noqa: BLE001 - whatever it was, it may be one reader's alone
             for waiting in batch:
-                await self._alone(waiting)
+                if not waiting.dropped:
+                    await self._alone(waiting)
 
     async def _alone(self, waiting: Waiting) -> None:
         if asyncio.get_running_loop().time() - waiting.since > PATIENCE_S:
@@ -184,7 +183,7 @@ class Reads:
             return
         try:
             await self._together([waiting])
-        except (psycopg.Error, LookupError) as error:
+        except Exception as error:  # noqa: BLE001 - told, and no end of the reading
             waiting.told(error)
 
     async def _together(self, batch: Sequence[Waiting]) -> None:

@@ -99,6 +99,21 @@ def test_what_comes_meanwhile_waits_its_turn():
     asyncio.run(run())
 
 
+def test_what_stands_in_another_head_is_no_read():
+    """A request and the beginning of the next in one piece: what follows belongs to that head, whatever it looks like."""
+
+    async def run():
+        with connected() as (connection, transport, reader):
+            connection.data_received(head("/one") + head("/two")[:-2] + b"x-note: ")
+            await settle()
+            connection.data_received(READ)
+            await settle()
+            assert reader.asked == []
+            assert b"".join(transport.written).count(b"general /") == 2
+
+    asyncio.run(run())
+
+
 def test_a_flood_is_not_kept():
     """Beyond a head's size nothing more is read until the answer is out; then it goes on."""
 

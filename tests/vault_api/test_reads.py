@@ -119,12 +119,23 @@ def test_only_who_fails_alone_is_told():
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("defect", [RuntimeError("defect"), ValueError("defect")])
-def test_a_defect_ends_no_reader_but_those_of_its_batch(defect):
-    """What nobody expected is told to those who waited for it, and the next read is served."""
+def test_a_row_that_cannot_be_read_is_nobody_elses_failure():
+    """Of three that are read together one has what no code expected, such as a date beyond all dates."""
 
     async def run():
-        base = Base(defect)
+        defect = OverflowError("date value out of range")
+        found = await reading(Base(defect, None, defect, None), 3)
+        assert [type(one) for one in found] == [type(None), OverflowError, type(None)]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("defect", [RuntimeError("defect"), ValueError("defect")])
+def test_a_defect_does_not_end_the_reading(defect):
+    """What nobody expected is told to who waited for it, and the next read is served."""
+
+    async def run():
+        base = Base(defect, defect)
         reads = Reads(base, Keyring({1: b"k" * 32}, 1), base, "acme")
         reads.start()
         with pytest.raises(type(defect)):

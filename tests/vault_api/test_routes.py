@@ -190,7 +190,7 @@ def test_a_deactivated_user_has_no_credentials(live, user):
 @pytest.mark.parametrize("body", [
     b"", b"{", b"[]", b'"SECRET"', b"[" * 60000, b"{}", b'{"accessToken": ""}', b'{"accessToken": 7}', b'{"SECRET": "x", "apiKey": "y"}',
     b'{"accessToken": "a\\u0000b"}', b'{"accessToken": "\\ud800"}', b'{"apiKey": "x", "expiresAt": "SECRET"}',
-    b'{"apiKey": "x", "expiresAt": "2030-01-01T00:00:00"}', b'{"apiKey": "\xff"}',
+    b'{"apiKey": "x", "expiresAt": "2030-01-01T00:00:00"}', b'{"apiKey": "x", "expiresAt": "9999-12-31T23:59:59-05:00"}', b'{"apiKey": "\xff"}',
 ])  # fmt: skip
 def test_a_bad_body_is_refused_without_quoting_it(live, user, body):
     """400 with findings that name fields; what was sent is not repeated."""
