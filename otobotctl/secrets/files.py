@@ -77,11 +77,10 @@ def read_metadata(directory: Path, identities: Sequence[Path] | None = None) -> 
     Raises:
         ManifestError: it does not fit, and no key is there to write it again; or the sealed file is lost.
     """
-    sealed = _read_sealed(directory)
-    if sealed is None:
+    if _read_sealed(directory) is None:
         return ()
-    summary = _read_summary(directory)
-    if summary is not None and summary.sealed == _digest(sealed):
+    summary = _fitting(directory) or _settled(directory)
+    if summary is not None:
         return summary.secrets
     store = open_store(directory, keys.identities() if identities is None else identities)
     return tuple(sorted(store.metadata.values(), key=lambda known: known.name))
@@ -126,10 +125,11 @@ def _keys(recipients: Sequence[str]) -> set[str]:
 
 def _read_sealed(directory: Path) -> bytes | None:
     path = directory / SEALED
+    told = (directory / SUMMARY).exists()  # before: whoever saves the first secrets writes it last
     try:
         sealed = path.read_bytes()
     except FileNotFoundError:
-        if (directory / SUMMARY).exists():
+        if told:
             # Minting again here would lock the client out of its own data.
             hint = f"bring it back: git restore {path}"
             raise ManifestError(f"{path} is lost, and {SUMMARY} says that it held secrets", hint=hint) from None
@@ -148,6 +148,21 @@ def _read_summary(directory: Path) -> Summary | None:
     try:
         return metadata.read(path.read_bytes(), str(path))
     except (OSError, ManifestError):
+        return None
+
+
+def _fitting(directory: Path) -> Summary | None:
+    """Return the summary, None where it does not tell of the sealed file."""
+    sealed, summary = _read_sealed(directory), _read_summary(directory)
+    return summary if sealed and summary and summary.sealed == _digest(sealed) else None
+
+
+def _settled(directory: Path) -> Summary | None:
+    """As `_fitting`, once nobody is writing: between the two files they do not fit."""
+    try:
+        with locked(directory):
+            return _fitting(directory)
+    except (OSError, LockedError):
         return None
 
 
@@ -186,9 +201,9 @@ def _heal(directory: Path, sealed: bytes, store: SecretStore) -> None:
     """Write the summary again where it does not fit, unless another process is writing or nobody may write here."""
     wanted = metadata.write(_summary(sealed, store))
     path = directory / SUMMARY
-    if path.exists() and path.read_bytes() == wanted:
-        return
     try:
+        if path.exists() and path.read_bytes() == wanted:
+            return
         with locked(directory, wait_s=0):
             if (directory / SEALED).read_bytes() == sealed:
                 atomic.write(path, wanted)

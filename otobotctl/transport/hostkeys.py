@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from otobotctl import atomic
+from otobotctl import atomic, fleet
 from otobotctl.errors import OtobotError
 from otobotctl.transport import failures
 from otobotctl.transport.options import destination, options
@@ -95,14 +95,16 @@ def pinned_names(known_hosts: Path) -> frozenset[str]:
 
 def pin(known_hosts: Path, name: str, key: HostKey) -> None:
     """Make `key` the only one that `name` is trusted by. Other names' lines and comments stay as they are."""
-    _write(known_hosts, [*_lines_without(known_hosts, name), f"{name} {key.type} {key.blob}"])
+    with fleet.locked(known_hosts.parent):
+        _write(known_hosts, [*_lines_without(known_hosts, name), f"{name} {key.type} {key.blob}"])
 
 
 def unpin(known_hosts: Path, name: str) -> None:
     """Trust no key of `name` any more; nothing is written when none is pinned."""
-    lines = _lines_without(known_hosts, name)
-    if lines != _lines(known_hosts):
-        _write(known_hosts, lines)
+    with fleet.locked(known_hosts.parent):
+        lines = _lines_without(known_hosts, name)
+        if lines != _lines(known_hosts):
+            _write(known_hosts, lines)
 
 
 def _write(known_hosts: Path, lines: list[str]) -> None:

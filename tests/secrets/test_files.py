@@ -4,12 +4,15 @@ import multiprocessing
 import shutil
 import stat
 import subprocess
+import threading
 import traceback
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
 
 import pytest
 import yaml
 
-from otobotctl import secrets
+from otobotctl import atomic, secrets
 from otobotctl.errors import ManifestError
 from otobotctl.secrets import files, set_given
 from tests.secrets.sample import GIVEN, NOW, full, revealed
@@ -50,6 +53,47 @@ def test_nothing_is_readable_on_disk(tmp_path, keys):
     assert not any(value.encode() in written for value in revealed(full()).values())
     assert stat.S_IMODE((directory / "secrets.age").stat().st_mode) == 0o600
     assert sorted(path.name for path in directory.iterdir()) == ["secrets.age", "secrets.yaml"]
+
+
+def test_who_reads_while_another_saves_needs_no_key(tmp_path, keys, monkeypatch):
+    """Between the sealed file and its summary the two do not fit: a reader without a key waits for the writer."""
+    directory = saved(tmp_path, keys)
+    written, between, go = atomic.write, threading.Event(), threading.Event()
+
+    def write(path, data, mode=0o644):
+        if path.name == files.SUMMARY:
+            between.set()
+            assert go.wait(60)
+        written(path, data, mode)
+
+    monkeypatch.setattr(files.atomic, "write", write)
+    changed = set_given(full(), GIVEN, "another", NOW)
+    with ThreadPoolExecutor(2) as pool:
+        saving = pool.submit(secrets.save, directory, changed, [keys["ed25519"].recipient])
+        assert between.wait(60)
+        reading = pool.submit(secrets.read_metadata, directory, [])
+        wait([reading], timeout=0.5)
+        go.set()
+        saving.result()
+        assert {known.name: known for known in reading.result()} == dict(changed.metadata)
+
+
+def test_a_store_that_is_saved_first_is_not_lost(tmp_path, keys, monkeypatch):
+    """Who looked for the sealed file just before it was there takes the summary that came with it for no loss."""
+    directory, real, looked = tmp_path / "clients" / "acme", Path.read_bytes, []
+
+    def read_bytes(path):
+        try:
+            return real(path)
+        except FileNotFoundError:
+            if path.name == files.SEALED and not looked:
+                looked.append(path)
+                saved(tmp_path, keys)
+            raise
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    assert secrets.read_metadata(directory, []) == ()
+    assert len(secrets.read_metadata(directory, [])) == len(full().values)
 
 
 def test_metadata_is_read_without_a_key(tmp_path, keys):

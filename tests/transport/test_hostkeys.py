@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,16 @@ def test_unpin(tmp_path):
     hostkeys.pin(path, "vps-1", HostKey("ssh-ed25519", "DDDD"))
     hostkeys.unpin(path, "vps-1")
     assert path.read_text() == ""
+
+
+def test_pins_that_are_written_at_once_are_all_there(tmp_path):
+    """Two people trust two hosts in the same moment: neither writes the other's pin away."""
+    known_hosts = tmp_path / "known_hosts"
+    script = (
+        "import sys; from pathlib import Path; from otobotctl.transport import hostkeys\n"
+        "for number in range(40):\n"
+        "    hostkeys.pin(Path(sys.argv[1]), f'{sys.argv[2]}-{number}', hostkeys.HostKey('ssh-ed25519', 'AAAA'))\n"
+    )
+    running = [subprocess.Popen((sys.executable, "-c", script, str(known_hosts), name)) for name in ("a", "b", "c")]
+    assert [each.wait(120) for each in running] == [0, 0, 0]
+    assert len(hostkeys.pinned_names(known_hosts)) == 120
