@@ -35,7 +35,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return BySharing(config, log)
 
 
-# `scripts/test` runs two modules at a time: what takes longest begins first, or the other half waits for it at the end.
+# `scripts/test` runs several modules at a time: what takes longest begins first, or the others wait for it at the end.
 _LONGEST = (
     *("e2e/test_full_stack", "e2e/test_doctor", "e2e/test_deploy", "e2e/test_backup", "e2e/test_client"),
     *("e2e/test_rotation", "leaks/test_leaks", "backup/test_faults", "e2e/test_certificates", "e2e/test_hardening"),
