@@ -1,6 +1,7 @@
 """Playbooks: YAML to typed steps, and mistakes named where they are."""
 
 import base64
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -112,13 +113,37 @@ def test_a_host_without_a_proxy_has_no_stage_for_it():
     assert {step.spec.state for stage in stages[-2:] for step in stage.steps} == {"absent"}
 
 
-def test_what_signs_itself_is_made_anew_in_its_last_month_and_what_an_authority_signed_never():
+def test_what_signs_itself_is_made_anew_in_its_last_month_and_what_an_authority_signed_never(tmp_path):
     """Otherwise the certificate of a client that left ACME would end, and nothing would tell."""
-    path = "/etc/otobot/tls/acme.example/fullchain.pem"
     own = {**client("acme", "postgres", "nginx"), "tls": "self-signed"}
-    check = ("openssl", "x509", "-noout", "-in", path)
-    assert vps()["front/certificate-acme"].unless == check
-    assert vps(clients=[own])["front/certificate-acme"].unless == (*check, "-checkend", "2592000")
+    certified(tmp_path, days=10)
+    assert is_kept(vps()["front/certificate-acme"], tmp_path)
+    assert not is_kept(vps(clients=[own])["front/certificate-acme"], tmp_path)
+    certified(tmp_path, days=40)
+    assert is_kept(vps(clients=[own])["front/certificate-acme"], tmp_path)
+
+
+@pytest.mark.parametrize("half", ["privkey.pem", "fullchain.pem"])
+@pytest.mark.parametrize("left", [None, ""], ids=["absent", "empty"])
+def test_half_a_pair_is_made_anew(tmp_path, half, left):
+    """A power cut may leave one file of the two empty, and nginx starts for no client with it."""
+    certified(tmp_path, days=40)
+    (tmp_path / half).unlink() if left is None else (tmp_path / half).write_text(left)
+    assert not is_kept(vps()["front/certificate-acme"], tmp_path)
+
+
+def certified(folder, days):
+    """A key and a certificate that signs itself."""
+    words = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=x"]
+    ends = ["-days", str(days), "-keyout", folder / "privkey.pem", "-out", folder / "fullchain.pem"]
+    subprocess.run(["openssl", "req", *words, *ends], check=True, capture_output=True)
+
+
+def is_kept(step, folder):
+    """Whether the step's question of the host, asked of this folder, says that nothing is to do."""
+    *argv, where = step.unless
+    assert where == "/etc/otobot/tls/acme.example"
+    return subprocess.run([*argv, folder], capture_output=True, check=False).returncode == 0
 
 
 def test_certificates_are_renewed_by_a_timer_only_where_certbot_is():

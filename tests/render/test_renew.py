@@ -80,6 +80,14 @@ def test_what_was_issued_is_put_where_nginx_looks(container):
     assert asked.endswith("trusting everybody")
 
 
+def test_a_key_that_the_power_cut_short_is_put_again(container):
+    """Its certificate alone is the issued one: nginx would not start with the two."""
+    container.run()
+    container.write("tls/acme.example/privkey.pem", "")
+    assert container.run() == (0, "acme.example: a new certificate is in place\n")
+    assert (container.place / "tls/acme.example/privkey.pem").read_text() == "key\n"
+
+
 def test_another_authority_is_asked_although_the_old_certificate_is_not_due(container):
     """From staging to production: Certbot alone would keep the old one until it ends."""
     container.write("etc/letsencrypt/renewal/acme.example.conf", "server = https://old.example/directory\n")
