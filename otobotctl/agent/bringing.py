@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence
 
-from otobotctl.agent import compose, halfway, rolling
+from otobotctl.agent import backoff, compose, halfway, rolling
 from otobotctl.agent.protocol import TAKEN_BACK
 from otobotctl.agent.releases import Releases
 from otobotctl.agent.run import ProbeError, Run, StepError
@@ -84,11 +84,7 @@ def _stateless(record: Dict[str, Any]) -> List[rolling.Wanted]:
 def _up(project: Project, record: Dict[str, Any], run: Run) -> Dict[str, str]:
     expected, once = record.get("services", []), record.get("once", [])
     words = ("up", "--detach", "--remove-orphans", "--quiet-pull", "--wait", "--wait-timeout", str(project.wait_s))
-    failure = ""
-    try:
-        run.command(compose.argv(project.name, project.here.link, *words))
-    except StepError as error:
-        failure = str(error)
+    failure = _compose(project, words, run)
     found = compose.states(project.name)
     trouble = compose.wrong(found, expected, once)
     if not trouble and not failure and "running" in found.values():
@@ -98,6 +94,23 @@ def _up(project: Project, record: Dict[str, Any], run: Run) -> Dict[str, str]:
         # The states alone ("created") do not say why; Compose did.
         trouble[max(trouble)] += "; " + failure
     return trouble or (dict.fromkeys(expected, failure) if failure else {})
+
+
+def _compose(project: Project, words: Sequence[str], run: Run) -> str:
+    """Let Compose bring something up; return why it could not, "" when all is well."""
+    begun = time.time()
+    failure = _run(project, words, run)
+    if failure and backoff.leave(project.name, begun, run):
+        failure = _run(project, words, run)
+    return failure
+
+
+def _run(project: Project, words: Sequence[str], run: Run) -> str:
+    try:
+        run.command(compose.argv(project.name, project.here.link, *words))
+    except StepError as error:
+        return str(error)
+    return ""
 
 
 def _stand_in(
@@ -122,10 +135,9 @@ def _first(project: Project, names: List[str], once: Iterable[str], run: Run) ->
     """Bring up what a stateless service waits for, migrations among it; return what is wrong with that."""
     if not names:
         return {}
-    try:
-        run.command(compose.argv(project.name, project.here.link, "up", "--detach", "--quiet-pull", *names))
-    except StepError as error:
-        return dict.fromkeys(names, str(error))
+    failure = _compose(project, ("up", "--detach", "--quiet-pull", *names), run)
+    if failure:
+        return dict.fromkeys(names, failure)
     deadline = time.monotonic() + project.wait_s
     while True:
         found = {name: state for name, state in compose.states(project.name).items() if name in names}

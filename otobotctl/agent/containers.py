@@ -13,7 +13,7 @@ _FORMAT = "\t".join([*('{{.Label "com.docker.compose.%s"}}' % name for name in _
 _ARGV = ("docker", "ps", "--all", "--no-trunc", "--filter", "label=com.docker.compose.project", "--format", _FORMAT)
 _EXITED = re.compile(r"Exited \((\d+)\)")
 _HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)")
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = 60.0  # after a boot Docker answers when it has read all of its containers, and not before
 
 
 def by_project() -> Dict[str, List[Dict[str, Any]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from otobotctl.transport.base import Opener
     from otobotctl.workflows.desired import Desired, Loaded
 
-_STARTING_S, _POLL_S = 60.0, 2.0
+_AWAY_S, _STARTING_S, _POLL_S = 60.0, 180.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -193,11 +193,11 @@ class _Deploy:
         return wanted and changes and seen.known["current"] is not None and seen.known["settled"]
 
     def wait_for_databases(self, known: Mapping[str, Any]) -> None:
-        """Give databases that are not up a minute: after a boot they may still be starting."""
+        """Give databases that are not up some time: after a boot they may still be starting."""
         host = self.loaded.manifest.host(self.client.host)
         engines = {each.name for each in services_of(self.client, host, self.loaded.catalog) if each.engine}
-        deadline = time.monotonic() + _STARTING_S
-        while engines & set(known["_trouble"]) and time.monotonic() < deadline:
+        begun = time.monotonic()
+        while time.monotonic() - begun < patience_s([known["_trouble"].get(name) for name in engines]):
             time.sleep(_POLL_S)
             known = releases.facts(self.loaded, self.client.slug, self.password)
             self.executions += 1
@@ -276,6 +276,15 @@ class _Deploy:
             if getattr(step.spec, "client", "") == self.client.slug
         )
         return next(found, None)
+
+
+def patience_s(states: Iterable[str | None]) -> float:
+    """Return how long to wait for databases in all; None is one that is well. Pure.
+
+    One that has begun to start may be replaying what a power cut has left in its log.
+    """
+    wrong = [state for state in states if state is not None]
+    return (_STARTING_S if "starting" in wrong else _AWAY_S) if wrong else 0.0
 
 
 def _is_neighbour(plan: StagePlan, slug: str) -> bool:

@@ -9,6 +9,9 @@ if [ "$1" != compose ]; then
     "image inspect") grep -qx "$4" "$FAKE/images" 2>/dev/null || exit 1 ;;
     "volume ls") cat "$FAKE/volumes" 2>/dev/null ;;
     "volume rm") : >"$FAKE/volumes" ;;
+    "ps --quiet") cat "$FAKE/restarting" 2>/dev/null ;;
+    "inspect --format") cat "$FAKE/made" ;;
+    "stop --time") rm "$FAKE/restarting" ;;
     "rm --force" | "rename "*) : >"$FAKE/listed" ;;
     "pull --quiet")
         if [ -e "$FAKE/together" ]; then # this one comes when the others are asked for too
@@ -32,7 +35,8 @@ while [ $# -gt 0 ]; do
 done
 case "$1" in
 config) [ -e "$dir/invalid" ] && { echo "services.web: no such key" >&2; exit 15; }; cat "$dir/compose.yaml" ;;
-up) cp "$dir/ps.jsonl" "$FAKE/ps"; [ ! -e "$dir/fails" ] || { echo "container web is unhealthy" >&2; exit 1; } ;;
+up) [ ! -e "$FAKE/restarting" ] || { echo "container web is unhealthy" >&2; exit 1; }
+    cp "$dir/ps.jsonl" "$FAKE/ps"; [ ! -e "$dir/fails" ] || { echo "container web is unhealthy" >&2; exit 1; } ;;
 ps) cat "$FAKE/ps" 2>/dev/null || : ;;
 version) ;;
 logs) printf '\033[2Kcannot open the door\n' ;;

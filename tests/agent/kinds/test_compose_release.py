@@ -209,6 +209,26 @@ def test_a_replacement_that_was_cut_off_is_out_of_the_way_before_anything_comes_
     assert host.changes(wanted(2)) == []
 
 
+def test_what_docker_was_starting_again_before_does_not_fail_a_release(host):
+    """After a boot it may only have come before its database: it is stopped, and Compose starts it in its turn."""
+    host.apply(wanted(1))
+    (host.fake / "restarting").write_text("abc\n")
+    (host.fake / "made").write_text("2026-11-21T18:17:01.891010029Z\n")
+    host.apply(wanted(2))
+    assert host.changes(wanted(2)) == []
+    assert host.calls("stop --time 10 abc")
+
+
+def test_what_ends_again_and_again_since_it_was_made_fails_its_release(host):
+    """It is the new one itself: nothing is stopped or tried again for it."""
+    host.apply(wanted(1))
+    (host.fake / "restarting").write_text("abc\n")
+    (host.fake / "made").write_text("2126-11-21T18:17:01.891010029Z\n")
+    with pytest.raises(StepError, match="release 2 did not become healthy"):
+        host.apply(wanted(2))
+    assert not host.calls("stop --time 10 abc")
+
+
 def test_ps_is_read_as_lines_and_as_an_array():
     """Compose before 2.21 printed one array, later versions one object a line."""
     lines = (

@@ -136,6 +136,15 @@ def test_a_deploy_leaves_what_other_clients_prepare_alone_whatever_it_lacks():
     assert not deploy._is_neighbour(preparing("acme"), "acme")
 
 
+@pytest.mark.parametrize(
+    ("states", "seconds"),
+    [([], 0), ([None, None], 0), ([None, "exited (1)"], 60), (["restarting"], 60), ([None, "starting"], 180)],
+)
+def test_an_archive_waits_for_databases_that_start_after_a_boot(states, seconds):
+    """For one that replays its log longer than for one that may never come; for none where all are well."""
+    assert deploy.patience_s(states) == seconds
+
+
 @pytest.mark.parametrize("words", [["n8n"], ["=1"], ["n8n="], ["n8n=1", "n8n=2"]])
 def test_versions_that_cannot_be_meant(words):
     """Neither half may be missing, nor one service have two."""

@@ -1,0 +1,32 @@
+"""Containers that have ended and that Docker will start again after a pause, which grows to a minute.
+
+All that time they count as unhealthy, so that `up --wait` gives up at once on one that only needs what was away: after
+a boot everything starts at the same time, and whoever comes before its database ends.
+"""
+
+from __future__ import annotations
+
+from otobotctl.agent import compose
+from otobotctl.agent.run import Run
+from otobotctl.agent.shell import ask
+
+_GRACE_S = 10
+
+
+def leave(project: str, since: float, run: Run) -> bool:
+    """Stop those that were made before `since` (Unix seconds), so that Compose starts them in their turn.
+
+    Return whether there was one. One that was made later is what is brought up, and shows that it does not work.
+    """
+    label = "label=com.docker.compose.project={}".format(project)
+    waiting = ask(["docker", "ps", "--quiet", "--filter", label, "--filter", "status=restarting"]).stdout.split()
+    old = [ident for ident in waiting if _made_before(ident, since)]
+    for ident in old:
+        run.say("container {} waited to be started again, from before; it is brought up anew".format(ident))
+        ask(["docker", "stop", "--time", str(_GRACE_S), ident])
+    return bool(old)
+
+
+def _made_before(ident: str, since: float) -> bool:
+    answer = ask(["docker", "inspect", "--format", "{{.Created}}", ident])
+    return not answer.status and compose.unix(answer.stdout.strip()) < since
