@@ -35,20 +35,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return BySharing(config, log)
 
 
-# `scripts/test` runs several modules at a time: what takes longest begins first, or the others wait for it at the end.
-_LONGEST = (
+# `scripts/test` runs several modules at a time, from both ends (tests/sharing.py): what takes longest begins first, or the
+# others wait for it at the end.
+_LONGEST_WITH_HOSTS = (
     *("e2e/test_full_stack", "e2e/test_doctor", "e2e/test_deploy", "e2e/test_backup", "e2e/test_client"),
-    *("e2e/test_rotation", "leaks/test_leaks", "backup/test_faults", "e2e/test_certificates", "e2e/test_hardening"),
-    *(
-        "e2e/test_caddy",
-        "e2e/test_backup_drill",
-        "e2e/test_gpu",
-        "e2e/test_gpu_pool",
-        "n8n/test_workflows",
-        "n8n/test_workflows_seeds",
-    ),
-    *("render/test_host", "vault_api/test_drill", "backup/test_proofs", "backup/test_restoring"),
-    *("n8n/test_queue_seeds", "vault/test_rotation", "rotation/test_exchange", "backup/test_destroy"),
+    *("e2e/test_rotation", "e2e/test_certificates", "e2e/test_hardening", "e2e/test_caddy", "e2e/test_backup_drill"),
+    *("e2e/test_gpu", "e2e/test_gpu_pool", "render/test_host"),
+)
+_LONGEST_WITHOUT = (
+    *("vault_api/test_drill", "backup/test_proofs", "backup/test_restoring", "backup/test_pitr"),
+    *("backup/test_pitr_drill", "backup/test_faults", "leaks/test_leaks", "n8n/test_workflows"),
+    *("n8n/test_workflows_seeds", "n8n/test_queue_seeds", "vault/test_rotation", "rotation/test_exchange"),
+    *("backup/test_destroy",),
 )
 
 
@@ -70,11 +68,13 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 def _when(item: pytest.Item) -> int:
-    """The longest modules first, then those with hosts of the lab, then the others; within that they keep their order."""
+    """Those with hosts of the lab before those without; at both ends the longest. Within that they keep their order."""
     name = f"{item.path.parent.name}/{item.path.stem}"
-    if name in _LONGEST:
-        return _LONGEST.index(name)
-    return len(_LONGEST) + (item.get_closest_marker("lab") is None and "e2e" not in item.path.parts)
+    if name in _LONGEST_WITH_HOSTS:
+        return -len(_LONGEST_WITH_HOSTS) + _LONGEST_WITH_HOSTS.index(name)
+    if name in _LONGEST_WITHOUT:
+        return 2 + len(_LONGEST_WITHOUT) - _LONGEST_WITHOUT.index(name)
+    return int(item.get_closest_marker("lab") is None and "e2e" not in item.path.parts)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
