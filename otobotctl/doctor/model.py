@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from otobotctl.render import layout
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedClient, ResolvedHost
+    from otobotctl.manifest.resolved import ResolvedClient, ResolvedHost
     from otobotctl.plan.model import PlannedStep, Step
     from otobotctl.render.catalog import Catalog
 

@@ -10,7 +10,7 @@ from otobotctl.doctor.checks import every
 from otobotctl.doctor.model import SEVERITIES, Case, Check, Finding, Query
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedClient
+    from otobotctl.manifest.resolved import ResolvedClient
 
 
 @dataclass(frozen=True)

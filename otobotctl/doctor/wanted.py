@@ -20,7 +20,7 @@ from otobotctl.secrets import Secret, SecretSpec
 from otobotctl.secrets.mint import mint
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedClient, ResolvedHost
+    from otobotctl.manifest.resolved import ResolvedClient, ResolvedHost
     from otobotctl.render.catalog import Catalog
     from otobotctl.render.release import RenderedRelease
     from otobotctl.render.service import ServiceTemplate

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from otobotctl import lazy
 from otobotctl.manifest.load import decode, findings, load
 from otobotctl.manifest.models import Backup, Client, Defaults, Environment, Host, Manifest, User
-from otobotctl.manifest.resolve import ResolvedBackup, ResolvedClient, ResolvedHost, ResolvedManifest, resolve
+from otobotctl.manifest.resolve import resolve
+from otobotctl.manifest.resolved import ResolvedBackup, ResolvedClient, ResolvedHost, ResolvedManifest
 from otobotctl.manifest.shape import ServiceShape, SettingShape
 
 if TYPE_CHECKING:

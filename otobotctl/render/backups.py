@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from otobotctl.manifest.models import BackupTarget
-    from otobotctl.manifest.resolve import ResolvedClient
+    from otobotctl.manifest.resolved import ResolvedClient
     from otobotctl.render.service import ServiceTemplate
     from otobotctl.secrets import Secret
 

@@ -23,7 +23,7 @@ from otobotctl.render.versions import KnownBad
 from otobotctl.secrets import SecretSpec
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedClient
+    from otobotctl.manifest.resolved import ResolvedClient
 
 PORT_STRIDE = 100  # from one client of a host to the next; wide enough that no two services' ports ever meet
 # Every service with an image has these, so that no service.yaml repeats them.

@@ -15,7 +15,7 @@ from otobotctl.render.project import Part, render_project
 from otobotctl.render.settings import settings_for
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedClient, ResolvedHost
+    from otobotctl.manifest.resolved import ResolvedClient, ResolvedHost
     from otobotctl.render.catalog import Catalog
     from otobotctl.render.release import RenderedRelease
     from otobotctl.render.service import Database, ServiceTemplate, Stack

@@ -16,7 +16,7 @@ from otobotctl.render.sites import described
 from otobotctl.render.versions import numbers
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedClient, ResolvedHost
+    from otobotctl.manifest.resolved import ResolvedClient, ResolvedHost
     from otobotctl.render.catalog import Catalog
     from otobotctl.render.release import RenderedRelease
     from otobotctl.render.service import ServiceTemplate

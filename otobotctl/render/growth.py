@@ -14,7 +14,7 @@ from otobotctl.errors import UsageError
 from otobotctl.render.settings import chosen
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedHost
+    from otobotctl.manifest.resolved import ResolvedHost
     from otobotctl.render.catalog import Catalog
 
 KINDS = ("ray-serve", "production-stack")

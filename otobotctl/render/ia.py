@@ -14,7 +14,7 @@ from otobotctl.render.settings import chosen
 
 if TYPE_CHECKING:
     from otobotctl.manifest.models import Gpu
-    from otobotctl.manifest.resolve import ResolvedHost
+    from otobotctl.manifest.resolved import ResolvedHost
     from otobotctl.render.catalog import Catalog
     from otobotctl.render.release import RenderedRelease
 

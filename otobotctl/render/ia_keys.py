@@ -12,7 +12,7 @@ from otobotctl.secrets import SecretSpec, previous
 
 if TYPE_CHECKING:
     from otobotctl.manifest.models import Gpu
-    from otobotctl.manifest.resolve import ResolvedClient
+    from otobotctl.manifest.resolved import ResolvedClient
     from otobotctl.secrets import Secret
 
 KEY = "IA_INTERNE_API_KEY"  # what LibreChat shows

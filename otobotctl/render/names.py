@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from otobotctl.render.versions import numbers
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedClient
+    from otobotctl.manifest.resolved import ResolvedClient
     from otobotctl.render.service import Route, ServiceTemplate
 
 

@@ -18,7 +18,7 @@ from otobotctl.render.settings import chosen
 from otobotctl.secrets import certificate
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import Peer, ResolvedHost
+    from otobotctl.manifest.resolved import Peer, ResolvedHost
     from otobotctl.render.catalog import Catalog
     from otobotctl.secrets import Secret
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from otobotctl.errors import ManifestError
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedClient
+    from otobotctl.manifest.resolved import ResolvedClient
     from otobotctl.render.service import ServiceTemplate, Setting, Stack
 
 _TYPES: Mapping[str, tuple[type, ...]] = {

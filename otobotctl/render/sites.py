@@ -12,7 +12,7 @@ from otobotctl.render import names
 from otobotctl.render.client import alias, services_of
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedClient, ResolvedHost
+    from otobotctl.manifest.resolved import ResolvedClient, ResolvedHost
     from otobotctl.render.catalog import Catalog
 
 

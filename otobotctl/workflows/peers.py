@@ -15,7 +15,7 @@ from otobotctl.errors import ManifestError
 from otobotctl.secrets.mint import mint as minted
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedHost
+    from otobotctl.manifest.resolved import ResolvedHost
     from otobotctl.workflows.desired import Loaded
 
 SPEC = secrets.SecretSpec(

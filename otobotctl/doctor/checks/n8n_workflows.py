@@ -12,7 +12,7 @@ from otobotctl.doctor.model import Case, Check, Finding, Query, Severity
 from otobotctl.render import names
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedClient
+    from otobotctl.manifest.resolved import ResolvedClient
 
 # Shapes of tokens; what begins with = is an expression. Quotes may be escaped: JSON inside a text.
 _SHAPES: Final = (

@@ -10,7 +10,7 @@ from otobotctl.doctor import steps
 from otobotctl.doctor.model import Case, Check, Finding, Fix, Query
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedClient
+    from otobotctl.manifest.resolved import ResolvedClient
     from otobotctl.render.catalog import Catalog
 
 _SQL = "SELECT version, checksum FROM vault.schema_migrations ORDER BY version"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from otobotctl.doctor.model import Case, Check, Finding, Query
 
 if TYPE_CHECKING:
-    from otobotctl.manifest.resolve import ResolvedClient
+    from otobotctl.manifest.resolved import ResolvedClient
 
 # Ten minutes' grace: what the refresher is about to renew is not lost.
 _SQL = (
