@@ -6,60 +6,101 @@ with that archive; so the list is saved by itself whenever it has grown. One loo
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
 import sys
-from typing import Callable, Dict, List, Sequence
+import time
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from otobotctl.agent import files
-from otobotctl.agent.backup import erasures
+from otobotctl.agent.backup import erasures, reports
 from otobotctl.agent.backup.hands import Hands, RestoreError
 from otobotctl.agent.backup.places import BackupPlaces, JobError, read_job
 from otobotctl.agent.backup.postgres import Postgres
+from otobotctl.agent.backup.remedies import failure
 from otobotctl.agent.backup.restic import Restic, ResticError
-from otobotctl.agent.backup.shapes import Job
+from otobotctl.agent.backup.shapes import Job, Target
 from otobotctl.agent.dumps import Project
 from otobotctl.agent.lines import canonical, decode
 from otobotctl.agent.releases import Releases
+from otobotctl.agent.run import StepError
 
 FILE, TAG = "/erasures.tsv", "erasures"
 _SAVED = "erasures.json"  # by target, the digest of what it has
+_FAILING = "erasures-failing.json"  # by target that lacks it, since when, and whether somebody was told
+_LATE_S = (
+    3600.0  # a deploy, or a line that is gone for a while, is nobody's concern: the next quarter of an hour has it
+)
+
+Result = Dict[str, Any]  # as a run's: target, and error, which is None or has kind, message and remedy
 
 
 def main(client: str) -> int:
-    """Save the list where it has grown; return the exit status."""
+    """Save the list where it has grown, tell of what has failed for an hour; return the exit status."""
+    places = BackupPlaces(client)
     try:
-        save(BackupPlaces(client), lambda text: print(text, flush=True))
-    except (JobError, RestoreError, ResticError, OSError) as error:
+        job = read_job(places)
+    except JobError as error:
         sys.stderr.write("{}\n".format(error))
         return 1
-    return 0
+    results = save(places, job, lambda text: print(text, flush=True))
+    failed = [each for each in results if each["error"]]
+    said = ["{}: {}".format(each["target"], each["error"]["message"]) for each in failed]
+    for line in [*said, *tell(places, job, results, time.time())]:
+        sys.stderr.write(line + "\n")
+    return 1 if failed else 0
 
 
-def save(places: BackupPlaces, say: Callable[[str], None]) -> None:
-    """Save the list on each target that lacks it. Raises ResticError of the last that failed, and RestoreError."""
-    job = read_job(places)
-    text = _list(job, Hands(Project(job["project"], Releases(places.client).link), say))
-    if not text:
-        return
-    places.prepare()
-    digest, saved = hashlib.sha256(text).hexdigest(), _saved(places)
-    trouble = None
-    for target in job["targets"]:
-        if saved.get(target["name"]) == digest:
-            continue
-        try:
-            restic = Restic.of(places, target)
-            restic.put(text, FILE, [TAG], socket.gethostname())
-        except ResticError as error:
-            trouble = error
-            continue
-        saved[target["name"]] = digest
-        _write(places, _SAVED, canonical(saved).encode())
-        say("{}: {} erasures are known there".format(target["name"], text.count(b"\n")))
-    if trouble:
-        raise trouble
+def save(places: BackupPlaces, job: Job, say: Callable[[str], None]) -> List[Result]:
+    """Save the list on each target that lacks it; return what came of it, target by target."""
+    try:
+        text = _list(job, Hands(Project(job["project"], Releases(places.client).link), say))
+        places.prepare()
+    except (RestoreError, OSError) as error:
+        why = "who was erased cannot be read: {}".format(error)
+        return [_result(each["name"], failure("part", why, job["client"], each["name"])) for each in job["targets"]]
+    digest = hashlib.sha256(text).hexdigest()
+    return [_saved_on(places, job, target, text, digest, say) for target in job["targets"]]
+
+
+def _saved_on(
+    places: BackupPlaces, job: Job, target: Target, text: bytes, digest: str, say: Callable[[str], None]
+) -> Result:
+    name, saved = target["name"], _noted(places, _SAVED)
+    if not text or saved.get(name) == digest:
+        return _result(name)
+    try:
+        Restic.of(places, target).put(text, FILE, [TAG], socket.gethostname())
+        _write(places, _SAVED, {**saved, name: digest})
+    except ResticError as error:
+        return _result(name, failure(error.kind, str(error), job["client"], name))
+    except (OSError, StepError) as error:
+        return _result(name, failure("other", str(error), job["client"], name))
+    say("{}: {} erasures are known there".format(name, text.count(b"\n")))
+    return _result(name)
+
+
+def tell(places: BackupPlaces, job: Job, results: Sequence[Result], now: float) -> List[str]:
+    """Report a target that has lacked the list for an hour, once, and that it has it again.
+
+    Return what could not be told.
+    """
+    before, failing, news = _noted(places, _FAILING), {}, []
+    for each in results:
+        known = before.get(each["target"]) or {"since": now, "told": False}
+        late = bool(each["error"]) and now - known["since"] >= _LATE_S
+        if each["error"]:
+            failing[each["target"]] = dict(known, told=late)
+        if late != known["told"]:
+            news.append(each)
+    told = {name: {"attempt": {"error": "late"}} for name, known in before.items() if known["told"]}
+    problems = reports.report(job, "erasures", news, {"targets": told})
+    if failing != before:
+        with contextlib.suppress(OSError, StepError):
+            _write(places, _FAILING, failing)
+    return problems
 
 
 def known(repositories: Sequence[Restic], say: Callable[[str], None]) -> List[erasures.Erased]:
@@ -84,13 +125,17 @@ def _list(job: Job, hands: Hands) -> bytes:
     return "".join("{}\t{}\t{}\n".format(*each) for each in sorted(set(found))).encode()
 
 
-def _saved(places: BackupPlaces) -> Dict[str, str]:
+def _result(target: str, error: Optional[Dict[str, str]] = None) -> Result:
+    return {"target": target, "error": error}
+
+
+def _noted(places: BackupPlaces, name: str) -> Dict[str, Any]:
     try:
-        return dict(decode(files.read(os.path.join(places.state, _SAVED)) or b"{}"))
-    except (OSError, ValueError):
+        return dict(decode(files.read(os.path.join(places.state, name)) or b"{}"))
+    except (OSError, ValueError, TypeError):
         return {}
 
 
-def _write(places: BackupPlaces, name: str, data: bytes) -> None:
+def _write(places: BackupPlaces, name: str, noted: Dict[str, Any]) -> None:
     user, group = files.me()
-    files.write(os.path.join(places.state, name), data, 0o600, user, group)
+    files.write(os.path.join(places.state, name), canonical(noted).encode(), 0o600, user, group)

@@ -65,8 +65,8 @@ from otobotctl.agent.backup.places import BackupPlaces
 restores.BackupPlaces = lambda client: BackupPlaces(client, *(root + each for each in ("/etc", "/state", "/run")))
 if asked == "erasures":
     from otobotctl.agent.backup import erased
-    erased.save(restores.BackupPlaces("acme"), lambda text: print(text, flush=True))
-    sys.exit()
+    erased.BackupPlaces = restores.BackupPlaces
+    sys.exit(erased.main("acme"))
 for owner, names in ((hands.Hands, "tell flow through stop up rename remove"), (course.Course, "_write end")):
     for name in names.split():
         setattr(owner, name, before(name, getattr(owner, name)))
