@@ -139,10 +139,9 @@ def test_bytes_that_end_too_early_are_fewer():
 
 def test_what_did_not_fit_is_sent_once_over_the_new_connection():
     """More than a pipe holds was on its way when the shared connection had died: nothing of it comes twice."""
-    channel, _ = played(
-        [f"trap 'echo \"{DIED}\" >&2; exit 255' TERM; while :; do sleep 0.05; done", "cat"], silence_s=0.5
-    )
     sent = b"".join(b"%06d\n" % number for number in range(40_000))
+    dies = f"trap 'echo \"{DIED}\" >&2; exit 255' TERM; while :; do sleep 0.05; done"
+    channel, _ = played([dies, f"head -c {len(sent)}; timeout 1 cat"], silence_s=0.5)
     channel.send(sent)
-    channel.close_stdin()
     assert b"".join(line + b"\n" for line in channel.lines()) == sent
+    channel.close()
