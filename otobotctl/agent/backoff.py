@@ -6,15 +6,16 @@ a boot everything starts at the same time, and whoever comes before its database
 
 from __future__ import annotations
 
+from typing import Callable
+
 from otobotctl.agent import compose
-from otobotctl.agent.run import Run
 from otobotctl.agent.shell import ask
 
 _GRACE_S = 10
 
 
-def leave(project: str, since: float, run: Run) -> bool:
-    """Stop those that were made before `since` (Unix seconds), so that Compose starts them in their turn.
+def leave(project: str, since: float, say: Callable[[str], None]) -> bool:
+    """Stop those of a project that were made before `since` (Unix seconds), so that Compose starts them in their turn.
 
     Return whether there was one. One that was made later is what is brought up, and shows that it does not work.
     """
@@ -22,7 +23,7 @@ def leave(project: str, since: float, run: Run) -> bool:
     waiting = ask(["docker", "ps", "--quiet", "--filter", label, "--filter", "status=restarting"]).stdout.split()
     old = [ident for ident in waiting if _made_before(ident, since)]
     for ident in old:
-        run.say("container {} waited to be started again, from before; it is brought up anew".format(ident))
+        say("container {} waited to be started again, from before; it is brought up anew".format(ident))
         ask(["docker", "stop", "--time", str(_GRACE_S), ident])
     return bool(old)
 

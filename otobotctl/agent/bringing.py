@@ -100,7 +100,7 @@ def _compose(project: Project, words: Sequence[str], run: Run) -> str:
     """Let Compose bring something up; return why it could not, "" when all is well."""
     begun = time.time()
     failure = _run(project, words, run)
-    if failure and backoff.leave(project.name, begun, run):
+    if failure and backoff.leave(project.name, begun, run.say):
         failure = _run(project, words, run)
     return failure
 

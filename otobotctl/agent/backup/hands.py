@@ -6,9 +6,10 @@ import contextlib
 import os
 import shutil
 import subprocess
+import time
 from typing import Any, Callable, Dict, List, Sequence
 
-from otobotctl.agent import compose, files
+from otobotctl.agent import backoff, compose, files
 from otobotctl.agent.dumps import Project, psql
 from otobotctl.agent.run import environment, last_words
 from otobotctl.agent.running import Running, running, stop
@@ -110,7 +111,13 @@ class Hands:
     def up(self, services: Sequence[str]) -> None:
         """Bring these services up and wait until they are healthy. Raises RestoreError."""
         words = ("up", "--detach", "--no-recreate", "--quiet-pull", "--wait", "--wait-timeout", "300", *services)
-        self.tell(compose.argv(self.project.name, self.project.directory, *words), "", "docker compose up")
+        argv, begun = compose.argv(self.project.name, self.project.directory, *words), time.time()
+        try:
+            self.tell(argv, "", "docker compose up")
+        except RestoreError:
+            if not backoff.leave(self.project.name, begun, self.say):
+                raise
+            self.tell(argv, "", "docker compose up")
 
     def mountpoint(self, volume: str) -> str:
         """Where a volume of the project is. Raises RestoreError."""
