@@ -193,10 +193,13 @@ class Limits(_Model, frozen=True, kw_only=True):
 
 
 class Smoke(_Model, frozen=True, kw_only=True):
-    """A program run inside the container of a release that has just come up: its failure takes the release back."""
+    """A program run inside the container of a release that has just come up: its failure takes the release back.
+
+    It runs once, on a host that may have just booted and is starting everything: it has a minute.
+    """
 
     argv: Annotated[tuple[str, ...], Meta(min_length=1)]
-    timeout_s: Annotated[int, Meta(ge=1, le=600)] = 30
+    timeout_s: Annotated[int, Meta(ge=1, le=600)] = 60
 
 
 class ServiceTemplate(_Model, frozen=True, kw_only=True):
