@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from multiprocessing import get_context
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from otobotctl.agent import caller, ledger
 from otobotctl.agent.places import Places
 from otobotctl.agent.protocol import broken_at, linked
+from tests.waiting import until
 
 READY = 20
 
@@ -90,10 +90,7 @@ def test_killed_at_any_moment(tmp_path):
     for _ in range(3):
         before = len(lines_of(path)) if path.exists() else 0
         process = subprocess.Popen([sys.executable, "-c", code])
-        until = time.monotonic() + 60
-        while not path.exists() or len(lines_of(path)) < before + READY:
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        until(lambda more=before + READY: path.exists() and len(lines_of(path)) >= more, f"{READY} rows", pause_s=0.01)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert broken_at(lines_of(path)) is None

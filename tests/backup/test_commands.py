@@ -16,6 +16,7 @@ from otobotctl.workflows import secrets
 from otobotctl.workflows.deploying import archive
 from otobotctl.workflows.desired import load
 from tests.agent.backup.hosts import PSQL
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -127,10 +128,7 @@ def test_another_run_is_told_of(backup, capsys):
     done = []
     thread = threading.Thread(target=lambda: done.append(backup.start(script)))
     thread.start()
-    deadline = time.monotonic() + 120
-    while not (backup.docker / "begun").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until((backup.docker / "begun").exists, "the other run")
     code, said = say(backup, capsys, "run", "acme")
     (backup.docker / "go").touch()
     thread.join(120)
@@ -147,10 +145,7 @@ def test_a_run_goes_on_when_the_line_is_lost(backup, capsys):
     def state():
         return json.loads((backup.host.state / "backup/acme/state.json").read_text())["targets"]["disk"]
 
-    deadline = time.monotonic() + 120
-    while state()["attempt"]["error"] is not None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: state()["attempt"]["error"] is None, "the end of the run on the host")
     assert state()["archive"]["reason"] == "manual"
 
 

@@ -10,6 +10,7 @@ import pytest
 from otobotctl.backup.sealing import Part
 from otobotctl.cli import main as cli
 from tests.backup.client_host import MEMBERS, ClientHost
+from tests.waiting import until
 
 ENGINES = {"postgres", "mongo"}
 VOLUMES = {"otobot-acme_n8n_data", "otobot-acme_librechat_images", "otobot-acme_librechat_uploads"}
@@ -127,7 +128,7 @@ def test_an_archive_that_does_not_read_back_destroys_nothing(client, capsys, mon
     monkeypatch.setattr(Part, "write", spoilt)
     assert destroy(client) == 1
     assert "does not read back" in capsys.readouterr().err
-    eventually(lambda: client.running() == before)
+    until(lambda: client.running() == before)
     assert client.archives() == []
     assert containers(client)
 
@@ -206,14 +207,6 @@ sys.exit(code)
 POINTS = ["1", "2", "12", "19", "-7", "-6", "-5", "-4", "-3", "-2", "-1", "-0"]
 
 
-def eventually(check, limit_s=120):
-    """Wait until it is so."""
-    end = time.monotonic() + limit_s
-    while not check():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
 def moments(tmp_path_factory):
     """How many moments a whole destroy has."""
@@ -238,7 +231,7 @@ def test_a_killed_destroy_keeps_a_good_archive_or_everything(moments, client, po
             client.read(path)
     whole = [path for path in client.archives() if path.suffix != ".part"]
     if client.note() is None:
-        eventually(lambda: client.running() == before or client.note() is not None)
+        until(lambda: client.running() == before or client.note() is not None)
         assert containers(client)
     if client.note() is not None:
         assert whole

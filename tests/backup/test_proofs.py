@@ -19,6 +19,7 @@ from otobotctl.workflows.desired import load
 from scripts.story import embedded
 from tests.agent.backup import quick_restic
 from tests.backup.test_commands import backup, say
+from tests.waiting import until
 
 __all__ = ["backup"]
 
@@ -183,15 +184,8 @@ def served(filled):
         ports.append(embedded.free_port())
         argv = ["rclone", "serve", "restic", f"--addr=127.0.0.1:{ports[-1]}", "--config=/dev/null", *words, str(place)]
         started.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-    deadline = time.monotonic() + 120
     for port in ports:
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 5).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+        until(lambda at=port: socket.create_connection(("127.0.0.1", at), 5).close() is None, "rclone", but=(OSError,))
     yield [f"rest:http://host@127.0.0.1:{port}/" for port in ports]
     for process in started:
         process.terminate()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import time
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.plan.kinds import spec_class
@@ -14,8 +13,6 @@ from otobotctl.plan.model import Stage, Step
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
-
-PATIENCE_S = 60
 
 
 class Heard:
@@ -44,10 +41,3 @@ def command_step(name: str, script: str, creates: Path) -> Step:
 
 def stage(name: str, *steps: Step) -> Stage:
     return Stage(name, steps)
-
-
-def wait_until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)

@@ -12,7 +12,8 @@ from otobotctl.converge import engine, pack
 from otobotctl.errors import DriftError, InterruptedRunError, LockedError, StepFailedError
 from otobotctl.plan.kinds.file import FileSpec
 from otobotctl.plan.model import Change
-from tests.converge.story import command_step, file_step, stage, wait_until
+from tests.converge.story import command_step, file_step, stage
+from tests.waiting import until
 
 ME = "me@here"
 HASTY = engine.Patience(reconnect_s=60, reboot_s=60, pause_s=0.01, longest_pause_s=0.1)
@@ -69,7 +70,7 @@ def test_the_agent_is_sent_only_until_it_is_kept(host, tmp_path):
     wanted = stage("one", file_step("one/a", tmp_path / "a", "A\n"))
     converge(host, wanted)
     assert [len(sent) > len(pack.archive()) for sent in host.sent] == [False, False, True]
-    wait_until(kept(host))
+    until(kept(host))
     host.sent.clear()
     converge(host, wanted)
     assert len(host.sent) == 1
@@ -168,7 +169,7 @@ def test_another_operator_is_told_who_holds_the_host(host, tmp_path):
     results = []
     first = threading.Thread(target=lambda: results.append(converge(host, wanted)))
     first.start()
-    wait_until((tmp_path / "begun").exists)
+    until((tmp_path / "begun").exists)
     with pytest.raises(LockedError, match=r"locked by me@here .run ") as caught:
         converge(host, wanted, who="you@there")
     assert caught.value.exit_code == 11
@@ -182,7 +183,7 @@ def test_the_same_operator_follows_the_run_and_goes_on(host, tmp_path, heard):
     waiting = waiting_step("one/wait", tmp_path)
     first = threading.Thread(target=lambda: converge(host, stage("one", waiting)))
     first.start()
-    wait_until((tmp_path / "begun").exists)
+    until((tmp_path / "begun").exists)
     heard.on = lambda record: record["event"] == "reattached" and (tmp_path / "go").touch()
     result = converge(host, stage("one", waiting, file_step("one/a", tmp_path / "a", "A\n")), listener=heard)
     first.join()
@@ -196,7 +197,7 @@ def test_a_run_that_ends_during_a_look_spoils_it(host, tmp_path):
     waiting = waiting_step("one/wait", tmp_path)
     first = threading.Thread(target=lambda: converge(host, stage("one", waiting)))
     first.start()
-    wait_until((tmp_path / "begun").exists)
+    until((tmp_path / "begun").exists)
     ends_it = f"touch {tmp_path}/go; while ! flock --nonblock {host.root}/run/lock true; do sleep 0.02; done; false"
     question = {"kind": "command", "params": {"unless": ["sh", "-c", ends_it]}}
     seen = engine.ask(host.open, [question])

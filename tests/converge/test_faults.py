@@ -12,8 +12,9 @@ import pytest
 
 from otobotctl.converge import engine, pack
 from otobotctl.errors import HostUnreachableError, OtobotError, StepFailedError
-from tests.converge.story import command_step, file_step, stage, wait_until
+from tests.converge.story import command_step, file_step, stage
 from tests.converge.test_engine import ME, converge, kept, waiting_step
+from tests.waiting import until
 
 SUDO_ASKS = """#!/bin/sh
 # Like sudo -S: the prompt on stderr, three tries read from stdin, each counted.
@@ -66,7 +67,7 @@ def test_a_host_that_stays_away_is_given_up(host, tmp_path, heard):
     with pytest.raises(HostUnreachableError, match=r"gone; run .* was under way in one/c") as caught:
         engine.converge_host(host.open, [wanted], who=ME, patience=hasty, listener=heard)
     assert caught.value.exit_code == 13
-    wait_until((tmp_path / "done").exists)
+    until((tmp_path / "done").exists)
 
 
 def test_a_killed_worker_is_told_and_a_rerun_converges(host, tmp_path, heard):
@@ -83,7 +84,7 @@ def test_a_killed_worker_is_told_and_a_rerun_converges(host, tmp_path, heard):
     seen = engine.ask(host.open, [])
     assert (seen.last["state"], seen.holder) == ("died", None)
     (tmp_path / "go").touch()
-    wait_until((tmp_path / "done").exists)  # the command itself was not killed, and ends by itself
+    until((tmp_path / "done").exists)  # the command itself was not killed, and ends by itself
     assert converge(host, wanted).changed == ("one/a",)
     assert engine.ask(host.open, []).last["state"] == "ok"
 
@@ -91,7 +92,7 @@ def test_a_killed_worker_is_told_and_a_rerun_converges(host, tmp_path, heard):
 def test_a_journal_that_cannot_be_written_ends_the_run(host, tmp_path):
     """A full disk under the journal is named, and no process stays behind."""
     converge(host, stage("one", file_step("one/a", tmp_path / "a", "A\n")))
-    wait_until(kept(host))
+    until(kept(host))
     (host.root / "bin" / "python3").unlink()
     host.add_program("python3", f'#!/bin/sh\nulimit -f 8\nexec {host.python} "$@"\n')
     chatty = command_step("one/chatty", f"seq 100000; touch {tmp_path}/never", tmp_path / "never")
@@ -211,7 +212,7 @@ def test_the_agent_runs_on_other_pythons(host, tmp_path, version):
         "one", file_step("one/a", tmp_path / "a", "A\n"), command_step("one/b", f"touch {tmp_path}/b", tmp_path / "b")
     )
     assert converge(host, wanted).changed == ("one/a", "one/b")
-    wait_until(kept(host))
+    until(kept(host))
     assert converge(host, wanted).executions == 1
     assert list((host.state / "agent" / pack.digest()).rglob(f"*.cpython-{version.replace('.', '')}.pyc"))
 

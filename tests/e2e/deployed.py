@@ -7,7 +7,6 @@ import json
 import socket
 import ssl
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import httpx
 from tests.e2e.operator import Operator
 from tests.lab.host import Host
 from tests.lab.shell import LabError
+from tests.waiting import until
 
 DOMAIN = "acme.example"
 # Of what is not up yet: no connection, half an answer, a program that ends badly.
@@ -55,17 +55,8 @@ def visit(host: Host, path: str, domain: str = DOMAIN) -> tuple[int, bytes]:
 
 
 def eventually(check: Callable[[], object], limit_s: float = 120, pause_s: float = 0.5) -> object:
-    """The first true answer; the last failure when there is none in time. What a service that starts does to its callers is none."""
-    end = time.monotonic() + limit_s
-    while True:
-        try:
-            if found := check():
-                return found
-        except _NOT_YET:
-            if time.monotonic() > end:
-                raise
-        assert time.monotonic() < end, "not in time"
-        time.sleep(pause_s)
+    """The first true answer. What a service that starts does to its callers is none."""
+    return until(check, limit_s=limit_s, pause_s=pause_s, but=_NOT_YET)
 
 
 def releases(host: Host) -> list[str]:

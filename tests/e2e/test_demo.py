@@ -8,12 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from scripts.story import place
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 CLAIMS = 16
@@ -22,13 +22,6 @@ LIMIT_S = 300
 
 def environment(**more):
     return {**os.environ, "OTOBOTCTL_DEMO_TARGET": "embedded", "PYTHONUNBUFFERED": "1", **more}
-
-
-def until(condition, what):
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def listening(port):
@@ -130,7 +123,7 @@ def test_a_killed_demo_leaves_no_process():
         demo.process.kill()
         demo.finish()
     for port in demo.ports:
-        until(lambda port=port: not listening(port), f"port {port} is still served")
+        until(lambda port=port: not listening(port), f"nobody serves port {port} any more", limit_s=LIMIT_S)
     assert len(demo.directories) == 2
     for name in ("demo", "postgres"):
         with place.directory(name):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from types import SimpleNamespace
 
 import msgspec
@@ -19,6 +18,7 @@ from otobotctl.plan.playbook import load_playbook
 from tests.e2e import driver
 from tests.e2e.driver import Way
 from tests.lab.shell import LabError
+from tests.waiting import until
 
 DROP_IN = "/etc/ssh/sshd_config.d/10-otobot.conf"
 CLOSED, OPEN = 8081, 443
@@ -89,16 +89,8 @@ def walled(host):
     return not [address for address in (host.address, host.address6) if address and reach(address, CLOSED)]
 
 
-def eventually(check, limit_s=120):
-    until = time.monotonic() + limit_s
-    while True:
-        try:
-            if found := check():
-                return found
-        except (OSError, LabError):
-            pass
-        assert time.monotonic() < until, "not in time"
-        time.sleep(0.2)
+def eventually(check):
+    return until(check, pause_s=0.2, but=(OSError, LabError))
 
 
 def test_a_host_is_hardened_in_one_execution_a_stage_and_then_matches(way, stages, hardened):

@@ -15,6 +15,7 @@ from otobotctl.plan.kinds import spec_class
 from otobotctl.plan.model import Stage, Step
 from tests.e2e.driver import ME, Heard, Way
 from tests.lab import images
+from tests.waiting import until
 
 SECRET = "kept-from-every-eye-41c7"
 OPEN, CLOSED, SECOND_SSH = 8080, 8081, 2222
@@ -370,9 +371,7 @@ def test_backups_are_timed_a_new_release_is_archived_and_nothing_is_left_of_them
     host.ssh(f"echo '{state}' > /var/lib/otobot/backup/acme/state.json", user="root")
     assert converge(backed_up(at="*-*-* 05:00:00 UTC"))[0].changed == ("backup/acme",)
     assert converge(backed_up(at="*-*-* 05:00:00 UTC"))[0].changed == ()
-    deadline = time.monotonic() + 60
-    while not (said := host.ssh("cat /run/kinds-backups || true", user="root").stdout) and time.monotonic() < deadline:
-        time.sleep(0.5)
+    said = until(lambda: host.ssh("cat /run/kinds-backups || true", user="root").stdout, "the run", pause_s=0.5)
     assert said.split() == ["acme", "run"]
 
     assert converge(backed_up("absent"))[0].changed == ("backup/acme",)

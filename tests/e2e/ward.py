@@ -40,7 +40,7 @@ class Ward:
         try:
             eventually(said, limit_s, _PAUSE_S)
         except AssertionError:
-            raise AssertionError(f"unheard: {unheard(found, *wanted)}\nheard: {found['findings']}") from None
+            raise AssertionError(f"unheard: {unheard(found, *wanted)}\nheard: {found.get('findings')}") from None
         assert found["code"] == (4 if ill(found) else 0)
         return found
 

@@ -7,7 +7,6 @@ import signal
 import ssl
 import subprocess
 import sys
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from otobotctl.render import pool
 from otobotctl.secrets import Secret
 from tests.render.sample import catalog, front, resolved, text
 from tests.render.test_nginx import free_port
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 OLLAMA = ROOT / "tests/lab/files/images/ollama/ollama.py"
@@ -208,17 +208,9 @@ def fetch(machine, models):
         httpx.post(f"{url}/api/pull", json={"model": model}, timeout=60, trust_env=False)
 
 
-def eventually(true, limit_s=60):
-    """Ask again until it is so."""
-    end = time.monotonic() + limit_s
-    while True:
-        try:
-            if true():
-                return
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < end
-        time.sleep(0.1)
+def eventually(true):
+    """Ask again until it is so; nobody there is not yet."""
+    until(true, but=(httpx.TransportError,))
 
 
 async def streams(port, count, tokens, model="tiny:1b"):

@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import yaml
 from otobotctl.errors import ManifestError
 from tests.render.sample import EVERYTHING, composed, front, resolved, text
 from tests.render.test_nginx import certificate, folder, free_port, get  # noqa: F401 - a fixture among them
+from tests.waiting import until
 
 TOP = Path(__file__).resolve().parents[2]
 
@@ -120,16 +120,14 @@ def served(caddy, folder, fleet, places=None):  # noqa: F811
             [caddy, "run", "--config", conf, "--adapter", "caddyfile"], env=env, stdout=log, stderr=log
         )
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                for port in (health, plain, tls):  # it opens one after the other
-                    socket.create_connection(("127.0.0.1", port), timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "log").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+
+        def opened():
+            assert process.poll() is None, (folder / "log").read_text()
+            for port in (health, plain, tls):  # it opens one after the other
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return True
+
+        until(opened, "Caddy", but=(OSError,))
         yield plain, tls
     finally:
         process.terminate()

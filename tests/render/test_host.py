@@ -7,7 +7,6 @@ import shlex
 import socket
 import ssl
 import tarfile
-import time
 from dataclasses import replace
 
 import pytest
@@ -17,6 +16,7 @@ from otobotctl.render.document import parse_yaml
 from tests.lab.shell import LabError
 from tests.render import combinations
 from tests.render.sample import EVERYTHING, front, rendered, resolved, text
+from tests.waiting import until
 
 
 def upload(host, *releases):
@@ -69,14 +69,6 @@ def visit(host, domain, path="/"):
         certificate = line.getpeercert(binary_form=True)
     head, _, body = answer.partition(b"\r\n\r\n")
     return certificate, int(head.split()[1]), body.decode()
-
-
-def eventually(look, limit_s=180):
-    """Wait until `look` is true."""
-    end = time.monotonic() + limit_s
-    while not look():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.5)
 
 
 def test_docker_compose_accepts_every_project(host):
@@ -153,7 +145,7 @@ def test_the_proxy_serves_both_clients_and_takes_a_new_certificate_by_itself(hos
         assert status == 200
         return certificate != first
 
-    eventually(replaced)
+    until(replaced, pause_s=0.5)
     assert visit(host, "beta.example")[0] == before
 
 

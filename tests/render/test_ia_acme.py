@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from contextlib import ExitStack
 
 import pytest
@@ -13,6 +12,7 @@ from tests.lab import authority
 from tests.render.sample import front, text
 from tests.render.test_caddy import caddy  # noqa: F401 - a fixture
 from tests.render.test_ia import beside
+from tests.waiting import until
 
 NAMES = ("ia.example", "acme.example", "chat.acme.example")
 LOOK = """
@@ -56,13 +56,6 @@ def apart(tmp_path):
         holder = start("unshare", "--net", "--mount", "sh", "-c", script)
         until((tmp_path / "apart").exists)
         yield lambda *argv, **more: start("nsenter", "--net", "--mount", "--target", str(holder.pid), *argv, **more)
-
-
-def until(check):
-    end = time.monotonic() + 90
-    while not check():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def test_every_name_of_the_proxy_is_certified_by_the_authority_over_http(apart, caddy, tmp_path):  # noqa: F811

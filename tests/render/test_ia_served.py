@@ -8,7 +8,6 @@ import resource
 import socket
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tests.render.sample import text
 from tests.render.test_caddy import caddy  # noqa: F401 - a fixture
 from tests.render.test_ia import release
 from tests.render.test_nginx import free_port
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = ROOT / "tests/lab/files/images/ollama/ollama.py"
@@ -87,15 +87,10 @@ def listed(*callers):
 
 
 def until_up(caller):
-    end = time.monotonic() + 60
-    while True:
-        try:
-            if caller.get("/api/version", headers=bearer(KEY)).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    def up():
+        return caller.get("/api/version", headers=bearer(KEY)).status_code == 200
+
+    until(up, "the proxy and the engine behind it", but=(httpx.TransportError,))
 
 
 def bearer(key):
@@ -239,10 +234,7 @@ def test_every_caller_who_leaves_ends_his_own_generation(served):
     asyncio.run(left(caller.base_url.port, 50))
     [(events, ended, _)] = asyncio.run(streamed(caller.base_url.port, 1, 10))
     assert (events, ended) == (12, True)
-    end = time.monotonic() + 60
-    while generating(log) != {"now": 0, "cut": 50}:
-        assert time.monotonic() < end, generating(log)
-        time.sleep(0.1)
+    until(lambda: generating(log) == {"now": 0, "cut": 50}, lambda: f"no generation goes on: {generating(log)}")
 
 
 def engine_of(log):
@@ -253,10 +245,7 @@ def engine_of(log):
 def lines_of(log, count):
     """The meter's lines, once so many are there."""
     path = log.with_name("usage.log")
-    end = time.monotonic() + 60
-    while not path.exists() or len(path.read_text().splitlines()) < count:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until(lambda: path.exists() and len(path.read_text().splitlines()) >= count, f"{count} lines of the meter")
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -325,8 +314,4 @@ def test_who_leaves_is_seen_in_flight_and_then_ends_the_generation(served):
     assert (line["end"], line["told"], line["tokens_in"]) == ("left", False, 0)
     assert line["tokens_out"] >= 1
     assert told(log)["in_flight"] == []
-    end = time.monotonic() + 60
-    running = f"http://{engine_of(log)}/stand-in/running"
-    while httpx.get(running, trust_env=False).json() != {"now": 0, "cut": 1}:
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    until(lambda: generating(log) == {"now": 0, "cut": 1}, lambda: f"no generation goes on: {generating(log)}")

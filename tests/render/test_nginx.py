@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 
 from otobotctl.render.document import parse_yaml
 from tests.render.sample import EVERYTHING, catalog, front, resolved, text
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -185,15 +185,13 @@ def served(program, folder, fleet, places=None):
     with (folder / "errors").open("w") as errors:
         process = subprocess.Popen([program, "-c", conf, "-e", "stderr", "-g", "daemon off;"], stderr=errors)
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", health), timeout=5).close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "errors").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+
+        def opened():
+            assert process.poll() is None, (folder / "errors").read_text()
+            socket.create_connection(("127.0.0.1", health), timeout=5).close()
+            return True
+
+        until(opened, "nginx", but=(OSError,))
         yield plain, tls
     finally:
         process.terminate()

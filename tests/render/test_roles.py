@@ -10,7 +10,7 @@ from otobotctl.agent import policy
 from otobotctl.errors import ManifestError
 from otobotctl.manifest import words
 from otobotctl.manifest.models import CommandRole
-from otobotctl.manifest.resolve import ResolvedManifest, ResolvedOperator
+from otobotctl.manifest.resolved import ResolvedManifest, ResolvedOperator
 from otobotctl.render import roles
 
 

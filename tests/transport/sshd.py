@@ -8,12 +8,12 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
 from otobotctl.transport.hostkeys import HostKey
 from otobotctl.transport.target import Target
+from tests.waiting import until
 
 PATIENCE_S = 60.0
 
@@ -27,16 +27,6 @@ def free_port(address="127.0.0.1"):
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
         probe.bind((address, 0))
         return probe.getsockname()[1]
-
-
-def until(true, what, patience_s=PATIENCE_S):
-    """Wait for a condition with a generous limit."""
-    end = time.monotonic() + patience_s
-    while not (value := true()):
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {patience_s:.0f} s: {what}")
-        time.sleep(0.02)
-    return value
 
 
 def new_key(path: Path, kind: str = "ed25519") -> HostKey:

@@ -3,7 +3,6 @@
 import base64
 import stat
 import subprocess
-import time
 from pathlib import Path
 
 import pyrage
@@ -13,6 +12,7 @@ from otobotctl.errors import UsageError
 from otobotctl.secrets import keys
 from otobotctl.transport import given, program
 from otobotctl.transport.local import LocalDoor
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -90,10 +90,7 @@ def test_a_program_that_fails_or_does_not_end(tmp_path):
     )
     late = program.run(["sh", "-c", "sleep 600 & echo $!; wait"], tmp_path, {}, 0.5, said.append)
     assert late == "sh did not end within 0.5 s"
-    end = time.monotonic() + 60
-    while alive(int(said[-1])):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: not alive(int(said[-1])), "the end of what it had started")
 
 
 def alive(pid: int) -> bool:

@@ -16,6 +16,7 @@ from otobotctl.transport import hostkeys
 from otobotctl.transport.ssh import Settings, open_door
 from tests.transport import sshd
 from tests.transport.delay_proxy import proxied
+from tests.waiting import until
 
 
 def run(door, *argv, stdin=b"", silence_s=60.0):
@@ -135,7 +136,7 @@ def test_door_without_persistence_leaves_no_process(server, known_hosts, opened,
     running = door.execute(("sh", "-c", "echo started; cat"), silence_s=60)
     assert next(iter(running.lines())) == b"started"
     door.close()
-    sshd.until(lambda: not masters(sockets), "the shared connection ends")
+    until(lambda: not masters(sockets), "the shared connection ends")
     assert not list(sockets.iterdir())
 
 
@@ -154,7 +155,7 @@ def test_closing_a_channel_ends_the_command(door):
     pid = int(next(iter(channel.lines())))
     channel.close()
     channel.close()
-    sshd.until(lambda: not alive(pid), "the remote command ends")
+    until(lambda: not alive(pid), "the remote command ends")
     assert run(door, "echo", "on")[0] == [b"on"]
 
 
@@ -207,7 +208,7 @@ def test_stale_socket_is_no_obstacle(server, known_hosts, opened, sockets):
     run(opened(target, persist_s=60), "true")
     (pid,) = masters(sockets)
     os.kill(pid, signal.SIGKILL)
-    sshd.until(lambda: not alive(pid), "the master is gone")
+    until(lambda: not alive(pid), "the master is gone")
     assert list(sockets.iterdir())
     assert run(opened(target, persist_s=60), "echo", "again")[0] == [b"again"]
 

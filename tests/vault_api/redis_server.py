@@ -7,7 +7,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import redis
 
 from scripts.story import embedded
 from tests.lab.fixtures import unavailable
+from tests.waiting import until
 
 START_LIMIT_S = 60
 
@@ -40,13 +40,12 @@ class Server:
         assert self._process.stdin is not None
         self._process.stdin.write(said.encode())
         self._process.stdin.close()
-        deadline = time.monotonic() + START_LIMIT_S
-        while True:
-            with contextlib.suppress(redis.ConnectionError), self.client() as client:
-                client.ping()
-                return
-            assert time.monotonic() < deadline, self.log.read_text()[-2000:]
-            time.sleep(0.05)
+
+        def up() -> object:
+            with self.client() as client:
+                return client.ping()
+
+        until(up, lambda: self.log.read_text()[-2000:], limit_s=START_LIMIT_S, but=(redis.ConnectionError,))
 
     def client(self) -> redis.Redis:
         """A connection of the test's own."""

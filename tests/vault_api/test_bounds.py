@@ -8,7 +8,6 @@ import http.client
 import json
 import socket
 import threading
-import time
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -22,6 +21,7 @@ from otobotctl.vault_api.schema import migrate
 from otobotctl.vault_api.vault import Vault
 from scripts.story import vault as program
 from tests.vault_api.conftest import new_environment
+from tests.waiting import until
 
 PLACE = Place("acme", "", "", "row", "field")
 TABLES = {
@@ -143,13 +143,8 @@ def test_connections_are_capped_and_the_vault_answers_again(live):
     with contextlib.ExitStack() as held:
         for _ in range(520):
             held.enter_context(socket.create_connection((place.hostname, place.port), timeout=60))
-        deadline = time.monotonic() + 60
-        while status(place) != 503:
-            assert time.monotonic() < deadline
-    deadline = time.monotonic() + 60
-    while status(place) != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+        until(lambda: status(place) == 503, "a refusal")
+    until(lambda: status(place) == 200, "the vault")
 
 
 def status(place):
@@ -185,13 +180,6 @@ def test_what_has_begun_is_finished_before_the_end(postgres, tmp_path):
 
 
 def _until_waiting(postgres, name):
-    deadline = time.monotonic() + 60
+    waiting = "SELECT FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
     with psycopg.connect(postgres.server.address(), autocommit=True) as looking:
-        while True:
-            waiting = looking.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'", (name,)
-            ).fetchone()
-            if waiting != (0,):
-                return
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: looking.execute(waiting, (name,)).rowcount, "a statement that waits for the lock")

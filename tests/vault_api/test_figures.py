@@ -17,6 +17,7 @@ import pytest
 from otobotctl.vault_api import contract
 from scripts.story import embedded, vault
 from tests.vault_api.conftest import USER, new_environment
+from tests.waiting import until
 
 
 def get(port, path):
@@ -26,16 +27,6 @@ def get(port, path):
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
-
-
-def until(condition):
-    deadline = time.monotonic() + 120
-    while True:
-        with contextlib.suppress(OSError):
-            if condition():
-                return
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +43,7 @@ def refresher(postgres, tmp_path_factory):
         connection.execute("UPDATE vault.client_connections SET status = 'broken' WHERE service_code = 'slack'")
     process = vault.start(environment, folder / "refresher", "refresher", "--metrics-port", str(port))
     try:
-        until(lambda: get(port, "/health")[0] == 200)
+        until(lambda: get(port, "/health")[0] == 200, but=(OSError,))
         yield port, environment, postgres
     finally:
         assert vault.stop(process) == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 from otobotctl.vault_api import connections, contract, refresher, schema
 from scripts.story import embedded, vault
 from tests.vault_api import conftest
+from tests.waiting import until
 
 PACKAGE = Path(schema.__file__).parent
 
@@ -83,10 +83,7 @@ def test_health_is_503_while_the_database_is_away(postgres, environment, tmp_pat
         read = running.ask(contract.credentials_path(conftest.USER, "google"), token=environment["N8N_INTERNAL_TOKEN"])
         assert read.status == 503
         admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        deadline = time.monotonic() + 120
-        while running.ask(contract.HEALTH_PATH).status != 200:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        until(lambda: running.ask(contract.HEALTH_PATH).status == 200, "the vault")
 
 
 def test_health_knows_a_missing_migration(environment, tmp_path):
@@ -126,9 +123,7 @@ def test_the_refresher_looks_at_what_is_due(environment, tmp_path):
         assert run({}, "health", "--port", port).returncode == 1
         process = vault.start(environment, tmp_path / "refresher", "refresher", "--metrics-port", port)
         try:
-            deadline = time.monotonic() + 120
-            while run({}, "health", "--port", port).returncode:
-                assert time.monotonic() < deadline
+            until(lambda: run({}, "health", "--port", port).returncode == 0, "the refresher")
         finally:
             assert vault.stop(process) == 0
     lines = events((tmp_path / "refresher").read_text())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import time
 from uuid import uuid4
 
 import pytest
@@ -18,6 +17,7 @@ from scripts.story import vault
 from tests.vault_api import redis_server
 from tests.vault_api.conftest import QUICK, USER, new_environment
 from tests.vault_api.leaks.caller import Book, Caller
+from tests.waiting import until
 
 REPLICAS = 3
 ATTEMPTS = 10  # of one account
@@ -132,10 +132,7 @@ def test_without_redis_nobody_gets_in_and_n8n_goes_on(replicas, redis, email, ho
         assert one.ask("GET", contract.HEALTH_PATH).status == 200
     finally:
         redis.start() if how == "down" else redis.go_on()
-    deadline = time.monotonic() + 60
-    while login(one, email).status != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(lambda: login(one, email).status == 200, "the sessions", pause_s=0.2)
 
 
 def unlocked(one, email):

@@ -7,7 +7,6 @@ import pwd
 import secrets
 import subprocess
 import threading
-import time
 from types import SimpleNamespace
 
 import psycopg
@@ -17,6 +16,7 @@ from otobotctl.vault_api import contract
 from scripts.story import embedded
 from tests.vault_api import conftest
 from tests.vault_api.test_audit import verify
+from tests.waiting import until
 
 
 def control(server, *what):
@@ -57,10 +57,7 @@ def test_reads_come_back_with_postgresql(own, tmp_path):
 
     def again(seen):
         """Wait until somebody is answered 200 after these."""
-        until = time.monotonic() + 120
-        while not any(status == 200 for status, _ in got[seen:]):
-            assert time.monotonic() < until
-            time.sleep(0.05)
+        until(lambda: any(status == 200 for status, _ in got[seen:]), "an answer")
 
     with fresh.serving():
         fresh.ask(contract.user_path(conftest.USER), "PUT", body={"email": "lea@acme.example"})

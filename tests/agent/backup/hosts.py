@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tests.agent.backup import quick_restic
@@ -198,11 +197,3 @@ class BackupHost:
     def running(self) -> set[str]:
         """The services that run."""
         return {path.name for path in (self.docker / "running/otobot-acme").iterdir()}
-
-
-def until(claim, limit_s: float = 120.0) -> None:
-    """Wait until something is true."""
-    deadline = time.monotonic() + limit_s
-    while not claim():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

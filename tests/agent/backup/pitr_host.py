@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from scripts.story import embedded
-from tests.agent.backup.hosts import TOP, BackupHost, until
+from tests.agent.backup.hosts import TOP, BackupHost
 from tests.agent.backup.restored_host import ANNA, ASKED, BEN, COUNTED, MIGRATE, SOURCES, vault
+from tests.waiting import until
 
 SEALED = "1:b2Y=:c2VhbGVk:eA=="
 _BEGIN = """

@@ -17,7 +17,8 @@ from typing import ClassVar
 
 import pytest
 
-from tests.agent.backup.hosts import DUMP, SOURCES, BackupHost, until
+from tests.agent.backup.hosts import DUMP, SOURCES, BackupHost
+from tests.waiting import until
 
 SMALL = [SOURCES[1], SOURCES[3]]
 

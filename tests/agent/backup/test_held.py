@@ -13,7 +13,8 @@ import pytest
 from otobotctl.agent.backup import held
 from otobotctl.agent.backup.restic import Restic, ResticError
 from otobotctl.agent.backup.under_way import UnderWay
-from tests.agent.backup.hosts import TOP, until
+from tests.agent.backup.hosts import TOP
+from tests.waiting import until
 
 ENV = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/root")}
 WHOLE = json.dumps({"parts": ["x" * 50] * 10000}).encode()  # more than a socket takes at once

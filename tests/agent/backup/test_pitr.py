@@ -13,9 +13,10 @@ import pytest
 
 from otobotctl.agent.backup.pitr.segments import PARTIAL, WAL_FILE, Piece, following
 from otobotctl.agent.backup.restic import Restic
-from tests.agent.backup.hosts import SECRETS, until
+from tests.agent.backup.hosts import SECRETS
 from tests.agent.backup.pitr_host import SEALED, PitrHost, client
 from tests.agent.backup.restored_host import BEN, CLIENT
+from tests.waiting import until
 
 SHORT = 11_902_976  # bytes: as CI once met one
 

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from otobotctl.agent import nvidia, ollama
 from otobotctl.agent.kinds import gpu_bench, gpu_status, ollama_model
 from otobotctl.agent.run import ProbeError, Run, StepError
+from tests.waiting import until
 
 STAND_IN = Path(__file__).parents[2] / "lab/files/images/ollama/ollama.py"
 GIB = 1 << 30
@@ -28,14 +28,7 @@ def url(tmp_path_factory):
     env = {**os.environ, "OLLAMA_HOST": f"127.0.0.1:{port}", "OLLAMA_MODELS": str(home)}
     server = subprocess.Popen([sys.executable, str(STAND_IN), "serve"], env=env, stdout=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 60
-        while True:
-            try:
-                ollama.ask(f"http://127.0.0.1:{port}", "/api/version")
-                break
-            except ollama.ApiError:
-                assert time.monotonic() < end
-                time.sleep(0.05)
+        until(lambda: ollama.ask(f"http://127.0.0.1:{port}", "/api/version"), "the stand-in", but=(ollama.ApiError,))
         yield f"http://127.0.0.1:{port}"
     finally:
         server.kill()

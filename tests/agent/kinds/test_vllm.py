@@ -6,13 +6,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from otobotctl.agent import ollama, vllm
 from otobotctl.agent.kinds import gpu_bench, gpu_status
+from tests.waiting import until
 
 STAND_IN = Path(__file__).parents[2] / "lab/files/images/vllm-openai/vllm.py"
 MODEL = "mistralai/Mistral-7B-Instruct-v0.3"
@@ -27,24 +27,11 @@ def url():
     words = ("serve", MODEL, f"--port={port}", f"--served-model-name={MODEL}", "--max-num-seqs=2")
     server = subprocess.Popen([sys.executable, str(STAND_IN), *words], stdout=subprocess.DEVNULL)
     try:
-        eventually(lambda: vllm.models(f"http://127.0.0.1:{port}"))
+        until(lambda: vllm.models(f"http://127.0.0.1:{port}"), "the stand-in", but=(ollama.ApiError,))
         yield f"http://127.0.0.1:{port}"
     finally:
         server.kill()
         server.wait()
-
-
-def eventually(true):
-    """Ask again until it is so, and no error."""
-    end = time.monotonic() + 60
-    while True:
-        try:
-            if true():
-                return
-        except ollama.ApiError:
-            pass
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_the_status_tells_its_version_its_model_and_its_queue(url):
@@ -62,10 +49,10 @@ def test_requests_above_what_it_works_on_wait_and_are_counted(url):
     callers = [http.client.HTTPConnection(url.removeprefix("http://"), timeout=60) for _ in range(5)]
     for each in callers:
         threading.Thread(target=each.request, args=("POST", "/v1/chat/completions", body), daemon=True).start()
-    eventually(lambda: vllm.queue(url) == {"running": 2, "waiting": 3})
+    until(lambda: vllm.queue(url) == {"running": 2, "waiting": 3}, but=(ollama.ApiError,))
     for each in callers:
         each.close()
-    eventually(lambda: vllm.queue(url) == {"running": 0, "waiting": 0})
+    until(lambda: vllm.queue(url) == {"running": 0, "waiting": 0}, but=(ollama.ApiError,))
 
 
 def test_what_was_fetched_of_a_model_is_the_size_of_its_blobs(tmp_path):

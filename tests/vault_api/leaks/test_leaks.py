@@ -7,7 +7,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -19,6 +18,7 @@ from scripts.story import vault
 from tests.vault_api.leaks import story, world
 from tests.vault_api.leaks.caller import Caller
 from tests.vault_api.leaks.search import forms, leaks
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(1800)  # on a machine that has other work
 
@@ -109,7 +109,7 @@ def _broken(here, caller, told):
         assert caller.ask("PUT", path, key, caller.internal).status == 503
         assert caller.ask("GET", path, None, caller.node).status == 503
         assert caller.ask("POST", people.LOGIN_PATH, {"email": email, "password": password}).status == 503
-    _until(lambda: caller.ask("GET", contract.READY_PATH).status == 200)
+    until(lambda: caller.ask("GET", contract.READY_PATH).status == 200)
     assert caller.ask("PUT", path, key, caller.internal).status == 200
 
 
@@ -122,13 +122,6 @@ def _away(here):
         admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'leaks'")
         yield
         admin.execute("ALTER DATABASE leaks ALLOW_CONNECTIONS true")
-
-
-def _until(condition):
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def _raw(here, url):
@@ -166,7 +159,7 @@ def _sweeps(here, told):
             )
         path = f"{story.contract_oauth.REFRESH_PATH}?connectionId={connection}"
         told.caller.ask("POST", path, None, told.internal)
-    _until(lambda: b'"sweep"' in here.log("refresher").read_bytes())
+    until(lambda: b'"sweep"' in here.log("refresher").read_bytes())
 
 
 def _rotated(here):

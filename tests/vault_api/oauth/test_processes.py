@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from otobotctl.vault_api import contract
 from scripts.story import vault as program
+from tests.waiting import until
 
 PROCESSES = 3
 READERS = 50
@@ -25,13 +26,6 @@ def connected(place, *, expires_in_s=-10):
             return await place.connected(vault, expires_in_s=expires_in_s)
 
     return asyncio.run(run())
-
-
-def until(condition, limit_s=120):
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 # What the refresher's container is given: it serves nobody, so it knows no caller's token and no owner.

@@ -24,6 +24,7 @@ from otobotctl.workflows import converging, rendering
 from otobotctl.workflows.desired import load
 from scripts.story import embedded, vault
 from tests.converge.local_door import LocalHost
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 SLUG = "acme"
@@ -146,17 +147,13 @@ class StandIn:
         assert ran.returncode == 0, ran.stderr
 
     def _wait(self, port):
-        end = time.monotonic() + vault.START_LIMIT_S
-        while True:
-            try:
-                opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-                with opener.open(f"http://127.0.0.1:{port}{contract.HEALTH_PATH}", timeout=30) as answer:
-                    if answer.status == 200:
-                        return
-            except OSError:
-                log = (self.directory / "log.jsonl").read_text()
-                assert time.monotonic() < end, log[-2000:]
-                time.sleep(0.05)
+        def up():
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(f"http://127.0.0.1:{port}{contract.HEALTH_PATH}", timeout=30) as answer:
+                return answer.status == 200
+
+        log = self.directory / "log.jsonl"
+        until(up, lambda: log.read_text()[-2000:], limit_s=vault.START_LIMIT_S, but=(OSError,))
 
     def stop(self):
         """End the vault, whoever started it."""
