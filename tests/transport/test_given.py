@@ -101,6 +101,17 @@ def alive(pid: int) -> bool:
         return False
 
 
+def test_what_a_program_leaves_running_does_not_hold_it(tmp_path):
+    """A daemon of its own session keeps the pipe open: the program has ended, and what it said until then is told."""
+    said = []
+    script = "setsid sleep 600 & echo $! > daemon; echo told; exit 3"
+    try:
+        assert program.run(("sh", "-c", script), tmp_path, {}, 60, said.append) == "sh ended with 3"
+        assert said == ["told"]
+    finally:
+        subprocess.run(("kill", (tmp_path / "daemon").read_text().strip()), check=True)
+
+
 def test_an_age_key_in_a_variable_is_the_only_one(monkeypatch, tmp_path):
     """As age-keygen prints it, on one line, or the name of a file; no other key is looked for then."""
     identity = pyrage.x25519.Identity.generate()
