@@ -136,7 +136,11 @@ def _refresh(settings: Settings, port: int) -> int:
             loop.add_signal_handler(number, stopping.set)
         await refresher.run(settings, stopping, port)
 
-    asyncio.run(until_told())
+    try:
+        asyncio.run(until_told())
+    except Exception as error:  # noqa: BLE001 - told by type: the text may quote a row
+        logs.event("refresher_failed", logging.ERROR, **logs.describe(error))
+        return 1
     return 0
 
 

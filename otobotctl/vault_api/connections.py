@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -9,7 +10,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from . import metrics
+from . import logs, metrics
 from .audit import Entry, Transaction
 from .contract import ConnectionState
 from .crypto import Place
@@ -215,6 +216,11 @@ async def _must_exist(change: Transaction, client: UUID, user: UUID, service: st
 
 
 async def states(vault: Vault) -> None:
-    """Count the connections by state for Prometheus. Raises psycopg.Error, LookupError."""
-    for state, count in await vault.database.all(_STATES, (await vault.database.client(),)):
+    """Count the connections by state for Prometheus; without the database, the other figures are worth having."""
+    try:
+        rows = await vault.database.all(_STATES, (await vault.database.client(),))
+    except (psycopg.Error, LookupError) as error:
+        logs.event("states_unknown", logging.WARNING, **logs.describe(error))
+        return
+    for state, count in rows:
         metrics.TOKENS.labels(state).set(count)

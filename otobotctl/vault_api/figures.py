@@ -8,14 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-import psycopg
-
-from . import contract, logs, metrics
+from . import contract, metrics
 from .connections import states
 
 if TYPE_CHECKING:
@@ -69,10 +66,7 @@ class Figures:
 
     async def _answer(self, line: bytes) -> tuple[int, str, bytes]:
         if line.startswith(b"GET " + contract.METRICS_PATH.encode() + b" "):
-            try:
-                await states(self._vault)
-            except (psycopg.Error, LookupError) as error:  # the other figures are worth having
-                logs.event("states_unknown", logging.WARNING, **logs.describe(error))
+            await states(self._vault)
             return 200, metrics.CONTENT_TYPE, metrics.exposition()
         if line.startswith(b"GET " + contract.HEALTH_PATH.encode() + b" "):
             well = self._marked_at is not None and datetime.now(UTC) - self._marked_at < STALE

@@ -17,7 +17,10 @@ _LOGGER = logging.getLogger("vault")  # asked at every request
 
 
 class JsonFormatter(logging.Formatter):
-    """Our events with their fields; of other libraries only the message's template: arguments could quote data."""
+    """Our events with their fields; of other libraries a template's first line alone: anything more could quote data.
+
+    asyncio writes what it knows of an exception behind the first line, its text too.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """One line of JSON."""
@@ -25,7 +28,7 @@ class JsonFormatter(logging.Formatter):
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.msg if isinstance(record.msg, str) else type(record.msg).__name__,
+            "event": record.msg.partition("\n")[0] if isinstance(record.msg, str) else type(record.msg).__name__,
         }
         fields = getattr(record, "fields", None)
         if isinstance(fields, dict):

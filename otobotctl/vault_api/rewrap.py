@@ -82,7 +82,7 @@ async def run(
             if tell is not None:
                 tell(sealed)
     left = await count(database, ring.current)
-    retired = await _retire(database, audit, ring, left, actor) if not left else ()
+    retired = await _retire(database, audit, ring, actor) if not left else ()
     logs.event("rewrapped", version=ring.current, processed=sealed)
     return Rewrapped(sealed, left, retired)
 
@@ -154,9 +154,7 @@ def _names(column: Column) -> dict[str, Any]:
     }
 
 
-async def _retire(
-    database: Database, audit: Audit, ring: Keyring, left: Mapping[int, int], actor: Actor
-) -> tuple[int, ...]:
+async def _retire(database: Database, audit: Audit, ring: Keyring, actor: Actor) -> tuple[int, ...]:
     client = await database.client()
     async with audit.transaction() as change:
         rows = await (
@@ -166,7 +164,7 @@ async def _retire(
                 (client, ring.current),
             )
         ).fetchall()
-        retired = tuple(sorted(row[0] for row in rows if row[0] not in left))
+        retired = tuple(sorted(row[0] for row in rows))
         details = {"version": str(ring.current), "retired": ",".join(map(str, retired))}
         change.note(Entry("rotate", "completed", actor, details=details))
     return retired

@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -19,7 +19,7 @@ from . import inputs, logs
 from .actor import ANONYMOUS
 from .admission import admit
 from .endpoint import Answer, Call, Endpoint
-from .errors import Problem, missing, unavailable, unexpected
+from .errors import Problem, invalid, missing, unavailable, unexpected
 
 if TYPE_CHECKING:
     from .vault import Vault
@@ -80,6 +80,8 @@ def refusal(error: Exception, request: object) -> Problem:
     """What is answered for whatever went wrong; what was no refusal of ours is logged."""
     if isinstance(error, Problem):
         return error
+    if isinstance(error, ClientDisconnect):  # nobody hears it, and nothing is wrong with us
+        return invalid("the body did not come whole")
     logs.failed(error, request)
     # The pool's own errors are OperationalErrors; a LookupError: migrations have not run.
     away = isinstance(error, psycopg.OperationalError | LookupError | TimeoutError)

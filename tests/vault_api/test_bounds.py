@@ -13,8 +13,9 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from starlette.requests import ClientDisconnect
 
-from otobotctl.vault_api import contract, guard, keys
+from otobotctl.vault_api import contract, guard, keys, routing
 from otobotctl.vault_api.configuration import Settings
 from otobotctl.vault_api.crypto import ALLOWANCE, Keyring, Place, SealError
 from otobotctl.vault_api.schema import migrate
@@ -183,3 +184,10 @@ def _until_waiting(postgres, name):
     waiting = "SELECT FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
     with psycopg.connect(postgres.server.address(), autocommit=True) as looking:
         until(lambda: looking.execute(waiting, (name,)).rowcount, "a statement that waits for the lock")
+
+
+def test_who_hangs_up_within_a_body_is_no_defect_of_ours(caplog):
+    """Nothing of it is logged as one, and no answer of 500 is counted."""
+    with caplog.at_level("INFO", logger="vault"):
+        assert routing.refusal(ClientDisconnect(), "request").status == 400
+    assert caplog.records == []

@@ -133,6 +133,15 @@ def test_the_refresher_looks_at_what_is_due(environment, tmp_path):
     assert next(line for line in lines if line["event"] == "refresh")["kind"] == "no_application"
 
 
+def test_a_refresher_that_cannot_start_says_so_as_everything_else(environment):
+    """Its exit code is 1, and what it writes are events: no traceback, whose last line may quote a row."""
+    assert run(environment, "migrate").returncode == 0
+    ended = run({**environment, "ENCRYPTION_MASTER_KEY": "ab" * 32}, "refresher")
+    assert ended.returncode == 1
+    assert [line["event"] for line in events(ended.stderr)] == ["refresher_failed"]
+    assert events(ended.stderr)[0]["error"] == "KeysError"
+
+
 def test_a_sweep_looks_further_than_to_the_next():
     """No token runs out between two sweeps, with a margin."""
     assert refresher.EVERY + timedelta(minutes=5) <= connections.REFRESH_AHEAD

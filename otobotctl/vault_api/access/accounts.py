@@ -170,9 +170,15 @@ async def enter(
 
 
 async def _must_be_good(tx: Transaction, client: UUID, call: Call, account: Account, otp: str) -> None:
-    entered = await tx.connection.execute(_ENTERED, (client, account.id, account.password_hash))
-    if entered.rowcount != 1 or (account.mfa_enabled and not await second_factor(tx, call, account, otp)):
+    if not await entered(tx, client, account) or (
+        account.mfa_enabled and not await second_factor(tx, call, account, otp)
+    ):
         raise _NotGoodError
+
+
+async def entered(tx: Transaction, client: UUID, account: Account) -> bool:
+    """Whether the password that was checked is the account's still; then its failures are forgotten."""
+    return (await tx.connection.execute(_ENTERED, (client, account.id, account.password_hash))).rowcount == 1
 
 
 class _NotGoodError(Exception):

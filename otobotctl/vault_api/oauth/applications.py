@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
+import psycopg
+
 from ..audit import Entry
 from ..contract_oauth import CALLBACK_PATH
 from ..crypto import Place
-from ..errors import Problem, invalid, missing
+from ..errors import Problem, invalid, missing, taken
 from .requests import Client
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ async def save(
     """Store an application, which takes the place of the service's active one; connections of that one keep it.
 
     Raises:
-        Problem: 404, no such OAuth service; 400, the redirect address is not https.
+        Problem: 404, no such OAuth service; 400, the redirect address is not https; 409, another was stored meanwhile.
     """
     provider = vault.providers.get(service)
     if provider is None or provider.kind != "oauth2":
@@ -129,10 +131,13 @@ async def save(
     sealed_id = vault.keyring.seal(client.id, _place(slug, service, row, "encrypted_client_id"))
     place = _place(slug, service, row, "encrypted_client_secret")
     sealed_secret = vault.keyring.seal(client.secret, place) if client.secret else None
-    async with vault.audit.transaction() as change:
-        await change.connection.execute(_RETIRE, (tenant, service))
-        values = (tenant, row, service, name, sealed_id, sealed_secret, redirect_uri, list(scopes), is_global)
-        await change.connection.execute(_INSERT, values)
-        about = {"id": str(row)}
-        change.note(Entry("oauth_app", "created", by.actor, None, service, None, by.request, by.address, about))
+    try:
+        async with vault.audit.transaction() as change:
+            await change.connection.execute(_RETIRE, (tenant, service))
+            values = (tenant, row, service, name, sealed_id, sealed_secret, redirect_uri, list(scopes), is_global)
+            await change.connection.execute(_INSERT, values)
+            about = {"id": str(row)}
+            change.note(Entry("oauth_app", "created", by.actor, None, service, None, by.request, by.address, about))
+    except psycopg.errors.UniqueViolation:
+        raise taken("oauth_app") from None
     return row

@@ -13,6 +13,7 @@ from uuid import UUID
 import psycopg
 
 from .. import logs, metrics
+from ..crypto import SealError
 from ..errors import unavailable
 from . import lease
 from .lease import Seen
@@ -88,16 +89,16 @@ class Refresh:
     async def several(
         self, connections: Iterable[tuple[UUID, str]], ahead: timedelta, *, force: bool = False
     ) -> list[Result]:
-        """Refresh these, given with their services, a few at a time; one whose database call fails is `failed`."""
+        """Refresh these, given with their services, a few at a time; one that cannot be stored is `failed`."""
 
         async def one(connection: UUID, service: str) -> Result:
             slots = self._by_service.setdefault(service, asyncio.Semaphore(AT_ONCE_A_SERVICE))
             async with slots, self._slots:
                 try:
                     return await asyncio.shield(self.start(connection, ahead, force=force))
-                except (psycopg.Error, LookupError) as error:
+                except (psycopg.Error, LookupError, SealError) as error:
                     logs.event("refresh_failed", logging.ERROR, connection=connection, **logs.describe(error))
-                    return Result(connection, Outcome.FAILED, "database")
+                    return Result(connection, Outcome.FAILED, "seal" if isinstance(error, SealError) else "database")
 
         return list(await asyncio.gather(*(one(connection, service) for connection, service in connections)))
 

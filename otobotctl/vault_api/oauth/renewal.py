@@ -77,6 +77,7 @@ async def renew(vault: Vault, claim: Claim, *, http_s: float = HTTP_S) -> Result
 
     Raises:
         psycopg.Error, LookupError: the database stayed away.
+        SealError: the key has no uses left.
     """
     try:
         used, answer = await _ask(vault, claim, http_s)

@@ -43,9 +43,13 @@ async def change_password(call: Call) -> Answer:
     hashed = await accounts.hashed_new(call, account, body.new_password)
     client = await call.vault.database.client()
     async with call.vault.audit.transaction() as tx:
-        await accounts.set_password(tx, client, user, hashed, must_change=False)
-        await sessions.revoke_others(tx, client, user, session)
-        tx.note(accounts.entry(call, "password", "changed", user))
+        still = await accounts.entered(tx, client, account)
+        if still:
+            await accounts.set_password(tx, client, user, hashed, must_change=False)
+            await sessions.revoke_others(tx, client, user, session)
+        tx.note(accounts.entry(call, "password", "changed" if still else "refused", user))
+    if not still:
+        raise accounts.wrong()
     return DONE
 
 

@@ -184,6 +184,24 @@ def test_the_last_five_passwords_are_refused(house):
     assert wrong.status == 401
 
 
+def test_a_password_that_was_changed_meanwhile_stays(house, monkeypatch):
+    """Two enter the old one at the same time: the second to finish has not entered the password there is now."""
+    user, email = house.person()
+    mine = house.login(email).body["token"]
+    hashed_new = accounts.hashed_new
+
+    async def slowly(call, account, new):
+        found = await hashed_new(call, account, new)
+        house.change("UPDATE users SET password_hash = 'of another' WHERE id = %s", user)
+        return found
+
+    monkeypatch.setattr(accounts, "hashed_new", slowly)
+    late = house.ask("POST", people.PASSWORD_PATH, {"password": PASSWORD, "newPassword": f"{NEW}-1"}, bearer=mine)
+    assert (late.status, late.body["code"]) == (401, "invalid_credentials")
+    assert house.rows("SELECT password_hash FROM users WHERE id = %s", user) == [("of another",)]
+    assert house.audit(user)[-1] == ("password", "refused")
+
+
 def test_a_stolen_access_token_cannot_guess_the_password(strict):
     """Entering the password again is limited like a login."""
     token = strict.bearer()

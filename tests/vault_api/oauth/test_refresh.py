@@ -319,3 +319,17 @@ def test_whoever_comes_first_the_token_that_counts_is_kept(place, seed):
 
     asyncio.run(run())
     assert {"granted", "refused"} <= {outcome for _, outcome in place.stub.refreshes}
+
+
+def test_a_key_without_uses_left_ends_one_refresh_and_no_sweep(place, monkeypatch):
+    """What the provider gave cannot be sealed: it is carried for a while, then told; the others are refreshed."""
+    monkeypatch.setattr(renewal, "SAVE_S", 0.0)
+
+    async def run():
+        async with place.opened() as vault:
+            several = [(await place.connected(vault))[1] for _ in range(2)]
+            vault.keyring.allowance = 3  # of the three that each needs
+            found = await vault.refresh.several([(one, "stub") for one in several], AHEAD)
+            assert sorted(one.outcome.value for one in found) == ["failed", "refreshed"]
+
+    asyncio.run(run())
