@@ -73,7 +73,7 @@ def test_a_second_apply_is_one_execution_and_no_change(deployed):
     again = deployed.operator.data("host", "apply", "vps-1")
     assert again["changed"] == []
     assert again["executions"] == 1
-    eventually(lambda: deployed.host.sessions() == 1, 30)
+    eventually(lambda: deployed.host.sessions() == 1, 60)
 
 
 def test_plan_and_diff_of_a_host_that_matches_are_empty(deployed):
@@ -105,7 +105,7 @@ def test_status_of_a_deployed_client(deployed):
     assert releases["front"]["services"]["nginx"] == "healthy"
     assert found["machine"]["docker_error"] is None
     assert found["last"]["state"] == "ok"
-    eventually(lambda: deployed.host.sessions() == 1, 30)
+    eventually(lambda: deployed.host.sessions() == 1, 60)
 
 
 def test_no_secret_is_anywhere_it_can_be_read(deployed):
@@ -304,7 +304,7 @@ def test_an_export_opens_with_stock_tools_and_restores_every_row(deployed, tmp_p
     host.mark_sessions()
     with ProcessLists() as lists:
         data = operator.data("client", "export", "acme", "--output", str(sealed))
-    eventually(lambda: host.sessions() == 1, 30)
+    eventually(lambda: host.sessions() == 1, 60)
     values = operator.secrets("acme")
     assert not [name for name, value in values.items() if value in lists.text()]
     assert "pg_dump" in lists.text()  # the control

@@ -188,7 +188,7 @@ def test_a_second_apply_is_one_execution_and_no_change(deployed):
     again = deployed.operator.data("host", "apply", "vps-1")
     assert again["changed"] == []
     assert again["executions"] == 1
-    until(lambda: deployed.host.sessions() == 1, "sessions", 30)
+    until(lambda: deployed.host.sessions() == 1, "sessions", 60)
 
 
 def test_no_secret_was_in_a_process_list_or_said(deployed):

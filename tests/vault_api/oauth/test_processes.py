@@ -60,6 +60,14 @@ def kill(process):
     process.wait(60)
 
 
+def patient(vault, path, token):
+    """What a reader gets who comes again when he is told to: on a loaded machine a refresh may outlast his patience."""
+    deadline = time.monotonic() + 120
+    while (answer := vault.ask(path, token=token)).status == 503 and time.monotonic() < deadline:
+        time.sleep(float(answer.headers["retry-after"]))
+    return answer
+
+
 def test_fifty_requests_in_three_processes_cause_one_refresh(place, tmp_path):
     """An expired token, a provider that takes a second: one refresh, and everybody gets the new token."""
     user, connection = connected(place)
@@ -72,7 +80,7 @@ def test_fifty_requests_in_three_processes_cause_one_refresh(place, tmp_path):
             for number in range(PROCESSES)
         ]
         with ThreadPoolExecutor(READERS) as pool:
-            asked = [pool.submit(vaults[number % PROCESSES].ask, path, token=token) for number in range(READERS)]
+            asked = [pool.submit(patient, vaults[number % PROCESSES], path, token) for number in range(READERS)]
             answers = [future.result() for future in asked]
     assert [outcome for _, outcome in place.stub.refreshes] == ["granted"]
     assert {answer.status for answer in answers} == {200}
@@ -172,7 +180,7 @@ def test_a_refresher_that_is_told_to_stop_leaves_what_has_not_begun(place, tmp_p
     asyncio.run(run())
     place.stub.faults = [("before", "wait")] * 12
     with refresher(place, tmp_path / "log") as process:
-        assert place.stub.entered.wait(120)
+        until(lambda: len(place.stub.faults) == 8)  # four are at the provider
         process.terminate()
         time.sleep(1.0)
         place.stub.release.set()
