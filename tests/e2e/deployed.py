@@ -42,7 +42,7 @@ def visit(host: Host, path: str, domain: str = DOMAIN) -> tuple[int, bytes]:
     """Ask the client's site from outside the host, by its name."""
     context = ssl._create_unverified_context()
     with (
-        socket.create_connection((host.address, 443), 10) as raw,
+        socket.create_connection((host.address, 443), 30) as raw,
         context.wrap_socket(raw, server_hostname=domain) as tls,
     ):
         tls.settimeout(30)
