@@ -44,7 +44,12 @@ def add(
     port: Annotated[int | None, typer.Option(help="The SSH port.")] = None,
     jump: Annotated[str | None, typer.Option(help="Another host of the manifest to go through.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
-    docker: Annotated[str | None, typer.Option(help="Where Docker comes from: upstream or distribution.")] = None,
+    docker: Annotated[
+        str | None,
+        typer.Option(
+            help="Where Docker comes from: upstream, or distribution (Debian 13, Ubuntu 22.04 and newer ones)."
+        ),
+    ] = None,
 ) -> None:
     """Register a host in the manifest; nothing is contacted."""
     from otobotctl.workflows import hosts
