@@ -113,12 +113,11 @@ def apply_loaded(loaded: Loaded, name: str, listener: Listener, password: Passwo
     from otobotctl.converge import early
 
     with early.reaching(opener(loaded, name), with_password=password is not None) as reached:
-        clients = loaded.manifest.clients_of(name)
-        for client in clients:
-            secrets.mint(loaded, client.slug)
-        peers.mint(loaded, loaded.manifest.host(name))
+        host = loaded.manifest.host(name)
+        secrets.mint_for(loaded, host)
+        peers.mint(loaded, host)
         done = converge(reached, desired_of(loaded, name), listener, password)
-    return replace(done, warnings=(*warnings(loaded, clients), *done.warnings))
+    return replace(done, warnings=(*warnings(loaded, loaded.manifest.clients_of(name)), *done.warnings))
 
 
 def deploy(

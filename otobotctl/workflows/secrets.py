@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from otobotctl.fleet import Fleet
+    from otobotctl.manifest import ResolvedHost
     from otobotctl.secrets import SecretSpec
     from otobotctl.secrets.policy import Standing
     from otobotctl.workflows.desired import Loaded
@@ -57,6 +58,20 @@ def mint(loaded: Loaded, slug: str) -> tuple[str, ...]:
         if minted:
             secrets.save(loaded.fleet.client(slug), store, loaded.manifest.recipients)
     return minted
+
+
+def mint_for(loaded: Loaded, host: ResolvedHost) -> None:
+    """Mint what a host needs and nobody has made: for its clients, and for those who may ask its IA Interne.
+
+    The latter live elsewhere, so that their own hosts may mint the same at this moment: who comes first does it.
+    """
+    for client in loaded.manifest.clients_of(host.name):
+        mint(loaded, client.slug)
+    for slug in host.gpu.callers if host.gpu else ():
+        specs = loaded.catalog.specs_of(loaded.manifest.client(slug))
+        there = {each.name for each in secrets.read_metadata(loaded.fleet.client(slug))}
+        if any(spec.name not in there and not spec.given for spec in specs):
+            mint(loaded, slug)
 
 
 def opened(loaded: Loaded, slug: str) -> Mapping[str, secrets.Secret]:

@@ -131,8 +131,7 @@ class _Deploy:
 
     def run(self) -> Deployed:
         begun = time.monotonic()
-        for client in self.loaded.manifest.clients_of(self.client.host):
-            secrets.mint(self.loaded, client.slug)
+        secrets.mint_for(self.loaded, self.loaded.manifest.host(self.client.host))
         wanted = self.desired()
         hooks = Hooks(self.loaded, self.client, self.reached, wanted, self.listener)
         known, before = self.arrive(wanted)

@@ -1,13 +1,17 @@
 """A fleet with several GPU hosts of one name: their keys, and what each host should be."""
 
+import contextlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from otobotctl import secrets
+from otobotctl.converge import early
 from otobotctl.errors import HostUnreachableError, ManifestError, PartialError, StepFailedError, UsageError
 from otobotctl.fleet import Fleet
 from otobotctl.workflows import converging, peers, recipients
+from otobotctl.workflows.converging import HostRun
 from otobotctl.workflows.desired import load
 from otobotctl.workflows.gpu import hosts, keys, models, token
 
@@ -63,6 +67,31 @@ def test_each_host_gets_the_same_list_and_its_own_key_which_is_shown_nowhere(fle
     assert digest in of_one["ia/pool-digest.caddy"].data().decode()
     assert digest != of_two["pool/read"].unless[-1]
     assert not [name for name in of_three if "pool" in name]
+
+
+def test_a_gpu_host_is_applied_before_the_hosts_of_those_who_may_ask_it(fleet, monkeypatch):
+    """Side by side nobody knows whose thread comes first: each mints the callers' keys, and all get the same."""
+    document = json.loads(fleet.manifest.read_text())
+    document["hosts"]["vps-1"] = {"address": "10.9.0.9"}
+    document["hosts"]["gpu-3"]["gpu"] = {**HOST["gpu"], "domain": "other.example", "callers": {"acme": {}}}
+    acme = {"company": "ACME", "email": "it@acme.example", "domain": "acme.example", "host": "vps-1", "index": 0}
+    document["clients"] = {"acme": {**acme, "services": ["postgres", "mongo", "librechat"]}}
+    fleet.manifest.write_text(json.dumps(document))
+    wanted = []
+
+    def converge(_reached, desired, *_):
+        wanted.append(desired)
+        return HostRun(desired.host, 1, (), 0.0)
+
+    monkeypatch.setattr(converging, "converge", converge)
+    monkeypatch.setattr(early, "reaching", lambda *_, **__: contextlib.nullcontext())
+    loaded = load(fleet)
+    with ThreadPoolExecutor(3) as together:
+        applied = [together.submit(converging.apply_loaded, loaded, name, None) for name in ("gpu-3", "vps-1", "gpu-3")]
+    assert [each.result().host for each in applied] == ["gpu-3", "vps-1", "gpu-3"]
+    of_gpu = [each.mask for each in wanted if each.host == "gpu-3"]
+    assert of_gpu[0] == of_gpu[1]
+    assert set(of_gpu[0]) >= {each.reveal() for each in converging.secrets.opened(loaded, "acme").values()}
 
 
 def test_a_key_given_on_one_host_of_a_name_is_given_on_all(fleet):
