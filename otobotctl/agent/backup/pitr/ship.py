@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from otobotctl.agent.backup import reports, state
 from otobotctl.agent.backup.complaints import ResticError
@@ -40,6 +40,8 @@ _FULL = 32  # segments in the directory, above which one target that has them is
 _BEAT_S = 600.0  # an idle client's newest moment is written to the repository as often
 _SLACK_S = 2.0  # a commit has its time before it is in the log
 _TAR_CHANGED = 1
+
+_Log = Tuple[str, str]  # the system and the timeline of a server
 
 
 def main(client: str) -> int:
@@ -86,7 +88,7 @@ class Shipper:
         self._hands = Hands(Project(self._job["project"], Releases(places.client).link), say)
         self._server = Server(self._hands, found.service)
         self._pool = ThreadPoolExecutor(max_workers=max(1, len(self._job["targets"])))
-        self._under_way: Dict[str, "Future[Dict[str, Any]]"] = {}
+        self._under_way: Dict[str, Tuple[_Log, "Future[Dict[str, Any]]"]] = {}
         self._asked: Dict[str, str] = {}
 
     def tick(self) -> None:
@@ -120,7 +122,8 @@ class Shipper:
                 self._failed(note, name, "waiting", "there is no archive on {} yet".format(name))
                 continue
             known, lsn = here.of_target(note, LOG, name), told.lsn if receives else ""
-            self._under_way[name] = self._pool.submit(self._send, target, known, told, lsn, spool)
+            sending = self._pool.submit(self._send, target, known, told, lsn, spool)
+            self._under_way[name] = ((told.system, told.timeline), sending)
         self._collect(note, _LIMIT_S if lost else TICK_S)
         if lost:
             self._anew(note, told, spool)
@@ -175,12 +178,17 @@ class Shipper:
             each.update(series="", last="", position=0)
 
     def _collect(self, note: Dict[str, Any], limit_s: float) -> None:
-        """Take in what the threads have come to."""
-        wait(self._under_way.values(), timeout=limit_s)
-        for name, future in list(self._under_way.items()):
+        """Take in what the threads have come to. What one of them has sent of another log says nothing of this one.
+
+        With the former's newest segment, those of this log would count as sent and be let go of.
+        """
+        wait([future for _, future in self._under_way.values()], timeout=limit_s)
+        for name, (log, future) in list(self._under_way.items()):
             if future.done():
                 del self._under_way[name]
-                note["targets"][name] = future.result()
+                known = future.result()
+                if log == (note["system"], note["timeline"]):
+                    note["targets"][name] = known
 
     def _failed(self, note: Dict[str, Any], name: str, kind: str, message: str) -> None:
         known = here.of_target(note, LOG, name)
