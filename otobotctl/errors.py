@@ -97,7 +97,7 @@ class InterruptedRunError(OtobotError):
     exit_code = 130
 
 
-def defect(error: Exception) -> OtobotError:
+def defect(error: BaseException) -> OtobotError:
     """Return a bug of ours in one line; its message is left out because it could quote what it was working on."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return OtobotError(

@@ -120,7 +120,7 @@ class _Crew(Generic[T]):
             result = self._work(host, _Post(self._queue))
         except OtobotError as error:
             failed = error
-        except Exception as error:  # noqa: BLE001 one host's defect must not cost the others
+        except BaseException as error:  # noqa: BLE001 one host's defect must not cost the others; nor may a panic of Rust
             failed = defect(error)
         took_s = round(time.monotonic() - started, 3)
         self._queue.put(_Posted(outcome=Outcome(host, result, failed, took_s=took_s)))

@@ -127,6 +127,25 @@ def test_a_defect_on_one_host_is_its_own_error():
     assert second.result == "b"
 
 
+def test_a_panic_on_one_host_ends_that_host_and_not_the_waiting_for_it():
+    """What Rust panics with is no Exception: a thread that it ended silently was waited for without an end."""
+
+    class Panic(BaseException):
+        """As pyo3's PanicException."""
+
+    def work(host, _):
+        if host == "a":
+            raise Panic
+        return host
+
+    found = []
+    calling = threading.Thread(target=lambda: found.extend(each_host(HOSTS, work, Limits(2), Heard())), daemon=True)
+    calling.start()
+    calling.join(PATIENCE_S)
+    assert "Panic at test_parallel.py" in found[0].error.message
+    assert [each.result for each in found[1:]] == list(HOSTS[1:])
+
+
 def test_ctrl_c_names_the_hosts_that_are_under_way():
     """The caller gets out at once although a host would never end; what was never tried is told too."""
     never = threading.Event()

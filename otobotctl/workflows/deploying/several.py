@@ -106,7 +106,7 @@ def deploys(
                     done[slug] = deploy(load(fleet), slug, choices, heard, password)
             except OtobotError as error:
                 errors[slug] = error
-            except Exception as error:  # noqa: BLE001 one client's defect must not cost the others
+            except BaseException as error:  # noqa: BLE001 one client's defect must not cost the others
                 errors[slug] = defect(error)
         failed = [errors[slug] for slug in by_host[host] if slug in errors]
         if failed:
