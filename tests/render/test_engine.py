@@ -1,9 +1,12 @@
 """Templates are strict, and secrets stay where they belong."""
 
+import re
 from dataclasses import replace
 
 import pytest
+from jinja2 import Environment
 
+from otobotctl.data import data_dir
 from otobotctl.errors import ManifestError
 from otobotctl.render import engine
 from otobotctl.render.client import render_client
@@ -79,3 +82,16 @@ def test_templates_are_not_escaped_and_end_with_one_newline():
     """Configuration is written as it is."""
     made = spoiled(**{"postgres/x.j2": "a < {{ b }}\n\n\n"})
     assert engine.render(made, "postgres/x.j2", {"b": "&"}) == "a < &\n"
+
+
+def test_no_template_makes_two_threads_parse_python_at_once():
+    """Jinja reads a number with a point by Python's own parser, which in 3.11 is for one thread at a time."""
+    jinja = Environment()
+    texts = dict(catalog().sources)
+    for path in data_dir("playbooks").glob("*.yaml"):
+        text = path.read_text()
+        texts[path.name] = "\n".join([text, *(f"{{{{ {each} }}}}" for each in re.findall(r"when: (.+)", text))])
+    assert len(texts) > 2
+    for name, text in texts.items():
+        assert not [word for _, kind, word in jinja.lex(text) if kind == "float"], name
+    assert [kind for _, kind, _ in jinja.lex("{{ 0.5 }}") if kind == "float"]
