@@ -175,7 +175,7 @@ class Reader:
     def number(self, name: str, default: int, most: int) -> int:
         """A whole number from 0 (or 1, where 0 is not the default) to `most`."""
         value = self.said(name) or str(default)
-        if value.isascii() and value.isdigit() and min(1, default) <= int(value[:9]) <= most:
+        if re.fullmatch("[0-9]{1,9}", value) and min(1, default) <= int(value) <= most:
             return int(value)
         self.findings.append(f"{name} must be a number up to {most}")
         return default

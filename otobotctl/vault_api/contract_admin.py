@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from .contract import Body, Email, Hidden, Line, Reply, Role, Shown, Word
+from .contract import END, Body, Email, Hidden, Id, Line, Reply, Role, ServiceCode, Shown, Word
 from .contract_people import ClientInfo, OwnConnection, SessionInfo, Source
 
 CLIENT_PATH = "/api/admin/client"
@@ -31,16 +31,15 @@ ALL_CONNECTIONS_PATH = "/api/admin/connections"
 ANY_CONNECTION_PATH = "/api/admin/connections/{connection}"
 
 Permission = Annotated[str, Meta(min_length=1, max_length=64)]
-ServiceCode = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$", max_length=64)]
 WebhookPath = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}(/[A-Za-z0-9_-]{1,100}){0,4}$", max_length=512)
+    str, Meta(pattern=rf"^[A-Za-z0-9][A-Za-z0-9_-]{{0,99}}(/[A-Za-z0-9_-]{{1,100}}){{0,4}}{END}", max_length=512)
 ]
 Scope = Annotated[str, Meta(min_length=1, max_length=256)]
 PageSize = Annotated[int, Meta(ge=1, le=500)]
 
 
 class Policy(Body, frozen=True, kw_only=True):
-    """What the client has decided. Without `admin_second_factor` an administrator needs no second factor."""
+    """What the client has decided. Where `admin_second_factor` is false, an administrator needs none."""
 
     admin_second_factor: bool = True
 
@@ -196,7 +195,7 @@ class ServiceList(Reply, frozen=True, kw_only=True):
 class NewConnectionOf(Hidden, frozen=True, kw_only=True):
     """Connect a user to a service by an API key."""
 
-    user_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", max_length=36)]
+    user_id: Id
     service: ServiceCode
     api_key: Annotated[str, Meta(min_length=1, max_length=16384)]
     account_identifier: Line = ""

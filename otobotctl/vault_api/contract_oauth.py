@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
-from .contract import Body, Reply, Word
+from .contract import END, Body, Id, Reply, Word
 
 CONNECT_PATH = "/api/oauth/connect/{service}"
 START_PATH = "/api/oauth/connect/{service}/start"
@@ -14,9 +14,8 @@ CALLBACK_PATH = "/api/oauth/callback/{service}"
 APPS_PATH = "/api/oauth/apps"
 REFRESH_PATH = "/api/internal/refresh-tokens"
 
-Id = Annotated[str, Meta(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
 Address = Annotated[str, Meta(min_length=1, max_length=2048)]
-Token = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[A-Za-z0-9_-]+$")]
+Token = Annotated[str, Meta(min_length=1, max_length=64, pattern=f"^[A-Za-z0-9_-]+{END}")]
 
 
 class NewConnect(Body, frozen=True, kw_only=True):

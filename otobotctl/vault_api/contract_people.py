@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
-from .contract import Body, ConnectionState, Email, Hidden, Line, Reply, Role, Shown
+from .contract import Body, ConnectionState, Email, Hidden, Line, Reply, Role, ServiceCode, Shown
 
 LOGIN_PATH = "/api/tooljet/auth/login"
 DASHBOARD_PATH = "/api/tooljet/dashboard"
@@ -191,7 +191,7 @@ class OwnConnections(Reply, frozen=True, kw_only=True):
 class NewApiKeyConnection(Hidden, frozen=True, kw_only=True):
     """Connect a service by its API key. `service` is a code such as openai."""
 
-    service: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,63}$", max_length=64)]
+    service: ServiceCode
     api_key: Annotated[str, Meta(min_length=1, max_length=16384)]
     account_identifier: Line = ""
 

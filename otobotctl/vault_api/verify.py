@@ -13,7 +13,7 @@ from .audit import Row
 from .chain import covered, frame, opening_mac, seal, trim_proof
 
 if TYPE_CHECKING:
-    from .database import Database
+    from .database import Database, Wire
 
 _PAGE: Final = 2000
 
@@ -56,12 +56,15 @@ class Verifier:
     async def run(self, anchor: Iterable[Sequence[Any]] = ()) -> Verdict:
         """Verify everything. `anchor`: the heads of an earlier verdict. Raises psycopg.Error."""
         client = await self._database.client()
-        streams = await self._database.all(STREAMS, (client,))
         for stream, sequence, mac in anchor:
             self._wanted[str(stream), int(sequence)] = str(mac)
-        for position, row in enumerate(streams, 1):
-            self._opening(client, position, row)
-        heads = [await self._chain(client, row) for row in streams]
+        # Of one moment: what is trimmed between a look at the chains and one at their rows would seem cut out.
+        async with self._database.connection() as wire, wire.transaction():
+            await wire.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            streams = await (await wire.execute(STREAMS, (client,))).fetchall()
+            for position, row in enumerate(streams, 1):
+                self._opening(client, position, row)
+            heads = [await self._chain(wire, client, row) for row in streams]
         trimmed = {str(row[0]): row[5] for row in streams}
         for (stream, sequence), _ in sorted(self._wanted.items()):
             if (stream, sequence) not in self._met and sequence > trimmed.get(stream, -1):
@@ -80,12 +83,12 @@ class Verifier:
         if trim[0] and not hmac.compare_digest(trim[2] or b"", trim_proof(self._key, stream, trim[0], trim[1])):
             self._broken.append(f"{stream} #{trim[0]}: what was forgotten does not fit")
 
-    async def _chain(self, client: UUID, row: Sequence[Any]) -> tuple[str, int, str]:
+    async def _chain(self, wire: Wire, client: UUID, row: Sequence[Any]) -> tuple[str, int, str]:
         stream, *_, mac, trimmed_to, trimmed_mac, _ = row
         last, before = trimmed_to, trimmed_mac or mac
         whole = True
         self._meet(str(stream), last, before)
-        while rows := await self._database.all(ROWS, (client, stream, last, _PAGE)):
+        while rows := await (await wire.execute(ROWS, (client, stream, last, _PAGE))).fetchall():
             for sequence, found, *columns in rows:
                 self._rows += 1
                 named = _as_written(sequence, columns).named()

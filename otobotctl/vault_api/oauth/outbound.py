@@ -28,7 +28,7 @@ _SHOWN = frozenset({"content-type", "retry-after"})
 class Fault(Enum):
     """Why there is no answer."""
 
-    REFUSED = "refused"  # by this module: not https, or not a public address
+    REFUSED = "refused"  # by this module: not https, not a public address, or not to be sent
     UNRESOLVED = "unresolved"
     UNREACHABLE = "unreachable"
     UNTRUSTED = "untrusted"  # TLS: not who the name says
@@ -137,11 +137,13 @@ class Outbound:
         }
         # TLS speaks to, and verifies, the name; only the connection goes to the address.
         extensions: dict[str, Any] = {"sni_hostname": host} if secure else {}
-        built = self._client.build_request(
-            request.method, pinned, headers=headers, content=request.body, extensions=extensions
-        )
         try:
+            built = self._client.build_request(
+                request.method, pinned, headers=headers, content=request.body, extensions=extensions
+            )
             answer = await self._client.send(built, stream=True)
+        except UnicodeError:  # an application's secret that is no text for a header
+            raise OutboundError(Fault.REFUSED) from None
         except httpx.HTTPError as error:
             raise OutboundError(_fault(error)) from None
         try:

@@ -7,7 +7,7 @@ import inspect
 import msgspec
 import pytest
 
-from otobotctl.vault_api import contract, contract_admin, contract_people
+from otobotctl.vault_api import contract, contract_admin, contract_oauth, contract_people
 
 SECRET = {
     "password", "new_password", "otp", "token", "refresh_token", "access_token", "api_key", "key", "secret", "uri",
@@ -31,3 +31,21 @@ def test_what_is_secret_does_not_show(shape):
 def test_there_are_such_shapes():
     """The list above finds what it looks for."""
     assert len(set(SHAPES)) > 12
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "fits"),
+    [
+        (contract, "Email", "lea@acme.example"),
+        (contract, "Id", "00000000-0000-4000-8000-000000000001"),
+        (contract, "ServiceCode", "google"),
+        (contract_admin, "WebhookPath", "start/now"),
+        (contract_oauth, "Token", "abc"),
+    ],
+)
+def test_a_line_break_behind_the_end_is_not_let_in(module, name, fits):
+    """The patterns of the document's kind would: an address with one is another person to the database."""
+    shape = getattr(module, name)
+    assert msgspec.convert(fits, shape) == fits
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(f"{fits}\n", shape)

@@ -231,6 +231,23 @@ def test_faults_say_whether_the_other_side_may_have_acted():
     assert fault("https://no-such-host.invalid/").unsent
 
 
+def test_what_no_header_can_carry_is_not_sent():
+    """A secret with an accent, pasted as an application's: a fault like the others, so that a disconnect goes on."""
+    with answering(b"") as (port, _):
+        url = f"http://127.0.0.1:{port}/"
+
+        async def send():
+            outbound = Outbound(allowed(port))
+            try:
+                await outbound.send(Request("POST", url, {"authorization": "Bearer s\u00e9cret"}))
+            finally:
+                await outbound.close()
+
+        with pytest.raises(OutboundError) as caught:
+            asyncio.run(send())
+    assert caught.value.fault.unsent
+
+
 def certificate(name, directory):
     """A self-signed certificate for one name, as contexts of the server and of a client that trusts it."""
     key = ec.generate_private_key(ec.SECP256R1())
