@@ -43,7 +43,7 @@ Word = Annotated[str, Meta(min_length=1, max_length=254)]
 # Behind the end no line break may follow: `$` alone lets one pass, and `\Z` is unknown where the document is read.
 END = r"$(?!\n)"
 Email = Annotated[str, Meta(pattern=rf"^[^@\s]{{1,64}}@[^@\s]{{1,189}}{END}", max_length=254)]
-Id = Annotated[str, Meta(pattern=f"^[0-9a-fA-F]{{8}}(-[0-9a-fA-F]{{4}}){{3}}-[0-9a-fA-F]{{12}}{END}")]
+Id = Annotated[str, Meta(pattern=f"^[0-9a-fA-F]{{8}}(-[0-9a-fA-F]{{4}}){{3}}-[0-9a-fA-F]{{12}}{END}", max_length=36)]
 ServiceCode = Annotated[str, Meta(pattern=f"^[a-z][a-z0-9_-]{{0,63}}{END}", max_length=64)]
 Opaque = Annotated[str, Meta(min_length=1, max_length=61440)]
 Role = Literal["admin", "user"]
