@@ -35,6 +35,11 @@ def conninfo(settings: Settings, login: Login, options: str = "") -> str:
         user=login.user,
         password=login.password.reveal(),
         connect_timeout=5,
+        # A server that is gone without a word is noticed in half a minute; the kernel would wait for hours.
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=25_000,
         application_name="otobot-vault-api",
         # The slug is what row-level security knows a client by until its id is known; a slug needs no quoting.
         options=f"-c search_path={SCHEMA} -c timezone=UTC -c vault.slug={settings.client} {options}".strip(),

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
 import socket
 import threading
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from otobotctl.vault_api import contract, guard, keys, routing
 from otobotctl.vault_api.configuration import Settings
 from otobotctl.vault_api.crypto import ALLOWANCE, Keyring, Place, SealError
+from otobotctl.vault_api.database import Database
 from otobotctl.vault_api.schema import migrate
 from otobotctl.vault_api.vault import Vault
 from scripts.story import vault as program
@@ -191,3 +193,20 @@ def test_who_hangs_up_within_a_body_is_no_defect_of_ours(caplog):
     with caplog.at_level("INFO", logger="vault"):
         assert routing.refusal(ClientDisconnect(), "request").status == 400
     assert caplog.records == []
+
+
+def test_a_database_that_vanished_is_noticed(settings):
+    """Its connections ask after it and give up within half a minute: the refresher has no caller with a limit."""
+    migrate(settings)
+
+    async def run():
+        database = Database(settings)
+        connection = await database.beside("")
+        try:
+            with socket.socket(fileno=os.dup(connection.fileno())) as line:
+                return [line.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in wanted]
+        finally:
+            await connection.close()
+
+    wanted = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000}
+    assert asyncio.run(run()) == list(wanted.values())
