@@ -1,6 +1,7 @@
 """What the host's timer runs: when the authority is asked, and when it is left alone."""
 
 import os
+import shutil
 import subprocess
 import time
 
@@ -15,7 +16,7 @@ class Script:
     def __init__(self, place):
         self.place, self.calls = place, place / "calls"
         text = vps()["certificates/script"].content
-        for path in ("/opt/otobot/front/current", "/var/lib/otobot", "/etc/otobot/tls", "/run"):
+        for path in ("/opt/otobot/front/current", "/var/lib/otobot", "/etc/otobot", "/run"):
             (place / path[1:]).mkdir(parents=True)
             text = text.replace(path, str(place / path[1:]))
         (place / "script").write_text(text)
@@ -31,13 +32,16 @@ class Script:
         """Another list of certificates."""
         (self.front / "acme/certificates.txt").write_text(f"\nacme.example acme it@x https://a/d {names}\n")
 
-    def certificate(self, days):
-        """The certificate that is there."""
-        folder = self.place / "etc/otobot/tls/acme.example"
-        folder.mkdir(exist_ok=True)
+    def certificate(self, days, *, issued=True):
+        """The certificate that is there, and that Certbot has, if it was `issued`."""
+        folder, live = (self.place / f"etc/otobot/{each}/acme.example" for each in ("tls", "letsencrypt/live"))
+        for each in (folder, live):
+            each.mkdir(parents=True, exist_ok=True)
         words = ("-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=x")
         out = ("-days", str(days), "-keyout", "/dev/null", "-out", str(folder / "fullchain.pem"))
         subprocess.run(["openssl", "req", *words, *out], check=True, capture_output=True, timeout=60)
+        if issued:
+            shutil.copy(folder / "fullchain.pem", live)
 
     def fails(self, *, now=True):
         """Certbot gets nothing from now on, or does again."""
@@ -100,6 +104,14 @@ def test_what_ends_within_two_weeks_is_asked_for_every_hour(script, days, asks):
     script.run("now")
     script.certificate(days)
     assert script.run()[:2] == (0, asks)
+
+
+def test_one_that_is_served_and_was_not_issued_is_asked_for_at_the_next_hour(script):
+    """Such as what stands in, for ten years, for half a pair that a power cut has left."""
+    script.run("now")
+    assert script.run()[:2] == (0, False)
+    script.certificate(3650, issued=False)
+    assert script.run()[:2] == (0, True)
 
 
 def test_an_operator_can_ask_at_any_time(script):

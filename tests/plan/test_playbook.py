@@ -1,7 +1,6 @@
 """Playbooks: YAML to typed steps, and mistakes named where they are."""
 
 import base64
-import os
 import subprocess
 from types import SimpleNamespace
 
@@ -145,58 +144,6 @@ def is_kept(step, folder):
     *argv, where = step.unless
     assert where == "/etc/otobot/tls/acme.example"
     return subprocess.run([*argv, folder], capture_output=True, check=False).returncode == 0
-
-
-class Certificates:
-    """The script that the host's timer calls, with the host's places below a folder; `docker` writes down that it was asked."""
-
-    def __init__(self, place):
-        self.place = place
-        script = vps()["certificates/script"].content
-        for path in ("/opt/otobot/front/current", "/var/lib/otobot", "/etc/otobot", "/run"):
-            (place / path[1:]).mkdir(parents=True, exist_ok=True)
-            script = script.replace(path, str(place / path[1:]))
-        (place / "script").write_text(script)
-        (place / "docker").write_text(f"#!/bin/sh\necho asked >> {place}/asked\n")
-        (place / "docker").chmod(0o755)
-        (place / "opt/otobot/front/current/acme/ca").mkdir(parents=True)
-        (place / "opt/otobot/front/current/acme/certificates.txt").write_text(
-            "\nacme.example acme x@y z acme.example\n"
-        )
-        self.live, self.served = (place / f"etc/otobot/{each}/acme.example" for each in ("letsencrypt/live", "tls"))
-        for each in (self.live, self.served):
-            each.mkdir(parents=True)
-        self.issue(days=80)
-
-    def issue(self, days):
-        """A certificate that is served."""
-        certified(self.live, days)
-        for each in self.live.iterdir():
-            (self.served / each.name).write_bytes(each.read_bytes())
-
-    def asks(self, *words):
-        """Whether a call asks the authority."""
-        (self.place / "asked").unlink(missing_ok=True)
-        env = {"PATH": f"{self.place}:{os.environ['PATH']}"}
-        subprocess.run(["sh", self.place / "script", *words], env=env, capture_output=True, timeout=120, check=True)
-        return (self.place / "asked").exists()
-
-
-def test_the_authority_is_asked_twice_a_day_and_at_once_where_something_is_wrong(tmp_path):
-    """A certificate that is about to end, is missing, or is not the one that was issued, such as after a power cut."""
-    host = Certificates(tmp_path)
-    assert host.asks()
-    assert not host.asks()
-    assert host.asks("now")
-    assert not host.asks()
-    certified(host.served, days=3650)  # what stands in for half a pair
-    assert host.asks()
-    host.issue(days=80)
-    assert not host.asks()
-    host.issue(days=10)
-    assert host.asks()
-    (host.live / "fullchain.pem").unlink()
-    assert host.asks()
 
 
 def test_certificates_are_renewed_by_a_timer_only_where_certbot_is():
