@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import psycopg
 import pytest
 
+from otobotctl.vault_api import database
 from otobotctl.vault_api.configuration import Settings
 from scripts.story import embedded, vault
 from tests.vault_api.watch import watching
@@ -155,3 +156,10 @@ def user(live):
     identity = f"00000000-0000-4000-8000-{number:012d}"
     assert live.ask(f"/api/internal/user/{identity}", "PUT", body={"email": f"u{number}@acme.example"}).status == 201
     return identity
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Vaults that are opened now wait long for a lock: who waits for whom is what their test is about, not for how long."""
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    monkeypatch.setattr(database, "LIMITS", " ".join(f"-c {name}=120s" for name in names))

@@ -98,13 +98,3 @@ def test_figures_are_told_while_the_database_is_away(refresher):
             assert "vault_refresher_swept" in get(port, "/metrics")[1]
         finally:
             admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-
-
-def test_the_vaults_figures_too(fresh):
-    """What tells of a database that is away must not need it."""
-    name = fresh.environment["VAULT_DATABASE_NAME"]
-    with fresh.serving():
-        with psycopg.connect(fresh._postgres.server.address(), autocommit=True) as admin:
-            admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-            admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-        assert "vault_requests_total" in fresh.text(contract.METRICS_PATH)

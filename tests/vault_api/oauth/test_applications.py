@@ -14,7 +14,7 @@ from .conftest import BY
 from .readers import until
 
 
-def test_of_two_that_are_stored_at_once_the_second_is_refused(place):
+def test_of_two_that_are_stored_at_once_the_second_is_refused(place, patient):
     """One is active for a service: the second waits for the first, and is told that there is one now."""
 
     async def run():

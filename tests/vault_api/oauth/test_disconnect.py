@@ -118,7 +118,10 @@ def test_connections_that_died_are_replaced(place):
 
             async def restarted():
                 await asyncio.gather(*(vault.database.run("SELECT pg_sleep(0.3)") for _ in range(4)))
-                place.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'vault_runtime'")
+                place.ask(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE usename = 'vault_runtime' AND datname = current_database()"
+                )
 
             await restarted()
             assert await lease.claim(vault.database, expired, REFRESH_AHEAD, force=False) is not None
