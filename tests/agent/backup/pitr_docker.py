@@ -5,6 +5,7 @@ HERE/settings.json says how programs of PostgreSQL are started. Containers are f
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -59,7 +60,8 @@ def end(name: str, number: int = signal.SIGINT) -> None:
     while alive(name) and time.monotonic() < deadline:
         group = int((HERE / "pids" / name).read_text())
         for each in subprocess.run(["pgrep", "-P", str(group)], capture_output=True, text=True).stdout.split():
-            os.kill(int(each), number)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(int(each), number)
         time.sleep(0.1)
 
 
