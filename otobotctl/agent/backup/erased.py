@@ -30,9 +30,8 @@ from otobotctl.agent.run import StepError
 FILE, TAG = "/erasures.tsv", "erasures"
 _SAVED = "erasures.json"  # by target, the digest of what it has
 _FAILING = "erasures-failing.json"  # by target that lacks it, since when, and whether somebody was told
-_LATE_S = (
-    3600.0  # a deploy, or a line that is gone for a while, is nobody's concern: the next quarter of an hour has it
-)
+# A deploy, or a line that is gone for a while, is nobody's concern: the next quarter of an hour has it.
+_LATE_S = 3600.0
 
 Result = Dict[str, Any]  # as a run's: target, and error, which is None or has kind, message and remedy
 
