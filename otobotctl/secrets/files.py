@@ -77,9 +77,10 @@ def read_metadata(directory: Path, identities: Sequence[Path] | None = None) -> 
     Raises:
         ManifestError: it does not fit, and no key is there to write it again; or the sealed file is lost.
     """
-    if _read_sealed(directory) is None:
+    sealed = _read_sealed(directory)
+    if sealed is None:
         return ()
-    summary = _fitting(directory) or _settled(directory)
+    summary = _fitting(sealed, directory) or _settled(directory)
     if summary is not None:
         return summary.secrets
     store = open_store(directory, keys.identities() if identities is None else identities)
@@ -151,9 +152,9 @@ def _read_summary(directory: Path) -> Summary | None:
         return None
 
 
-def _fitting(directory: Path) -> Summary | None:
-    """Return the summary, None where it does not tell of the sealed file."""
-    sealed, summary = _read_sealed(directory), _read_summary(directory)
+def _fitting(sealed: bytes | None, directory: Path) -> Summary | None:
+    """Return the summary, None where it does not tell of what is sealed."""
+    summary = _read_summary(directory)
     return summary if sealed and summary and summary.sealed == _digest(sealed) else None
 
 
@@ -161,7 +162,7 @@ def _settled(directory: Path) -> Summary | None:
     """As `_fitting`, once nobody is writing: between the two files they do not fit."""
     try:
         with locked(directory):
-            return _fitting(directory)
+            return _fitting(_read_sealed(directory), directory)
     except (OSError, LockedError):
         return None
 
