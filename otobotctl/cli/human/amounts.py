@@ -45,6 +45,12 @@ def many(count: int, thing: str) -> str:
     return f"{count} {thing}{'s' if count != 1 else ''}"
 
 
+def hosts(states: Sequence[str]) -> str:
+    """How many hosts there are, and in which states: 3 hosts: 2 up, 1 unreachable."""
+    each = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    return f"{many(len(states), 'host')}: {each}"
+
+
 def share(of: Mapping[str, Any]) -> float | None:
     """How much of a memory or disk is taken, 0 to 1; None where it is not known."""
     from otobotctl.workflows.judging import share_used

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from otobotctl.cli import output
-from otobotctl.cli.human.amounts import many
+from otobotctl.cli.human import amounts
 from otobotctl.cli.human.hosts import plan
 from otobotctl.cli.human.progress import JsonLines, Watcher, told
 
@@ -166,7 +166,7 @@ def applied(done: FleetRun) -> str:
         for each in done.hosts
     ]
     told_of = output.table(("HOST", "STATE", "CHANGES", "EXECUTIONS", "TIME", ""), cells)
-    return f"{told_of}\n{_sum([each.state for each in done.hosts])}"
+    return f"{told_of}\n{amounts.hosts([each.state for each in done.hosts])}"
 
 
 def planned(found: FleetDrift, *, explain: bool) -> str:
@@ -175,7 +175,7 @@ def planned(found: FleetDrift, *, explain: bool) -> str:
         f"{each.host}: not looked at: {each.error['message']}" if each.error else plan(each, explain=explain)
         for each in found.hosts
     ]
-    return "\n".join([*parts, _sum([each.state for each in found.hosts])])
+    return "\n".join([*parts, amounts.hosts([each.state for each in found.hosts])])
 
 
 def drifted(found: FleetDrift) -> str:
@@ -187,13 +187,8 @@ def drifted(found: FleetDrift) -> str:
         elif not each.steps:
             lines.append(f"{each.host}: as the fleet says ({each.looked_at} steps)")
         lines += [f"{each.host}: {step.name}: {step.title}: {_changes(step)}" for step in each.steps]
-    return "\n".join([*lines, _sum([each.state for each in found.hosts])])
+    return "\n".join([*lines, amounts.hosts([each.state for each in found.hosts])])
 
 
 def _changes(step: Any) -> str:
     return ", ".join(change.what for change in step.changes)
-
-
-def _sum(states: list[str]) -> str:
-    each = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    return f"{many(len(states), 'host')}: {each}"

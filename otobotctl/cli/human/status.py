@@ -22,9 +22,7 @@ def screen(found: Status) -> str:
         parts.append(output.table(head, rows))
     if lines := [f"{host.host}: {line}" for host in found.hosts for line in host.attention]:
         parts.append("\n".join(lines))
-    states = [host.state for host in found.hosts]
-    told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    parts.append(f"{amounts.many(len(states), 'host')}: {told}; {found.at}")
+    parts.append(f"{amounts.hosts([host.state for host in found.hosts])}; {found.at}")
     return "\n\n".join(parts)
 
 
