@@ -19,8 +19,9 @@ def leave(project: str, since: float, say: Callable[[str], None]) -> bool:
 
     Return whether there was one. One that was made later is what is brought up, and shows that it does not work.
     """
-    label = "label=com.docker.compose.project={}".format(project)
-    waiting = ask(["docker", "ps", "--quiet", "--filter", label, "--filter", "status=restarting"]).stdout.split()
+    waiting = ask(
+        ["docker", "ps", "--quiet", "--filter", compose.of_project(project), "--filter", "status=restarting"]
+    ).stdout.split()
     old = [ident for ident in waiting if _made_before(ident, since)]
     for ident in old:
         say("container {} waited to be started again, from before; it is brought up anew".format(ident))

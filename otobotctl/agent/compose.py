@@ -149,10 +149,22 @@ def logs(project: str, directory: str, names: Iterable[str]) -> List[str]:
     return said
 
 
+def of_project(project: str) -> str:
+    """What Docker's --filter takes for all that Compose has made of a project."""
+    return "label=com.docker.compose.project={}".format(project)
+
+
+def listed(project: str, form: str) -> str:
+    """What `docker ps` tells of a project's containers, the newest first; "" without Docker. Raises StepError."""
+    answer = ask(["docker", "ps", "--all", "--no-trunc", "--filter", of_project(project), "--format", form])
+    if answer.status and answer.status != NOT_FOUND:
+        raise StepError("docker ps: {}".format(answer.stderr.strip()))
+    return answer.stdout
+
+
 def took(project: str, since: float) -> Dict[str, float]:
     """How many seconds the containers made after `since` (Unix seconds) took to be healthy, by service."""
-    label = "label=com.docker.compose.project={}".format(project)
-    idents = ask(["docker", "ps", "--no-trunc", "--quiet", "--filter", label]).stdout.split()
+    idents = ask(["docker", "ps", "--no-trunc", "--quiet", "--filter", of_project(project)]).stdout.split()
     answer = ask(["docker", "inspect", "--type", "container", "--", *idents]) if idents else None
     try:
         return took_s(decode(answer.stdout), since) if answer and not answer.status else {}

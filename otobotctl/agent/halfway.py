@@ -9,21 +9,15 @@ from __future__ import annotations
 import re
 from typing import List, Tuple
 
-from otobotctl.agent.run import Run, StepError
-from otobotctl.agent.shell import NOT_FOUND, ask
+from otobotctl.agent import compose
+from otobotctl.agent.run import Run
 
 _HALFWAY = re.compile(r"(?:[0-9a-f]{12}_)+(.+)")
 
 
 def tidy(project: str, run: Run) -> None:
     """Finish or undo every replacement of the project that was cut off; its volumes stay. Raises StepError."""
-    label = "label=com.docker.compose.project={}".format(project)
-    answer = ask(["docker", "ps", "--all", "--no-trunc", "--filter", label, "--format", "{{.ID}}\t{{.Names}}"])
-    if answer.status == NOT_FOUND:
-        return
-    if answer.status:
-        raise StepError("docker ps: {}".format(answer.stderr.strip()))
-    undone, done = decide(answer.stdout)
+    undone, done = decide(compose.listed(project, "{{.ID}}\t{{.Names}}"))
     for ident, name in undone:
         run.say("{}: its replacement was cut off, and begins anew".format(name))
         run.command(["docker", "rm", "--force", ident])

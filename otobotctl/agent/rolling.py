@@ -13,7 +13,7 @@ from typing import List, NamedTuple, Sequence, Set, Tuple
 
 from otobotctl.agent import compose
 from otobotctl.agent.run import Run, StepError
-from otobotctl.agent.shell import NOT_FOUND, ask
+from otobotctl.agent.shell import ask
 
 LEARN_S = 3.5  # nginx asks for names anew every two seconds (`valid` of its resolver), and is given some more
 POLL_S = 0.25
@@ -208,13 +208,7 @@ def _containers(project: str) -> List[Container]:
 
 
 def _listed(project: str) -> List[Tuple[Container, str]]:
-    label = "label=com.docker.compose.project={}".format(project)
-    answer = ask(["docker", "ps", "--all", "--no-trunc", "--filter", label, "--format", _FORMAT])
-    if answer.status == NOT_FOUND:
-        return []
-    if answer.status:
-        raise StepError("docker ps: {}".format(answer.stderr.strip()))
-    return parse(answer.stdout)
+    return parse(compose.listed(project, _FORMAT))
 
 
 def parse(stdout: str) -> List[Tuple[Container, str]]:

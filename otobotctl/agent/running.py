@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import List, NamedTuple, Sequence
 
+from otobotctl.agent import compose
 from otobotctl.agent.run import ProbeError
 from otobotctl.agent.shell import NOT_FOUND, Answer, ask
 
@@ -21,7 +22,7 @@ class Running(NamedTuple):
 def running(project: str) -> List[Running]:
     """The running containers of a project; none where there is no Docker. Raises ProbeError: it does not answer."""
     shown = '{{.ID}}\t{{.Label "com.docker.compose.service"}}'
-    answer = ask(["docker", "ps", "--no-trunc", "--filter", _label(project), "--format", shown])
+    answer = ask(["docker", "ps", "--no-trunc", "--filter", compose.of_project(project), "--format", shown])
     if answer.status == NOT_FOUND:
         return []
     _check(answer, "docker ps")
@@ -31,7 +32,7 @@ def running(project: str) -> List[Running]:
 def left(project: str) -> bool:
     """Whether a container, running or not, or a volume of the project is on the host. Raises ProbeError."""
     for argv in (("docker", "ps", "--all"), ("docker", "volume", "ls")):
-        answer = ask([*argv, "--quiet", "--filter", _label(project)])
+        answer = ask([*argv, "--quiet", "--filter", compose.of_project(project)])
         if answer.status == NOT_FOUND:
             return False
         _check(answer, " ".join(argv[:2]))
@@ -56,7 +57,3 @@ def start(containers: Sequence[Running]) -> None:
 def _check(answer: Answer, what: str) -> None:
     if answer.status:
         raise ProbeError("{}: {}".format(what, answer.stderr.strip()))
-
-
-def _label(project: str) -> str:
-    return "label=com.docker.compose.project={}".format(project)

@@ -175,8 +175,7 @@ def _take_down(params: Dict[str, Any], run: Run) -> None:
 
 
 def _volumes(project: str) -> List[str]:
-    label = "label=com.docker.compose.project={}".format(project)
-    return sorted(ask(["docker", "volume", "ls", "--quiet", "--filter", label]).stdout.split())
+    return sorted(ask(["docker", "volume", "ls", "--quiet", "--filter", compose.of_project(project)]).stdout.split())
 
 
 def _contents(folder: str, record: Dict[str, Any], known: Dict[str, str], texts: bool = True) -> Dict[str, Any]:
