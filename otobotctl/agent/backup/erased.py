@@ -86,16 +86,14 @@ def tell(places: BackupPlaces, job: Job, results: Sequence[Result], now: float) 
 
     Return what could not be told.
     """
-    before, failing, news = _noted(places, _FAILING), {}, []
+    before, failing, found = _noted(places, _FAILING), {}, []
     for each in results:
         known = before.get(each["target"]) or {"since": now, "told": False}
         late = bool(each["error"]) and now - known["since"] >= _LATE_S
         if each["error"]:
             failing[each["target"]] = dict(known, told=late)
-        if late != known["told"]:
-            news.append(each)
-    told = {name: {"attempt": {"error": "late"}} for name, known in before.items() if known["told"]}
-    problems = reports.report(job, "erasures", news, {"targets": told})
+        found.append(reports.Late(each["target"], each["error"], late, known["told"]))
+    problems = reports.turned(job, "erasures", found)
     if failing != before:
         with contextlib.suppress(OSError, StepError):
             _write(places, _FAILING, failing)

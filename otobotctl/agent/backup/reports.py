@@ -12,7 +12,7 @@ import os
 import socket
 import subprocess
 import time
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from otobotctl.agent import files
 from otobotctl.agent.backup import state
@@ -62,6 +62,23 @@ def report(job: Job, reason: str, results: Sequence[Mapping[str, Any]], before: 
     if job["mail"]:
         problems += _mail(job["mail"], told)
     return problems
+
+
+class Late(NamedTuple):
+    """A target, why it fails (None: it does not), whether it has for too long, and whether somebody was told so."""
+
+    target: str
+    error: Optional[Mapping[str, str]]
+    late: bool
+    told: bool
+
+
+def turned(job: Job, reason: str, found: Sequence[Late]) -> List[str]:
+    """Tell once of what is late, and once that it is no longer; return what could not be told."""
+    news = [each for each in found if each.late != each.told]
+    results = [{"target": each.target, "error": each.error if each.late else None} for each in news]
+    before = {each.target: {"attempt": {"error": "late"}} for each in news if each.told}
+    return report(job, reason, results, {"targets": before})
 
 
 def words(told: Mapping[str, Any]) -> str:

@@ -276,15 +276,14 @@ class Shipper:
 
     def _tell(self, note: Dict[str, Any]) -> None:
         """Report what stays behind for longer than was promised, once, and that it has caught up again."""
-        now, results, before = time.time(), [], {}
+        now, found = time.time(), []
         for target in self._job["targets"]:
             known = here.of_target(note, LOG, target["name"])
             late = bool(known["error"]) and now - known["covers"] > LOG_S and known["error"]["kind"] != "waiting"
             if known["error"] and not known["told"]:
                 self._say("{}: {}".format(target["name"], known["error"]["message"]))
+            found.append(reports.Late(target["name"], known["error"], late, known["told"]))
             if late != known["told"]:
-                results.append({"target": target["name"], "error": known["error"] if late else None})
-                before[target["name"]] = {"attempt": {"error": "late"}} if known["told"] else {}
                 note["targets"][target["name"]] = dict(known, told=late)
-        for problem in reports.report(self._job, "pitr", results, {"targets": before}):
+        for problem in reports.turned(self._job, "pitr", found):
             self._say(problem)
