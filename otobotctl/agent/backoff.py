@@ -6,12 +6,24 @@ a boot everything starts at the same time, and whoever comes before its database
 
 from __future__ import annotations
 
-from typing import Callable
+import time
+from typing import Callable, Type
 
 from otobotctl.agent import compose
 from otobotctl.agent.shell import ask
 
 _GRACE_S = 10
+
+
+def around(project: str, up: Callable[[], object], failure: Type[Exception], say: Callable[[str], None]) -> None:
+    """Bring a project up by `up`; once more where containers from before waited so. Raises `failure`, as it does."""
+    begun = time.time()
+    try:
+        up()
+    except failure:
+        if not leave(project, begun, say):
+            raise
+        up()
 
 
 def leave(project: str, since: float, say: Callable[[str], None]) -> bool:

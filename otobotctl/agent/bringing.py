@@ -98,16 +98,9 @@ def _up(project: Project, record: Dict[str, Any], run: Run) -> Dict[str, str]:
 
 def _compose(project: Project, words: Sequence[str], run: Run) -> str:
     """Let Compose bring something up; return why it could not, "" when all is well."""
-    begun = time.time()
-    failure = _run(project, words, run)
-    if failure and backoff.leave(project.name, begun, run.say):
-        failure = _run(project, words, run)
-    return failure
-
-
-def _run(project: Project, words: Sequence[str], run: Run) -> str:
+    argv = compose.argv(project.name, project.here.link, *words)
     try:
-        run.command(compose.argv(project.name, project.here.link, *words))
+        backoff.around(project.name, lambda: run.command(argv), StepError, run.say)
     except StepError as error:
         return str(error)
     return ""

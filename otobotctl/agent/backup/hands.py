@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import subprocess
-import time
 from typing import Any, Callable, Dict, List, Sequence
 
 from otobotctl.agent import backoff, compose, files
@@ -111,13 +110,8 @@ class Hands:
     def up(self, services: Sequence[str]) -> None:
         """Bring these services up and wait until they are healthy. Raises RestoreError."""
         words = ("up", "--detach", "--no-recreate", "--quiet-pull", "--wait", "--wait-timeout", "300", *services)
-        argv, begun = compose.argv(self.project.name, self.project.directory, *words), time.time()
-        try:
-            self.tell(argv, "", "docker compose up")
-        except RestoreError:
-            if not backoff.leave(self.project.name, begun, self.say):
-                raise
-            self.tell(argv, "", "docker compose up")
+        argv = compose.argv(self.project.name, self.project.directory, *words)
+        backoff.around(self.project.name, lambda: self.tell(argv, "", "docker compose up"), RestoreError, self.say)
 
     def mountpoint(self, volume: str) -> str:
         """Where a volume of the project is. Raises RestoreError."""
